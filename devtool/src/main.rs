@@ -1,2 +1,82 @@
-//! Binary.
-fn main() {}
+//! What `./dev` calls for everything that outgrows a page of Bash: infrastructure, services, the environment of the tests.
+//!
+//! ```text
+//! settings   process environment over .env over .env.example
+//! infra      PostgreSQL and RabbitMQ: what the user configured; else what runs; else Docker Compose; else private servers
+//! services   migrate, then one detached process each
+//! .dev/      env, infra.json, run/<name>.pid, log/<name>.log, and the data of private servers
+//! ```
+//! Run it from the root of the checkout, as `./dev` does.
+
+mod down;
+mod infra;
+mod lock;
+mod logs;
+mod services;
+mod settings;
+mod status;
+mod test_env;
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Runs Order Saga on this machine.
+#[derive(Parser)]
+#[command(name = "devtool")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start infrastructure and services, wait until they are ready
+    Up,
+    /// Stop what `up` started, and nothing else
+    Down {
+        /// Also drop the data
+        #[arg(long)]
+        wipe: bool,
+    },
+    /// Show what runs, where, and how it is
+    Status,
+    /// Show the end of the logs, and follow them on a terminal
+    Logs {
+        /// All services, unless one is named (postgres and rabbitmq can be, too)
+        service: Option<String>,
+    },
+    /// Start what the tests need; with a command, run it with the TEST_* variables and stop what was started
+    TestEnv {
+        /// The command; without one, the variables are printed and everything is left running
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::here()?;
+    match command {
+        Command::Up => up::run(&workspace).await?,
+        Command::Down { wipe } => down::run(&workspace, wipe).await?,
+        Command::Status => status::run(&workspace).await?,
+        Command::Logs { service } => logs::run(&workspace, service.as_deref())?,
+        Command::TestEnv { command } => return test_env::run(&workspace, &command).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}

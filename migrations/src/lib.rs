@@ -1,1 +1,122 @@
-//! Migrations.
+//! The schema of each service's database: one migrator each, and the messaging tables in all.
+//!
+//! Migrations are additive; a released one is never edited. [`migrate`] may run in any number of processes at
+//! once. Services do not migrate: they wait until it is done ([`is_current`]).
+
+mod m20261121_000001_initial;
+
+use anyhow::Context;
+use common::{config::Secret, db};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, sea_orm};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+
+/// Any number that other programs do not use for their locks.
+const MIGRATION_LOCK: i64 = 0x5A6A_0001;
+
+/// Declares the migrator of each service.
+macro_rules! migrators {
+    ($($(#[$doc:meta])* $name:ident: [$($migration:expr),+ $(,)?]),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl MigratorTrait for $name {
+            fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+                vec![$(Box::new($migration)),+]
+            }
+        }
+    )+};
+}
+
+migrators! {
+    /// order_db
+    Order: [m20261121_000001_initial::ORDER],
+    /// payment_db
+    Payment: [m20261121_000001_initial::PAYMENT],
+    /// inventory_db
+    Inventory: [m20261121_000001_initial::INVENTORY],
+}
+
+/// Creates the database of `url` if there is none, and brings its schema up to date.
+///
+/// # Errors
+/// The server is not reachable, or its user may not create databases or tables.
+pub async fn migrate<M: MigratorTrait>(url: &Secret) -> anyhow::Result<()> {
+    create_database(url).await?;
+    let connection = sea_orm::Database::connect(url.expose())
+        .await
+        .context("connecting to the database")?;
+    M::up(&connection, None).await.context("migrating")?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Takes the last migration back.
+///
+/// # Errors
+/// The server is not reachable, or the migration cannot be taken back.
+pub async fn roll_back<M: MigratorTrait>(url: &Secret) -> anyhow::Result<()> {
+    let connection = sea_orm::Database::connect(url.expose())
+        .await
+        .context("connecting to the database")?;
+    M::down(&connection, Some(1))
+        .await
+        .context("rolling back")?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Runs `work` while no other process that does the same can, on the server of `url`.
+///
+/// # Errors
+/// The server is not reachable, or the work's own.
+pub async fn exclusively<T>(
+    url: &Secret,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let (server, _) = db::maintenance(url)?;
+    let mut lock = PgConnection::connect(&server)
+        .await
+        .context("connecting to PostgreSQL")?;
+    sqlx::query("SELECT pg_advisory_lock($1)")
+        .bind(MIGRATION_LOCK)
+        .execute(&mut lock)
+        .await?;
+    let result = work.await;
+    // The lock ends with its connection.
+    lock.close().await?;
+    result
+}
+
+async fn create_database(url: &Secret) -> anyhow::Result<()> {
+    let (server, name) = db::maintenance(url)?;
+    let mut connection = PgConnection::connect(&server)
+        .await
+        .context("connecting to PostgreSQL")?;
+    let exists = sqlx::query("SELECT FROM pg_database WHERE datname = $1")
+        .bind(&name)
+        .fetch_optional(&mut connection)
+        .await?
+        .is_some();
+    if !exists {
+        // A name cannot be a parameter; quoting makes any name safe.
+        let create = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
+        connection
+            .execute(AssertSqlSafe(create))
+            .await
+            .with_context(|| format!("creating database {name}"))?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+/// Whether the schema behind `db` is the one that this program knows.
+///
+/// # Errors
+/// The database is not reachable, or does not exist yet.
+pub async fn is_current<M: MigratorTrait>(db: &PgPool) -> Result<bool, sea_orm::DbErr> {
+    let connection = sea_orm::SqlxPostgresConnector::from_sqlx_postgres_pool(db.clone());
+    Ok(M::get_pending_migrations_read_only(&connection)
+        .await?
+        .is_empty())
+}

@@ -1,0 +1,160 @@
+//! The CloudEvents 1.0 envelope of every message.
+//!
+//! Source: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{Message, SagaId};
+
+/// A CloudEvent: who says what about which order, and what it belongs to.
+///
+/// ```json
+/// {"specversion":"1.0","id":"01976a3e-…","source":"payment-service","type":"payment.processed.v1",
+///  "subject":"01976a3d-…","time":"2026-11-20T10:00:00Z","datacontenttype":"application/json",
+///  "sagaid":"01976a3d-…","sagastep":"payment","correlationid":"…","causationid":"…","sequence":1,
+///  "traceparent":"00-…-01","data":{"orderId":"01976a3d-…","amount":"39.98"}}
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub struct Envelope {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// The message's id. A message that is sent again has the same id.
+    pub id: Uuid,
+    /// The service that says it: `order-service`.
+    pub source: String,
+    /// What kind of message it is: `payment.processed.v1`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is about: the order's id, or the product's id for events about stock.
+    pub subject: String,
+    /// When it was made.
+    pub time: DateTime<Utc>,
+    /// Always `application/json`.
+    #[serde(default = "json")]
+    pub datacontenttype: String,
+    /// The saga that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sagaid: Option<SagaId>,
+    /// The saga's step that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sagastep: Option<String>,
+    /// Ties all that one request caused together, across services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlationid: Option<String>,
+    /// The id of the message that caused this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causationid: Option<Uuid>,
+    /// Counts the public events of one source about one subject, from 1, without a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<i32>,
+    /// The W3C trace context of the request that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// On commands: the routing key on `saga.replies` for the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replyto: Option<String>,
+    /// The message's own content, as it came.
+    pub data: Box<RawValue>,
+}
+
+fn json() -> String {
+    "application/json".to_owned()
+}
+
+/// Why a message cannot be read: no fault of the reader, and trying again is no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Not JSON, or not a CloudEvent.
+    #[error("not a CloudEvents 1.0 message: {0}")]
+    Envelope(String),
+    /// A type that this consumer has no meaning for.
+    #[error("unknown message type {0:?}")]
+    UnknownType(String),
+    /// An attribute that this type of message needs is absent or wrong.
+    #[error("attribute {0:?} is missing or invalid")]
+    Attribute(&'static str),
+    /// The data is not what the type promises.
+    #[error("data of {kind}: {error}")]
+    Data {
+        /// The message's type.
+        kind: String,
+        /// What is wrong with it.
+        error: String,
+    },
+}
+
+impl Unreadable {
+    /// A stable word for the `x-error-kind` header of a dead letter.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Envelope(_) => "unreadable",
+            Self::UnknownType(_) => "unknown-type",
+            Self::Attribute(_) => "missing-attribute",
+            Self::Data { .. } => "invalid-data",
+        }
+    }
+}
+
+impl Envelope {
+    /// A new message from `source` about `subject`, with a new id, made now.
+    #[must_use]
+    pub fn new<M: Message>(source: &str, subject: &str, data: &M) -> Self {
+        Self {
+            specversion: "1.0".to_owned(),
+            id: Uuid::now_v7(),
+            source: source.to_owned(),
+            kind: M::TYPE.to_owned(),
+            subject: subject.to_owned(),
+            time: Utc::now(),
+            datacontenttype: json(),
+            sagaid: None,
+            sagastep: None,
+            correlationid: None,
+            causationid: None,
+            sequence: None,
+            traceparent: None,
+            replyto: None,
+            data: serde_json::value::to_raw_value(data)
+                .expect("contract types are plain JSON objects"),
+        }
+    }
+
+    /// Reads one CloudEvent in the JSON format.
+    ///
+    /// # Errors
+    /// [`Unreadable::Envelope`] with what is wrong.
+    pub fn parse(json: &[u8]) -> Result<Self, Unreadable> {
+        let envelope: Self =
+            serde_json::from_slice(json).map_err(|e| Unreadable::Envelope(e.to_string()))?;
+        if envelope.specversion == "1.0" {
+            Ok(envelope)
+        } else {
+            Err(Unreadable::Envelope(format!(
+                "specversion {:?}",
+                envelope.specversion
+            )))
+        }
+    }
+
+    /// The data as `M`.
+    ///
+    /// # Errors
+    /// [`Unreadable::Data`] with what is wrong.
+    pub fn data<M: Message>(&self) -> Result<M, Unreadable> {
+        serde_json::from_str(self.data.get()).map_err(|e| Unreadable::Data {
+            kind: self.kind.clone(),
+            error: e.to_string(),
+        })
+    }
+
+    /// The message as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("an envelope is plain JSON")
+    }
+}

@@ -1,0 +1,134 @@
+//! PostgreSQL: connecting, and telling a database that is away from a statement that is wrong.
+//!
+//! Writes are set-based statements through sqlx; reads for the API go through sea-orm on the same pool.
+//!
+//! A transaction must not be begun in a future that can be dropped: sqlx 0.9.0 returns a connection to the pool
+//! with the transaction open when `begin()` is cancelled. So transactions are begun only in tasks of their own:
+//! workers, and [`in_own_task`] for HTTP handlers, whose future is dropped when the client hangs up.
+//! Source: <https://github.com/transact-rs/sqlx/issues/4393>
+
+use std::{future::Future, time::Duration};
+
+use sqlx::{
+    PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tracing::{Instrument, Span};
+
+use crate::config::{self, DatabaseConfig, Secret};
+
+/// Waiting longer than this for a connection means that the database is away or overloaded.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Idle connections are tested before use only after this.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(30);
+
+/// A pool of connections, opened when they are needed: the database may come later.
+///
+/// # Errors
+/// The URL cannot be parsed.
+pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error> {
+    let options: PgConnectOptions = config.url.expose().parse().map_err(|error: sqlx::Error| {
+        config::Error::new(
+            "the database URL",
+            "[redacted]",
+            &format!("a PostgreSQL URL ({error})"),
+        )
+    })?;
+    let options = options.application_name(name).options([
+        ("statement_timeout", "10s"),
+        ("lock_timeout", "8s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+        // Hot statements are planned once, on tables that were empty then: keep them from settling for a
+        // sequential scan.
+        ("enable_seqscan", "off"),
+        ("jit", "off"),
+    ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < TEST_AFTER_IDLE {
+                    return Ok(true);
+                }
+                sqlx::Connection::ping(connection).await.map(|()| true)
+            })
+        })
+        .connect_lazy_with(options);
+    Ok(pool)
+}
+
+/// Begins a transaction. See the module's warning.
+///
+/// # Errors
+/// The database's.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that begins transactions"
+)]
+pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pool.begin().await
+}
+
+/// Runs `work` in a task of its own, so that it ends whole whatever becomes of who asked.
+///
+/// # Errors
+/// The work's own.
+///
+/// # Panics
+/// When `work` panics.
+pub async fn in_own_task<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work.instrument(Span::current())).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Whether the same statement may work later: the database is away, restarting or overloaded, or a lock was lost.
+#[must_use]
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        // Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            matches!(
+                &code[..2.min(code.len())],
+                "08" // connection
+                | "53" // insufficient resources
+                | "57" // operator intervention: shutdown, cannot connect now, statement cancelled
+                | "58" // system error
+            ) || matches!(
+                &*code,
+                "40001" | "40P01" | "55P03" // lost a race or a lock
+                | "25P03" | "25006" // idle for too long, failing over
+                | "3D000" | "42P01" | "42703" // not migrated yet
+            )
+        }),
+        _ => false,
+    }
+}
+
+/// Whether `error` is the violation of a unique or check constraint called `name`.
+#[must_use]
+pub fn violates(error: &sqlx::Error, name: &str) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.constraint() == Some(name))
+}
+
+/// The server's maintenance URL and the database's name: what is needed to create or drop the database of `url`.
+///
+/// # Errors
+/// The URL has no database.
+pub fn maintenance(url: &Secret) -> anyhow::Result<(String, String)> {
+    let mut parsed = url::Url::parse(url.expose())?;
+    let name = parsed.path().trim_start_matches('/').to_owned();
+    anyhow::ensure!(!name.is_empty(), "the database URL names no database");
+    parsed.set_path("postgres");
+    Ok((parsed.into(), name))
+}

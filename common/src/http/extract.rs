@@ -1,0 +1,199 @@
+//! Extractors that answer a wrong request with a problem that names the field, and checks that name it too.
+
+use axum::{
+    Json,
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
+    http::{StatusCode, header::CONTENT_TYPE, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{ApiError, FieldError};
+
+/// Largest body in bytes.
+pub const BODY_MAX: usize = 256 * 1024;
+/// Longest id or name in characters.
+const TEXT_MAX: usize = 255;
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(&request) {
+            let detail = "send the body as application/json".to_owned();
+            return Err(ApiError::Refused(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                detail,
+            ));
+        }
+        let bytes = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(unreadable)?;
+        parse(&bytes).map(Self)
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn unreadable(rejection: BytesRejection) -> ApiError {
+    match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format!("the body must have at most {BODY_MAX} bytes");
+            ApiError::Refused(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        }
+        _ => ApiError::BadRequest("the body could not be read".to_owned(), Vec::new()),
+    }
+}
+
+/// Reads a JSON document, naming the field that is wrong.
+///
+/// # Errors
+/// 400 for what is not JSON, 422 for JSON of another shape.
+pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        if cause.is_data() {
+            let field = if path == "." { "body".to_owned() } else { path };
+            ApiError::Invalid(vec![FieldError::new(field, cause.to_string())])
+        } else {
+            ApiError::BadRequest(
+                format!("the body is not JSON: {cause}"),
+                vec![FieldError::new("body", cause.to_string())],
+            )
+        }
+    })?;
+    deserializer.end().map_err(|cause| {
+        ApiError::BadRequest(
+            format!("the body is not JSON: {cause}"),
+            vec![FieldError::new("body", cause.to_string())],
+        )
+    })?;
+    Ok(value)
+}
+
+/// The query string.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let mut fields = serde_json::Map::new();
+        for (name, value) in pairs {
+            if value.chars().any(char::is_control) {
+                return Err(ApiError::bad_field(
+                    name,
+                    "must not contain control characters",
+                ));
+            }
+            if fields
+                .insert(name.to_string(), value.into_owned().into())
+                .is_some()
+            {
+                return Err(ApiError::bad_field(name, "must not be given twice"));
+            }
+        }
+        serde_path_to_error::deserialize(serde_json::Value::Object(fields))
+            .map(Self)
+            .map_err(|error| {
+                ApiError::bad_field(error.path().to_string(), error.inner().to_string())
+            })
+    }
+}
+
+/// One path parameter, parsed; the name of the parameter is in the error.
+#[derive(Debug)]
+pub struct PathId<T>(pub T);
+
+impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for PathId<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Some((name, value)) = params
+            .ok()
+            .and_then(|Path(params)| params.into_iter().next())
+        else {
+            return Err(ApiError::bad_field("path", "must be UTF-8"));
+        };
+        if value.is_empty()
+            || value.chars().count() > TEXT_MAX
+            || value.chars().any(char::is_control)
+        {
+            return Err(ApiError::bad_field(name, TEXT_RULE));
+        }
+        value.parse().map(Self).map_err(|_| {
+            ApiError::bad_field(
+                name,
+                format!("is malformed: {value:?} cannot be such an id"),
+            )
+        })
+    }
+}
+
+/// A response with a body that is JSON and a status.
+pub fn json<T: Serialize>(status: StatusCode, body: T) -> Response {
+    (status, Json(body)).into_response()
+}
+
+const TEXT_RULE: &str = "must have 1 to 255 characters and no control characters";
+
+/// Collects what is wrong with the fields of a request.
+#[derive(Debug, Default)]
+pub struct Checks(Vec<FieldError>);
+
+impl Checks {
+    /// Notes that `field` must be as `message` says, unless `holds`.
+    pub fn require(&mut self, holds: bool, field: impl Into<String>, message: impl Into<String>) {
+        if !holds {
+            self.0.push(FieldError::new(field, message));
+        }
+    }
+
+    /// Notes a text that is empty, too long, or has characters that PostgreSQL or a log line cannot take.
+    pub fn text(&mut self, field: impl Into<String>, value: &str) {
+        let length = value.chars().count();
+        let holds = (1..=TEXT_MAX).contains(&length)
+            && !value.trim().is_empty()
+            && !value.chars().any(char::is_control);
+        self.require(holds, field, TEXT_RULE);
+    }
+
+    /// The same for a text that may be absent.
+    pub fn optional_text(&mut self, field: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(field, value);
+        }
+    }
+
+    /// All that is wrong, as 422.
+    ///
+    /// # Errors
+    /// Something is wrong.
+    pub fn finish(self) -> Result<(), ApiError> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(ApiError::Invalid(self.0))
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Probes: `/health` for people, `/health/live` and `/health/ready` for Kubernetes.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
+use serde::Serialize;
+use sqlx::PgPool;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::messaging::Broker;
+
+/// A dependency that has not answered by then is down.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a service depends on.
+#[derive(Clone, Debug)]
+pub struct Dependencies {
+    /// The service's name.
+    pub service: &'static str,
+    /// Its database.
+    pub db: PgPool,
+    /// Its broker.
+    pub broker: Broker,
+    /// Set when its workers run: the schema is there.
+    pub started: Arc<AtomicBool>,
+    /// Cancelled when it is stopping.
+    pub shutdown: CancellationToken,
+}
+
+/// How a service is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// The service's name.
+    #[schema(example = "order-service")]
+    pub service: String,
+    /// The service's version.
+    #[schema(example = "0.1.0")]
+    pub version: String,
+    /// `UP`, or `DOWN` when a dependency is.
+    pub status: Status,
+    /// Each dependency.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// How a dependency is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependency {
+    /// Its name.
+    #[schema(example = "postgresql")]
+    pub name: &'static str,
+    /// Whether it answers.
+    pub status: Status,
+    /// How long it took, in milliseconds.
+    pub latency_ms: f64,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Whether something works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// It works.
+    Up,
+    /// It does not.
+    Down,
+}
+
+/// The probes' routes.
+#[must_use]
+pub fn router(dependencies: Dependencies) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .with_state(dependencies)
+}
+
+/// Every dependency, with its state and latency.
+#[utoipa::path(get, path = "/health", tag = "health",
+    responses((status = 200, description = "All dependencies answer", body = Health),
+              (status = 503, description = "A dependency is down", body = Health)))]
+async fn health(State(dependencies): State<Dependencies>) -> impl IntoResponse {
+    answer(examine(&dependencies).await)
+}
+
+/// The process runs. Kubernetes restarts it when this fails.
+#[utoipa::path(get, path = "/health/live", tag = "health",
+    responses((status = 200, description = "The process runs")))]
+async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+/// The service has started, can do its work, and is not stopping. Kubernetes sends it no requests while this fails.
+#[utoipa::path(get, path = "/health/ready", tag = "health",
+    responses((status = 200, description = "Ready", body = Health),
+              (status = 503, description = "A dependency is down, or the service is stopping", body = Health)))]
+async fn ready(State(dependencies): State<Dependencies>) -> impl IntoResponse {
+    let mut health = examine(&dependencies).await;
+    let running =
+        dependencies.started.load(Ordering::Relaxed) && !dependencies.shutdown.is_cancelled();
+    if !running {
+        health.status = Status::Down;
+    }
+    answer(health)
+}
+
+fn answer(health: Health) -> impl IntoResponse {
+    let status = match health.status {
+        Status::Up => StatusCode::OK,
+        Status::Down => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(health))
+}
+
+async fn examine(of: &Dependencies) -> Health {
+    let postgres = async { sqlx::query("SELECT 1").execute(&of.db).await.map(drop) };
+    let (postgres, rabbit) = tokio::join!(
+        measure("postgresql", postgres),
+        measure("rabbitmq", of.broker.check())
+    );
+    let dependencies = vec![postgres, rabbit];
+    let up = dependencies.iter().all(|d| d.status == Status::Up);
+    Health {
+        service: of.service.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        status: if up { Status::Up } else { Status::Down },
+        dependencies,
+    }
+}
+
+async fn measure<E: std::fmt::Display>(
+    name: &'static str,
+    check: impl Future<Output = Result<(), E>>,
+) -> Dependency {
+    let started = Instant::now();
+    let error = match timeout(CHECK_TIMEOUT, check).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(format!("no answer within {CHECK_TIMEOUT:?}")),
+    };
+    Dependency {
+        name,
+        status: if error.is_none() {
+            Status::Up
+        } else {
+            Status::Down
+        },
+        latency_ms: started.elapsed().as_secs_f64() * 1000.0,
+        error,
+    }
+}

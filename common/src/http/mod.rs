@@ -1,0 +1,14 @@
+//! The frame of an HTTP API: errors, extractors, lists, probes and the server.
+//!
+//! Every error is an RFC 9457 problem ([`ApiError`]); every body, query and path goes through an extractor of
+//! [`extract`] that says which field is wrong.
+
+pub mod extract;
+pub mod health;
+mod page;
+mod problem;
+mod server;
+
+pub use page::{Cursor, LIMIT_DEFAULT, Page, limit};
+pub use problem::{ApiError, FieldError, Problem};
+pub use server::{api, serve};

@@ -1,0 +1,112 @@
+//! Lists: `{"items":[…],"nextCursor":…}`.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::ApiError;
+
+/// Items of a page when the request does not say.
+pub const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_MAX: u64 = 200;
+
+/// A part of a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Ask again with this `cursor` for the next part; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page of `limit` items out of `items`, of which one more than that was asked for.
+    pub fn new(mut items: Vec<T>, limit: u64, key: impl Fn(&T) -> String) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next_cursor = items
+            .last()
+            .filter(|_| more)
+            .map(|last| Cursor(key(last)).encode());
+        Self { items, next_cursor }
+    }
+
+    /// The same page of something else.
+    pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(convert).collect(),
+            next_cursor: self.next_cursor,
+        }
+    }
+}
+
+/// Where a list goes on: the key of the last item that was shown. Opaque to clients.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+impl Cursor {
+    fn encode(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(&self.0)
+    }
+
+    /// Reads a cursor into the key of a list.
+    ///
+    /// # Errors
+    /// 400: it is none of ours.
+    pub fn decode<K: std::str::FromStr>(text: &str) -> Result<K, ApiError> {
+        let invalid =
+            || ApiError::bad_field("cursor", "must be the nextCursor of an earlier answer");
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
+        let key = String::from_utf8(bytes).map_err(|_| invalid())?;
+        if key.chars().any(char::is_control) {
+            return Err(invalid());
+        }
+        key.parse().map_err(|_| invalid())
+    }
+}
+
+/// The number of items that a request asks for.
+///
+/// # Errors
+/// 400 unless 1 to 200.
+pub fn limit(text: Option<&str>) -> Result<u64, ApiError> {
+    let Some(text) = text else {
+        return Ok(LIMIT_DEFAULT);
+    };
+    match text.parse() {
+        Ok(limit @ 1..=LIMIT_MAX) => Ok(limit),
+        _ => Err(ApiError::bad_field(
+            "limit",
+            format!("must be a number from 1 to {LIMIT_MAX}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_points_behind_the_last_item_shown() {
+        let page = Page::new(vec![1, 2, 3], 2, ToString::to_string);
+        assert_eq!(page.items, [1, 2]);
+        let cursor = page.next_cursor.unwrap();
+        assert_eq!(Cursor::decode::<i32>(&cursor).unwrap(), 2);
+        assert_eq!(
+            Page::new(vec![1, 2], 2, ToString::to_string).next_cursor,
+            None
+        );
+        assert!(Cursor::decode::<i32>("%%%").is_err());
+    }
+
+    #[test]
+    fn the_limit_has_bounds() {
+        assert_eq!(limit(None).unwrap(), LIMIT_DEFAULT);
+        assert_eq!(limit(Some("200")).unwrap(), 200);
+        for wrong in ["0", "201", "-1", "x", ""] {
+            assert!(limit(Some(wrong)).is_err(), "{wrong:?}");
+        }
+    }
+}

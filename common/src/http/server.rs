@@ -1,0 +1,128 @@
+//! The server: routes, documentation, metrics, and a stop that finishes what is in flight.
+
+use std::{any::Any, future::IntoFuture, sync::OnceLock, time::Duration};
+
+use anyhow::Context;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    http::{StatusCode, Uri},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+    serve::ListenerExt,
+};
+use metrics::histogram;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{info, warn};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::{ApiError, extract::BODY_MAX};
+
+/// Requests that are in flight when the service stops have this long to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The API of a service: its routes with documentation, metrics, and problems for what is not there.
+#[must_use]
+pub fn api(routes: OpenApiRouter) -> Router {
+    let (router, openapi) = routes.split_for_parts();
+    let swagger = SwaggerUi::new("/api/docs").url("/api/docs/openapi.json", openapi);
+    let metrics = recorder();
+    router
+        .merge(swagger)
+        .route(
+            "/metrics",
+            get(move || async move { metrics.map(|m| m.render()).unwrap_or_default() }),
+        )
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(measure))
+}
+
+/// Serves until `shutdown`, and then until the requests in flight are answered.
+///
+/// # Errors
+/// The address cannot be bound, or serving fails.
+pub async fn serve(
+    listener: TcpListener,
+    api: Router,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    info!(%address, "serving HTTP");
+    let stop = shutdown.clone();
+    // Nagle's algorithm would hold small answers back for the peer's delayed ack.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let serving = axum::serve(listener, api)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .into_future();
+    let deadline = async {
+        shutdown.cancelled().await;
+        sleep(DRAIN_TIMEOUT).await;
+    };
+    tokio::select! {
+        result = serving => result.context("serving HTTP"),
+        () = deadline => {
+            warn!("some requests did not end in time");
+            Ok(())
+        }
+    }
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    ApiError::NotFound(format!("there is nothing at {}: see /api/docs", uri.path()))
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    let detail = format!("{} does not work here: see /api/docs", request.method());
+    ApiError::Refused(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    ApiError::Internal(anyhow::anyhow!("the handler panicked")).into_response()
+}
+
+/// Counts and times requests by route, not by path, so that ids do not become labels.
+async fn measure(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().to_string();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none", MatchedPath::as_str)
+        .to_owned();
+    let response = next.run(request).await;
+    let labels = [
+        ("method", method),
+        ("route", route),
+        ("status", response.status().as_u16().to_string()),
+    ];
+    histogram!("http_request_duration_seconds", &labels).record(started.elapsed().as_secs_f64());
+    response
+}
+
+/// The process's metrics recorder; several services in one process, as in tests, share it.
+fn recorder() -> Option<PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    RECORDER
+        .get_or_init(|| {
+            PrometheusBuilder::new()
+                .install_recorder()
+                .inspect_err(|error| warn!(%error, "no metrics"))
+                .ok()
+        })
+        .clone()
+}

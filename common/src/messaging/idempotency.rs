@@ -1,0 +1,175 @@
+//! The idempotency table: what a service has done already, and what it answered.
+//!
+//! Its key is (saga, step, direction). Participants store the outcome beside it and say the same again when asked
+//! again; the orchestrator stores nothing, for its answer is the saga log.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    str::FromStr,
+};
+
+use sqlx::{PgExecutor, Row};
+use uuid::Uuid;
+
+use crate::contract::SagaId;
+
+/// Forward or back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// A step's action: take the money.
+    Action,
+    /// What undoes it: give the money back.
+    Compensation,
+}
+
+impl Direction {
+    /// The direction's name in tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Action => "ACTION",
+            Self::Compensation => "COMPENSATION",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Direction {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        [Self::Action, Self::Compensation]
+            .into_iter()
+            .find(|direction| direction.as_str() == name)
+            .ok_or(())
+    }
+}
+
+/// What is done at most once. Displayed as `saga:step:DIRECTION`, which gateways get as their idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The saga.
+    pub saga: SagaId,
+    /// Its step.
+    pub step: String,
+    /// The step's action or its compensation.
+    pub direction: Direction,
+}
+
+impl Key {
+    /// The same step's action.
+    #[must_use]
+    pub fn action(&self) -> Self {
+        Self {
+            direction: Direction::Action,
+            ..self.clone()
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.saga, self.step, self.direction)
+    }
+}
+
+/// A row of the table.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// What was done.
+    pub key: Key,
+    /// The message that tells of it: the outcome, or for the orchestrator the reply that it took.
+    pub message_id: Uuid,
+    /// The outcome as JSON; a participant always has one.
+    pub outcome: Option<String>,
+    /// Whether the compensation came first, so that the action must not happen any more.
+    pub tombstone: bool,
+}
+
+/// Writes `records` and returns the keys that were new. In any number of transactions at once, exactly one
+/// succeeds with a key.
+///
+/// # Errors
+/// The database's.
+pub async fn record(db: impl PgExecutor<'_>, records: &[Record]) -> sqlx::Result<HashSet<Key>> {
+    // The order is the same in all transactions, so that two of them cannot wait for each other.
+    let mut records: Vec<_> = records.iter().collect();
+    records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let rows = sqlx::query(
+        "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome, tombstone)
+         SELECT saga_id, step, direction, message_id, outcome::json, tombstone
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bool[])
+              AS r (saga_id, step, direction, message_id, outcome, tombstone)
+         ON CONFLICT DO NOTHING
+         RETURNING saga_id, step, direction",
+    )
+    .bind(records.iter().map(|r| r.key.saga.0).collect::<Vec<_>>())
+    .bind(
+        records
+            .iter()
+            .map(|r| r.key.step.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        records
+            .iter()
+            .map(|r| r.key.direction.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(records.iter().map(|r| r.message_id).collect::<Vec<_>>())
+    .bind(
+        records
+            .iter()
+            .map(|r| r.outcome.as_deref())
+            .collect::<Vec<_>>(),
+    )
+    .bind(records.iter().map(|r| r.tombstone).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    Ok(rows.iter().filter_map(key).collect())
+}
+
+/// What is recorded under any of `keys`.
+///
+/// # Errors
+/// The database's.
+pub async fn find(db: impl PgExecutor<'_>, keys: &[Key]) -> sqlx::Result<HashMap<Key, Record>> {
+    let rows = sqlx::query(
+        "SELECT saga_id, step, direction, message_id, outcome::text, tombstone
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[]) AS k (saga_id, step, direction)
+         JOIN idempotency USING (saga_id, step, direction)",
+    )
+    .bind(keys.iter().map(|key| key.saga.0).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.step.as_str()).collect::<Vec<_>>())
+    .bind(
+        keys.iter()
+            .map(|key| key.direction.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let records = rows.iter().filter_map(|row| {
+        let record = Record {
+            key: key(row)?,
+            message_id: row.get("message_id"),
+            outcome: row.get("outcome"),
+            tombstone: row.get("tombstone"),
+        };
+        Some((record.key.clone(), record))
+    });
+    Ok(records.collect())
+}
+
+fn key(row: &sqlx::postgres::PgRow) -> Option<Key> {
+    Some(Key {
+        saga: SagaId(row.get("saga_id")),
+        step: row.get("step"),
+        direction: row.get::<&str, _>("direction").parse().ok()?,
+    })
+}

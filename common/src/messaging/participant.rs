@@ -1,0 +1,348 @@
+//! The frame of a participant: commands are executed once, and always answered.
+//!
+//! ```text
+//! find what is recorded ─► prepare what is new (calls to others) ─► one transaction: apply + record ─► outcomes
+//!        ▲                                                                     │
+//!        └────────────── somebody else was faster: nothing happened ◄──────────┘
+//! ```
+//!
+//! A command that was executed before is answered with the stored outcome. A compensation that comes before its
+//! action leaves a tombstone under the action's key, so that the action finds its answer already there: it was
+//! compensated. Races between replicas are not prevented but noticed: recording a key that exists starts the batch
+//! over.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+};
+
+use sqlx::{PgPool, Postgres, Transaction};
+use tracing::info;
+
+use super::{
+    Outgoing,
+    consumer::{self, Handler, Incoming},
+    idempotency::{self, Direction, Key, Record},
+    outbox::{self, Outbox},
+};
+use crate::{
+    contract::{Envelope, Message, OrderId, Unreadable},
+    crash, db,
+};
+
+/// Times that a batch is started over before it counts as a dependency that is away.
+const MAX_RACES: usize = 5;
+
+/// A command with what the envelope says about it.
+#[derive(Clone, Debug)]
+pub struct Command<B> {
+    /// What is done at most once.
+    pub key: Key,
+    /// What is asked for.
+    pub body: B,
+    /// The order that it is about.
+    pub order_id: OrderId,
+    envelope: EnvelopeParts,
+}
+
+/// What an outcome repeats from its command.
+#[derive(Clone, Debug)]
+struct EnvelopeParts {
+    id: uuid::Uuid,
+    reply_to: String,
+    correlation: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl<B> Command<B> {
+    /// Reads the envelope's part of a command.
+    ///
+    /// # Errors
+    /// An attribute that a command needs is missing.
+    pub fn new(
+        event: &Incoming,
+        direction: Direction,
+        order_id: OrderId,
+        body: B,
+    ) -> Result<Self, Unreadable> {
+        let envelope = &event.envelope;
+        let missing = |name| move || Unreadable::Attribute(name);
+        Ok(Self {
+            key: Key {
+                saga: envelope.sagaid.ok_or_else(missing("sagaid"))?,
+                step: envelope.sagastep.clone().ok_or_else(missing("sagastep"))?,
+                direction,
+            },
+            body,
+            order_id,
+            envelope: EnvelopeParts {
+                id: envelope.id,
+                reply_to: envelope.replyto.clone().ok_or_else(missing("replyto"))?,
+                correlation: envelope.correlationid.clone(),
+                traceparent: envelope.traceparent.clone(),
+            },
+        })
+    }
+
+    /// The outcome of this command: a message that says `data`.
+    #[must_use]
+    pub fn outcome<M: Message>(&self, source: &str, data: &M) -> Envelope {
+        Envelope {
+            sagaid: Some(self.key.saga),
+            sagastep: Some(self.key.step.clone()),
+            correlationid: self.envelope.correlation.clone(),
+            causationid: Some(self.envelope.id),
+            traceparent: self.envelope.traceparent.clone(),
+            ..Envelope::new(source, &self.order_id.to_string(), data)
+        }
+    }
+}
+
+/// What was done for a batch of commands.
+#[derive(Debug)]
+pub struct Applied {
+    /// The outcome of each command, in the commands' order.
+    pub outcomes: Vec<Envelope>,
+    /// What else is to be told, once, through the outbox.
+    pub events: Vec<Outgoing>,
+}
+
+/// What a participant does. Of each saga, a batch has at most one command.
+pub trait Participant: Send + Sync + 'static {
+    /// What can be asked for.
+    type Body: Clone + Send + Sync;
+    /// What [`Self::prepare`] found out.
+    type Prepared: Send + Sync;
+
+    /// Reads a command; no I/O.
+    ///
+    /// # Errors
+    /// The message becomes a dead letter.
+    fn decode(&self, event: &Incoming) -> Result<Command<Self::Body>, Unreadable>;
+
+    /// Asks others, outside of any transaction, about commands that are `new`; `too_late` are actions that were
+    /// compensated before they came. It may be called again for the same commands, also after a crash.
+    ///
+    /// # Errors
+    /// Nothing is done and the batch comes again.
+    fn prepare(
+        &self,
+        new: &[Command<Self::Body>],
+        too_late: &[Command<Self::Body>],
+    ) -> impl Future<Output = Result<Self::Prepared, consumer::Error>> + Send;
+
+    /// Does the work of `new` commands in `tx`. Called with compensations also where the action never came.
+    ///
+    /// # Errors
+    /// `tx` is rolled back.
+    fn apply(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        new: &[Command<Self::Body>],
+        prepared: &Self::Prepared,
+    ) -> impl Future<Output = Result<Applied, consumer::Error>> + Send;
+
+    /// The outcome of an action that comes after `compensation`: it did nothing.
+    fn already_compensated(&self, compensation: &Command<Self::Body>) -> Envelope;
+}
+
+/// A [`Participant`] as the handler of its queue of commands.
+#[derive(Debug)]
+pub struct Commands<P> {
+    participant: P,
+    db: PgPool,
+    outbox: Outbox,
+}
+
+/// Commands of a wave, by what is to be done with them.
+struct Sorted<B> {
+    /// Outcomes that are recorded, with where they go.
+    recorded: Vec<(String, String)>,
+    new: Vec<Command<B>>,
+    too_late: Vec<Command<B>>,
+    /// Actions of new compensations that are recorded, so that they need no tombstone.
+    actions: HashSet<Key>,
+}
+
+impl<P: Participant> Commands<P> {
+    /// The handler of `participant`'s commands.
+    #[must_use]
+    pub fn new(participant: P, db: PgPool, outbox: Outbox) -> Self {
+        Self {
+            participant,
+            db,
+            outbox,
+        }
+    }
+
+    /// Answers one wave of commands.
+    async fn answer(&self, wave: &[Command<P::Body>]) -> Result<Vec<Outgoing>, consumer::Error> {
+        for _ in 0..MAX_RACES {
+            if let Some(messages) = self.try_answer(wave).await? {
+                crash::point("participant.committed");
+                return Ok(messages);
+            }
+            info!("another replica was faster: starting the batch over");
+        }
+        Err(consumer::Error::Away(anyhow::anyhow!(
+            "lost {MAX_RACES} races for the same commands"
+        )))
+    }
+
+    /// `None`: another transaction recorded one of the keys meanwhile, and nothing happened here.
+    async fn try_answer(
+        &self,
+        wave: &[Command<P::Body>],
+    ) -> Result<Option<Vec<Outgoing>>, consumer::Error> {
+        let Sorted {
+            mut recorded,
+            new,
+            too_late,
+            actions,
+        } = self.sort(wave).await?;
+        let prepared = self.participant.prepare(&new, &too_late).await?;
+        if !new.is_empty() {
+            let mut tx = db::begin(&self.db).await?;
+            let applied = self.participant.apply(&mut tx, &new, &prepared).await?;
+            let records = self.records(&new, applied.outcomes, &actions);
+            if idempotency::record(&mut *tx, &records).await?.len() < records.len() {
+                tx.rollback().await?;
+                return Ok(None);
+            }
+            outbox::enqueue(&mut tx, &applied.events).await?;
+            crash::point("participant.applied");
+            tx.commit().await?;
+            self.outbox.hand_over(applied.events).await;
+            let mut outcomes: HashMap<_, _> =
+                records.into_iter().map(|r| (r.key, r.outcome)).collect();
+            for command in new {
+                let outcome = outcomes.remove(&command.key).flatten().unwrap_or_default();
+                recorded.push((command.envelope.reply_to, outcome));
+            }
+        }
+        let mut messages = Vec::with_capacity(recorded.len() * 2);
+        for (reply_to, outcome) in recorded {
+            let both = Outgoing::outcome(&reply_to, &outcome);
+            messages.extend(both.map_err(|error| consumer::Error::Failed(error.into()))?);
+        }
+        Ok(Some(messages))
+    }
+
+    async fn sort(&self, wave: &[Command<P::Body>]) -> Result<Sorted<P::Body>, consumer::Error> {
+        let keys = wave.iter().flat_map(|command| match command.key.direction {
+            Direction::Action => vec![command.key.clone()],
+            Direction::Compensation => vec![command.key.clone(), command.key.action()],
+        });
+        let mut found = idempotency::find(&self.db, &keys.collect::<Vec<_>>()).await?;
+        let mut sorted = Sorted {
+            recorded: Vec::new(),
+            new: Vec::new(),
+            too_late: Vec::new(),
+            actions: HashSet::new(),
+        };
+        for command in wave {
+            if let Some(record) = found.remove(&command.key) {
+                if record.tombstone {
+                    sorted.too_late.push(command.clone());
+                }
+                let reply_to = command.envelope.reply_to.clone();
+                sorted
+                    .recorded
+                    .push((reply_to, record.outcome.unwrap_or_default()));
+            } else {
+                let action = command.key.action();
+                if found.contains_key(&action) {
+                    sorted.actions.insert(action);
+                }
+                sorted.new.push(command.clone());
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// What to record: each command's outcome, and tombstones. They are numbered in the order in which they exist.
+    fn records(
+        &self,
+        new: &[Command<P::Body>],
+        outcomes: Vec<Envelope>,
+        actions: &HashSet<Key>,
+    ) -> Vec<Record> {
+        let mut records = Vec::with_capacity(new.len());
+        for (command, outcome) in new.iter().zip(outcomes) {
+            let is_compensation = command.key.direction == Direction::Compensation;
+            let action = command.key.action();
+            let after_action = is_compensation && actions.contains(&action);
+            records.push(record(
+                command.key.clone(),
+                outcome,
+                if after_action { 2 } else { 1 },
+                false,
+            ));
+            if is_compensation && !after_action {
+                let outcome = self.participant.already_compensated(command);
+                records.push(record(action, outcome, 2, true));
+            }
+        }
+        records
+    }
+}
+
+fn record(key: Key, mut outcome: Envelope, sequence: i32, tombstone: bool) -> Record {
+    outcome.sequence = Some(sequence);
+    Record {
+        key,
+        message_id: outcome.id,
+        outcome: Some(outcome.to_json()),
+        tombstone,
+    }
+}
+
+/// Splits a batch so that no saga comes twice in a part, keeping each saga's order.
+pub fn waves<T: Clone, K: std::hash::Hash + Eq + Clone>(
+    batch: &[T],
+    saga: impl Fn(&T) -> K,
+) -> Vec<Vec<T>> {
+    let mut waves: Vec<Vec<T>> = Vec::new();
+    let mut seen: HashMap<K, usize> = HashMap::with_capacity(batch.len());
+    for item in batch {
+        let turn = seen.entry(saga(item)).or_insert(0);
+        if *turn == waves.len() {
+            waves.push(Vec::new());
+        }
+        waves[*turn].push(item.clone());
+        *turn += 1;
+    }
+    waves
+}
+
+impl<P: Participant> Handler for Commands<P> {
+    type Input = Command<P::Body>;
+
+    fn decode(&self, event: &Incoming) -> Result<Self::Input, Unreadable> {
+        self.participant.decode(event)
+    }
+
+    async fn handle(&self, batch: &[Self::Input]) -> Result<Vec<Outgoing>, consumer::Error> {
+        let mut messages = Vec::new();
+        for wave in waves(batch, |command| command.key.saga) {
+            messages.extend(self.answer(&wave).await?);
+        }
+        Ok(messages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::waves;
+
+    #[test]
+    fn a_saga_comes_once_in_a_wave_and_in_order() {
+        let batch = [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)];
+        let expected = [
+            vec![("a", 1), ("b", 1)],
+            vec![("a", 2), ("b", 2)],
+            vec![("a", 3)],
+        ];
+        assert_eq!(waves(&batch, |(saga, _)| *saga), expected);
+    }
+}

@@ -1,0 +1,259 @@
+//! The frame of a service: what all of them do between `main` and their own work.
+//!
+//! ```text
+//! build:  pool, broker, outbox, listener                    (nothing needs to be there yet)
+//! run:    HTTP ─ wait for the schema ─ workers and relay    (each waits for what it needs)
+//! stop:   HTTP ─ workers ─ relay ─ connections              (each finishes what is in flight)
+//! ```
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use sqlx::PgPool;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    config::{BrokerConfig, DatabaseConfig, Vars},
+    crash, db,
+    http::{self, health},
+    messaging::{
+        Broker,
+        outbox::{Outbox, Relay},
+    },
+    shutdown::{self, Backoff},
+    telemetry,
+};
+
+/// The services of this system stop within 30 s; what has not ended by then is cut off.
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// A worker: a task that runs until its token is cancelled.
+pub type Worker = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What every service has.
+#[derive(Debug)]
+pub struct Service {
+    name: &'static str,
+    /// Its database.
+    pub db: PgPool,
+    /// Its broker.
+    pub broker: Broker,
+    /// Where its transactions leave messages.
+    pub outbox: Outbox,
+    relay: Relay,
+    listener: TcpListener,
+}
+
+impl Service {
+    /// Prepares the service `name`. Of all that it needs, only the HTTP address must be free.
+    ///
+    /// # Errors
+    /// The address is in use, or a URL cannot be parsed.
+    pub async fn build(
+        name: &'static str,
+        http_addr: SocketAddr,
+        database: &DatabaseConfig,
+        broker: &BrokerConfig,
+    ) -> anyhow::Result<Self> {
+        let db = db::pool(name, database)?;
+        let broker = Broker::new(name, broker);
+        let (outbox, relay) = Outbox::new(db.clone(), broker.clone());
+        let listener = TcpListener::bind(http_addr)
+            .await
+            .with_context(|| format!("listening on {http_addr}: is it in use?"))?;
+        Ok(Self {
+            name,
+            db,
+            broker,
+            outbox,
+            relay,
+            listener,
+        })
+    }
+
+    /// Where it serves HTTP.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Runs until `shutdown`: the API at once, `workers` when `prepare` is done.
+    ///
+    /// # Errors
+    /// The preparation's, or the broker's topology is not ours.
+    pub async fn run(
+        self,
+        routes: OpenApiRouter,
+        prepare: impl Future<Output = anyhow::Result<()>>,
+        workers: impl FnOnce(CancellationToken) -> Vec<Worker>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let started = Arc::new(AtomicBool::new(false));
+        let probes = health::router(health::Dependencies {
+            service: self.name,
+            db: self.db.clone(),
+            broker: self.broker.clone(),
+            started: Arc::clone(&started),
+            shutdown: shutdown.clone(),
+        });
+        let api = http::api(probes.merge(routes));
+        let serving = tokio::spawn(http::serve(self.listener, api, shutdown.clone()));
+
+        let prepared = tokio::select! {
+            result = prepare => result,
+            () = shutdown.cancelled() => Ok(()),
+        };
+        let (stop_workers, stop_relay) = (CancellationToken::new(), CancellationToken::new());
+        let mut running = JoinSet::new();
+        let mut relay = JoinSet::new();
+        if prepared.is_ok() && !shutdown.is_cancelled() {
+            for worker in workers(stop_workers.clone()) {
+                running.spawn(worker);
+            }
+            relay.spawn(self.relay.run(stop_relay.clone()));
+            started.store(true, Ordering::Relaxed);
+        }
+        let ended = match prepared {
+            Ok(()) => tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                error = topology_error(&self.broker) => Err(error),
+                Some(result) = running.join_next() => Err(stopped_by_itself(result)),
+            },
+            Err(error) => Err(error),
+        };
+        shutdown.cancel();
+        let stopping = async {
+            let served = serving.await.context("the HTTP server panicked").flatten();
+            stop_workers.cancel();
+            while running.join_next().await.is_some() {}
+            drop(self.outbox);
+            stop_relay.cancel();
+            while relay.join_next().await.is_some() {}
+            self.broker.close().await;
+            self.db.close().await;
+            served
+        };
+        match timeout(STOP_TIMEOUT, stopping).await {
+            Ok(served) => ended.and(served),
+            Err(_) => {
+                warn!(
+                    "cut off what did not end in {STOP_TIMEOUT:?}: it will be done again after the next start"
+                );
+                ended
+            }
+        }
+    }
+}
+
+/// Ends only if the broker has a topology that is not ours: then a person must look.
+async fn topology_error(broker: &Broker) -> anyhow::Error {
+    let mut backoff = Backoff::default();
+    loop {
+        match broker.check().await {
+            Err(error) if !error.is_transient() => return error.into(),
+            Err(_) => tokio::time::sleep(backoff.next_delay()).await,
+            Ok(()) => std::future::pending::<()>().await,
+        }
+    }
+}
+
+fn stopped_by_itself(result: Result<(), tokio::task::JoinError>) -> anyhow::Error {
+    match result {
+        Ok(()) => anyhow::anyhow!("a worker ended by itself"),
+        Err(error) => anyhow::Error::from(error).context("a worker panicked"),
+    }
+}
+
+/// Waits until `is_current` says that the schema is the one that this program knows.
+pub async fn wait_for_schema<E: std::fmt::Display, F: Future<Output = Result<bool, E>>>(
+    mut is_current: impl FnMut() -> F,
+) {
+    let mut backoff = Backoff::default();
+    let mut said = false;
+    loop {
+        let missing = match is_current().await {
+            Ok(true) => return,
+            Ok(false) => "the schema is not up to date: run migrate".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if !said {
+            info!(reason = missing, "waiting for the database");
+            said = true;
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+/// The `main` of a service: environment, logs, signals, and `run` between them.
+///
+/// With the argument `--health` it only asks the service that already runs here whether it lives, for containers.
+pub async fn main<F: Future<Output = anyhow::Result<()>>>(
+    name: &'static str,
+    address: (&str, u16),
+    run: impl FnOnce(Vars, CancellationToken) -> F,
+) -> ExitCode {
+    let vars = Vars::from_process();
+    if std::env::args().nth(1).as_deref() == Some("--health") {
+        return probe(&vars, address).await;
+    }
+    let started = async {
+        let logs = telemetry::init(name, &vars)?;
+        crash::arm(&vars)?;
+        anyhow::Ok((logs, shutdown::on_signal()?))
+    };
+    let (_logs, shutdown) = match started.await {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(vars, shutdown).await {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(cause) => {
+            error!(error = format!("{cause:#}"), "failed");
+            eprintln!("{name}: {cause:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn probe(vars: &Vars, (variable, port): (&str, u16)) -> ExitCode {
+    let alive = async {
+        let port = vars.http_addr(variable, port)?.port();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream
+            .write_all(b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            .await?;
+        let mut status_line = [0; 12];
+        stream.read_exact(&mut status_line).await?;
+        anyhow::Ok(status_line.ends_with(b"200"))
+    };
+    match timeout(Duration::from_secs(2), alive).await {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,180 @@
+//! A database per service and a vhost for one test, dropped after it.
+
+use std::thread;
+
+use anyhow::{Context, Result};
+use common::config::{Secret, Vars};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+use url::Url;
+use uuid::Uuid;
+
+/// What a test has to itself.
+#[derive(Debug)]
+pub struct Environment {
+    name: String,
+    servers: Servers,
+}
+
+/// The servers that tests share.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// URL of PostgreSQL's maintenance database, as a user who may create databases.
+    pub postgres: String,
+    /// URL of RabbitMQ without a vhost.
+    pub rabbitmq: String,
+    /// URL of RabbitMQ's management API, with user and password.
+    pub rabbitmq_api: String,
+}
+
+/// The services' databases.
+const DATABASES: [&str; 3] = ["order", "payment", "inventory"];
+
+impl Environment {
+    /// Makes databases and a vhost on the servers that `./dev test` started.
+    ///
+    /// # Panics
+    /// When they cannot be made; the message says what to run.
+    pub async fn new() -> Self {
+        let variable = |name: &str| {
+            #[expect(clippy::disallowed_methods, reason = "tests have no config")]
+            std::env::var(name)
+                .unwrap_or_else(|_| panic!("{name} is not set: run the tests with ./dev test"))
+        };
+        let servers = Servers {
+            postgres: variable("TEST_DATABASE_URL"),
+            rabbitmq: variable("TEST_RABBITMQ_URL"),
+            rabbitmq_api: variable("TEST_RABBITMQ_API_URL"),
+        };
+        Self::on(servers)
+            .await
+            .expect("the servers of ./dev test answer")
+    }
+
+    /// The same on servers of the test's own.
+    ///
+    /// # Errors
+    /// The servers do not answer.
+    pub async fn on(servers: Servers) -> Result<Self> {
+        let environment = Self {
+            name: format!("t{}", Uuid::new_v4().simple()),
+            servers,
+        };
+        environment
+            .vhost("PUT")
+            .await
+            .context("creating the vhost")?;
+        environment
+            .migrate()
+            .await
+            .context("creating the databases")?;
+        Ok(environment)
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        migrations::migrate::<migrations::Order>(&Secret::new(self.database_url("order"))).await?;
+        migrations::migrate::<migrations::Payment>(&Secret::new(self.database_url("payment")))
+            .await?;
+        migrations::migrate::<migrations::Inventory>(&Secret::new(self.database_url("inventory")))
+            .await
+    }
+
+    /// URL of the database of `service`: `order`, `payment` or `inventory`.
+    #[must_use]
+    pub fn database_url(&self, service: &str) -> String {
+        let mut url = Url::parse(&self.servers.postgres).expect("TEST_DATABASE_URL is a URL");
+        url.set_path(&format!("{}_{service}", self.name));
+        url.into()
+    }
+
+    /// URL of the vhost.
+    #[must_use]
+    pub fn rabbitmq_url(&self) -> String {
+        let mut url = Url::parse(&self.servers.rabbitmq).expect("TEST_RABBITMQ_URL is a URL");
+        url.set_path(&self.name);
+        url.into()
+    }
+
+    /// A pool on the database of `service`, for looking into it.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub async fn pool(&self, service: &str) -> PgPool {
+        PgPool::connect(&self.database_url(service))
+            .await
+            .expect("the test's database answers")
+    }
+
+    /// The variables that make a service use this environment, with HTTP on a free port and no declines;
+    /// `overrides` come last.
+    #[must_use]
+    pub fn vars(&self, overrides: &[(&str, &str)]) -> Vars {
+        self.pairs(overrides).into_iter().collect()
+    }
+
+    /// The same as pairs, for a process.
+    #[must_use]
+    pub fn pairs(&self, overrides: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut pairs = vec![
+            ("RABBITMQ_URL".to_owned(), self.rabbitmq_url()),
+            ("PAYMENT_SUCCESS_RATE".to_owned(), "1".to_owned()),
+            ("DATABASE_MAX_CONNECTIONS".to_owned(), "8".to_owned()),
+        ];
+        for service in DATABASES {
+            let service_upper = service.to_uppercase();
+            pairs.push((
+                format!("{service_upper}_DATABASE_URL"),
+                self.database_url(service),
+            ));
+            pairs.push((
+                format!("{service_upper}_HTTP_ADDR"),
+                "127.0.0.1:0".to_owned(),
+            ));
+        }
+        pairs.extend(
+            overrides
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        pairs
+    }
+
+    async fn vhost(&self, method: &str) -> Result<()> {
+        let url = Url::parse(&self.servers.rabbitmq_api)?;
+        let path = format!("/api/vhosts/{}", self.name);
+        reqwest::Client::new()
+            .request(method.parse()?, url.join(&path)?)
+            .basic_auth(url.username(), url.password())
+            .send()
+            .await?
+            .error_for_status()?;
+        Ok(())
+    }
+
+    async fn drop_all(&self) -> Result<()> {
+        self.vhost("DELETE").await?;
+        let mut connection = PgConnection::connect(&self.servers.postgres).await?;
+        for service in DATABASES {
+            let drop = format!(
+                "DROP DATABASE IF EXISTS {}_{service} WITH (FORCE)",
+                self.name
+            );
+            connection.execute(AssertSqlSafe(drop)).await?;
+        }
+        connection.close().await?;
+        Ok(())
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                // A server that the test stopped needs no cleaning.
+                let _ = runtime.map(|runtime| runtime.block_on(self.drop_all()));
+            });
+        });
+    }
+}

@@ -1,0 +1,323 @@
+//! A RabbitMQ node of our own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use url::Url;
+
+use super::guardian::Guardian;
+use super::process::{Files, Process, Signal, detached, tail, wait_ready, write_private};
+use super::{credentials, free_ports, loopback_url, probe_http, probe_rabbitmq};
+
+/// The server's own script. Debian's wrapper, which is what `PATH` finds, insists on the users root or rabbitmq.
+const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// A single RabbitMQ node on 127.0.0.1 with the management plugin (tests create their virtual hosts over its API).
+///
+/// It shares nothing with other nodes of the machine: it has its own Erlang cookie, node name, port mapper (`epmd`), data and
+/// configuration, and does not read `/etc/rabbitmq`.
+#[derive(Debug)]
+pub struct RabbitMqServer {
+    files: Files,
+    epmd: Files,
+    amqp_port: u16,
+    management_port: u16,
+    user: String,
+    password: String,
+    guardian: Option<Guardian>,
+}
+
+impl RabbitMqServer {
+    /// A node with its files below `dir`, as the module documentation shows. Nothing is started or written yet. User and
+    /// password take effect when the data is first made.
+    #[must_use]
+    pub fn new(
+        dir: &Path,
+        amqp_port: u16,
+        management_port: u16,
+        user: &str,
+        password: &str,
+    ) -> Self {
+        Self {
+            files: Files::below(dir, "rabbitmq"),
+            epmd: Files::below(dir, "rabbitmq-epmd"),
+            amqp_port,
+            management_port,
+            user: user.to_owned(),
+            password: password.to_owned(),
+            guardian: None,
+        }
+    }
+
+    /// As [`Self::new`], with port, user and password of the AMQP URL and the port of the management URL.
+    ///
+    /// # Errors
+    /// When a URL cannot be read.
+    pub fn for_urls(dir: &Path, url: &str, api_url: &str) -> Result<Self> {
+        let url = Url::parse(url).context("not an AMQP URL")?;
+        let api = Url::parse(api_url).context("not the URL of the management API")?;
+        let (user, password) = credentials(&url)?;
+        Ok(Self::new(
+            dir,
+            url.port().unwrap_or(5672),
+            api.port().unwrap_or(15672),
+            &user,
+            &password,
+        ))
+    }
+
+    /// A started node for one test: dropping it, or the death of this process, stops it and removes its data.
+    /// `dir` is created when it is not there, and should be used for nothing else.
+    ///
+    /// # Errors
+    /// When it cannot be started; see [`Self::start`].
+    pub async fn on_free_ports(dir: &Path) -> Result<Self> {
+        let dir = std::path::absolute(dir)?;
+        let ports = free_ports(2)?;
+        let mut server = Self::new(&dir, ports[0], ports[1], "guest", "guest");
+        server.guardian = Some(Guardian::of(&server.files, Some(&server.epmd.pid))?);
+        server.start().await?;
+        Ok(server)
+    }
+
+    /// Whether Debian's package is there.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        Path::new(PROGRAM).exists()
+    }
+
+    /// `amqp://user:password@127.0.0.1:port/%2f`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        loopback_url("amqp", &self.user, &self.password, self.amqp_port, "/%2f")
+    }
+
+    /// `http://user:password@127.0.0.1:port`, to which `/api/…` is appended.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        let url = loopback_url(
+            "http",
+            &self.user,
+            &self.password,
+            self.management_port,
+            "/",
+        );
+        url.trim_end_matches('/').to_owned()
+    }
+
+    /// Where it keeps what.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Its process, when it runs.
+    #[must_use]
+    pub fn process(&self) -> Option<Process> {
+        self.files.process()
+    }
+
+    /// Starts the node unless it runs, and waits until it accepts AMQP connections and answers management requests.
+    ///
+    /// # Errors
+    /// When RabbitMQ is not installed, or it is not ready within two minutes: with the end of its log.
+    pub async fn start(&self) -> Result<()> {
+        ensure!(
+            Self::is_installed(),
+            "RabbitMQ is not installed; run `apt-get install rabbitmq-server` as root"
+        );
+        if self.process().is_none() {
+            self.write_configuration()?;
+            self.spawn().await?;
+        }
+        let overview = format!("{}/api/overview", self.api_url());
+        let probe = async || {
+            probe_rabbitmq(&self.url()).await?;
+            probe_http(&overview).await
+        };
+        wait_ready("RabbitMQ", &self.files, Duration::from_secs(120), probe).await
+    }
+
+    /// Orderly shutdown.
+    ///
+    /// # Errors
+    /// When a process cannot be signalled.
+    pub async fn stop(&self) -> Result<()> {
+        self.end(Signal::TERM).await
+    }
+
+    /// SIGKILL, as in a power cut.
+    ///
+    /// # Errors
+    /// When a process cannot be signalled.
+    pub async fn kill(&self) -> Result<()> {
+        self.end(Signal::KILL).await
+    }
+
+    /// Removes the data. Only after [`Self::stop`].
+    ///
+    /// # Errors
+    /// When it still runs, or the files are not ours to remove.
+    pub fn remove_data(&self) -> Result<()> {
+        ensure!(self.process().is_none(), "RabbitMQ still runs");
+        match fs::remove_dir_all(&self.files.data) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context("cannot remove RabbitMQ's data")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn end(&self, signal: Signal) -> Result<()> {
+        self.files.stop(signal, Duration::from_secs(60)).await?;
+        self.epmd.stop(Signal::TERM, Duration::from_secs(5)).await
+    }
+
+    async fn spawn(&self) -> Result<()> {
+        // Left over when the node did not die by our hand.
+        self.epmd.stop(Signal::TERM, Duration::from_secs(5)).await?;
+        let ports = free_ports(2)?;
+        let (epmd_port, distribution_port) = (ports[0].to_string(), ports[1].to_string());
+        // Otherwise the node starts one, which belongs to nobody and stays.
+        self.epmd
+            .spawn(detached("epmd").args(["-address", "127.0.0.1", "-port", &epmd_port]))?;
+        self.files.spawn(
+            self.command()
+                .env("ERL_EPMD_PORT", epmd_port)
+                .env("RABBITMQ_DIST_PORT", distribution_port),
+        )?;
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let data = &self.files.data;
+        let mut command = detached(PROGRAM);
+        // Nothing that is set for another node may reach this one.
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("LANG", "C.UTF-8");
+        command.current_dir(data);
+        // The script becomes the Erlang machine, instead of waiting for it: the pid is the node's.
+        command.env("RUNNING_UNDER_SYSTEMD", "true");
+        command
+            .env("HOME", data)
+            .env("RABBITMQ_NODENAME", self.node_name());
+        command.env("RABBITMQ_MNESIA_BASE", data.join("nodes"));
+        command
+            .env("RABBITMQ_LOG_BASE", data)
+            .env("RABBITMQ_LOGS", "-");
+        command.env("RABBITMQ_CONF_ENV_FILE", data.join("none"));
+        command.env("RABBITMQ_CONFIG_FILE", self.configuration());
+        command.env("RABBITMQ_CONFIG_FILES", data.join("none"));
+        command.env("RABBITMQ_ADVANCED_CONFIG_FILE", data.join("none"));
+        command.env(
+            "RABBITMQ_ENABLED_PLUGINS_FILE",
+            data.join("enabled_plugins"),
+        );
+        command.env(
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            "-kernel inet_dist_use_interface {127,0,0,1}",
+        );
+        command
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_CRASH_DUMP_SECONDS", "0");
+        command
+    }
+
+    /// The data is filed under the node's name, so it must not change with the ports.
+    fn node_name(&self) -> String {
+        let place = uuid::Uuid::new_v5(
+            &uuid::Uuid::NAMESPACE_URL,
+            self.files.data.as_os_str().as_encoded_bytes(),
+        );
+        format!("order-saga-{}@localhost", &place.simple().to_string()[..12])
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.files.data.join("rabbitmq.conf")
+    }
+
+    fn write_configuration(&self) -> Result<()> {
+        let data = &self.files.data;
+        fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
+        let Self {
+            amqp_port,
+            management_port,
+            user,
+            password,
+            ..
+        } = self;
+        let text = format!(
+            "\
+# Written at every start.
+listeners.tcp.1 = 127.0.0.1:{amqp_port}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {management_port}
+loopback_users = none
+default_user = {user}
+default_pass = {password}
+# Enough for a developer's machine; the log of the quorum queues is held in memory up to its size.
+vm_memory_high_watermark.absolute = 1GB
+raft.wal_max_size_bytes = 67108864
+disk_free_limit.absolute = 50MB
+"
+        );
+        write_private(&self.configuration(), &text)?;
+        fs::write(data.join("enabled_plugins"), "[rabbitmq_management].\n")
+            .context("cannot write enabled_plugins")
+    }
+}
+
+impl Drop for RabbitMqServer {
+    fn drop(&mut self) {
+        let Some(guardian) = self.guardian.take() else {
+            return;
+        };
+        for process in [self.files.process(), self.epmd.process()]
+            .into_iter()
+            .flatten()
+        {
+            let _ = process.signal(Signal::KILL);
+            while process.is_alive() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("The end of RabbitMQ's log:\n{}", tail(&self.files.log, 10));
+        }
+        let _ = self.remove_data();
+        let _ = fs::remove_file(&self.files.pid);
+        let _ = fs::remove_file(&self.epmd.pid);
+        drop(guardian);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_virtual_host_survives_stop_and_start_and_the_node_survives_kill() {
+        let dir = std::env::temp_dir().join(format!("rabbitmq-test-{}", std::process::id()));
+        let server = RabbitMqServer::on_free_ports(&dir).await.unwrap();
+        let vhost = format!("{}/api/vhosts/mine", server.api_url());
+        let created = reqwest::Client::new().put(&vhost).send().await.unwrap();
+        assert!(created.status().is_success(), "{}", created.status());
+
+        server.stop().await.unwrap();
+        server.start().await.unwrap();
+        probe_http(&vhost).await.unwrap();
+
+        server.kill().await.unwrap();
+        assert!(probe_rabbitmq(&server.url()).await.is_err());
+        server.start().await.unwrap();
+
+        drop(server);
+        assert!(!dir.join("rabbitmq").exists());
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

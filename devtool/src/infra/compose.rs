@@ -1,0 +1,79 @@
+//! PostgreSQL and RabbitMQ out of `docker-compose.yml`.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Plan, Source};
+use crate::workspace::Workspace;
+
+/// Whether there is a Docker daemon that we may use, with the Compose plugin.
+#[must_use]
+pub(crate) fn is_available() -> bool {
+    // A daemon that hangs must not hang us.
+    let succeeds = |arguments: &[&str]| {
+        let mut command = Command::new("timeout");
+        command
+            .args(["10", "docker"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    succeeds(&["compose", "version"]) && succeeds(&["info"])
+}
+
+/// Starts what the plan takes from Compose, and waits until it is healthy.
+///
+/// # Errors
+/// When Compose fails; what it had begun is taken back.
+pub(crate) fn up(workspace: &Workspace, plan: &Plan) -> Result<()> {
+    let wanted = |server: &Option<super::Server>| {
+        server
+            .as_ref()
+            .is_some_and(|server| server.source == Source::Compose)
+    };
+    let mut names = Vec::new();
+    names.extend(wanted(&plan.postgres).then_some("postgres"));
+    names.extend(wanted(&plan.rabbitmq).then_some("rabbitmq"));
+    println!("Starting {} with Docker Compose …", names.join(" and "));
+    let started = compose(
+        workspace,
+        &[&["up", "--detach", "--wait"], names.as_slice()].concat(),
+    );
+    if started.is_err() {
+        let _ = compose(workspace, &["down"]);
+    }
+    started
+}
+
+/// Stops the containers; `wipe` removes their volumes.
+///
+/// # Errors
+/// When Compose fails.
+pub(crate) fn down(workspace: &Workspace, wipe: bool) -> Result<()> {
+    println!("Stopping Docker Compose …");
+    compose(
+        workspace,
+        if wipe {
+            &["down", "--volumes"]
+        } else {
+            &["down"]
+        },
+    )
+}
+
+fn compose(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("docker");
+    command
+        .arg("compose")
+        .args(arguments)
+        .current_dir(workspace.root());
+    let status = command.status().context("cannot run docker")?;
+    ensure!(
+        status.success(),
+        "`docker compose {}` ended with {status}",
+        arguments.join(" ")
+    );
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! Which servers to use. Planning looks and asks, and starts nothing.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use test_support::servers::{
+    PostgresServer, RabbitMqServer, free_ports, is_free, probe_postgres, probe_rabbitmq,
+};
+use url::Url;
+
+use super::{Infra, Server, Source, private_servers, shown};
+use crate::settings::{DATABASE_URLS, RABBITMQ_URL, Settings};
+use crate::workspace::Workspace;
+
+/// The management port that goes with the usual AMQP port.
+const MANAGEMENT_PORT: u16 = 15672;
+
+/// What the services will talk to.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Our PostgreSQL, when one is needed.
+    pub(crate) postgres: Option<Server>,
+    /// Our RabbitMQ, when one is needed.
+    pub(crate) rabbitmq: Option<Server>,
+    /// URLs of our databases on servers that the user configured, which answer.
+    pub(crate) external_databases: Vec<String>,
+}
+
+impl Plan {
+    /// Decides for both servers.
+    ///
+    /// # Errors
+    /// When a configured server does not answer and cannot be started; the message says what to do.
+    pub(crate) async fn make(
+        workspace: &Workspace,
+        settings: &Settings,
+        infra: &Infra,
+        docker: bool,
+    ) -> Result<Self> {
+        let mut plan = Self::default();
+        plan.postgres(workspace, settings, infra, docker).await?;
+        plan.rabbitmq(workspace, settings, infra, docker).await?;
+        Ok(plan)
+    }
+
+    /// The servers that are or will be ours.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.postgres.iter().chain(&self.rabbitmq)
+    }
+
+    /// What to tell the services: each URL variable with its value.
+    ///
+    /// # Errors
+    /// When a URL cannot be read.
+    pub(crate) fn urls(&self, settings: &Settings) -> Result<Vec<(&'static str, String)>> {
+        let mut urls = Vec::new();
+        for name in DATABASE_URLS {
+            let url = match (settings.chosen(name), &self.postgres) {
+                (None, Some(server)) => {
+                    with_path(&server.url, parse(name, settings.default(name)?)?.path())?
+                }
+                _ => settings.value(name)?.to_owned(),
+            };
+            urls.push((name, url));
+        }
+        let broker = match (settings.chosen(RABBITMQ_URL), &self.rabbitmq) {
+            (None, Some(server)) => server.url.clone(),
+            _ => settings.value(RABBITMQ_URL)?.to_owned(),
+        };
+        urls.push((RABBITMQ_URL, broker));
+        Ok(urls)
+    }
+
+    async fn postgres(
+        &mut self,
+        workspace: &Workspace,
+        settings: &Settings,
+        infra: &Infra,
+        docker: bool,
+    ) -> Result<()> {
+        let running = running_postgres(workspace, infra).await;
+        for name in DATABASE_URLS {
+            let Some(url) = settings.chosen(name) else {
+                continue;
+            };
+            let place = parse(name, url)?;
+            if let Some(ours) = running
+                .iter()
+                .chain(&self.postgres)
+                .find(|ours| same_place(&ours.url, &place))
+            {
+                self.postgres = Some(ours.clone());
+                continue;
+            }
+            let Err(reason) = answers(url).await else {
+                self.external_databases.push(url.to_owned());
+                continue;
+            };
+            let another = running.as_ref().or(self.postgres.as_ref());
+            can_be_ours(name, &place, another, &reason)?;
+            let source = if docker && url == settings.default(name)? {
+                Source::Compose
+            } else {
+                Source::Private
+            };
+            self.postgres = Some(Server {
+                source,
+                url: maintenance_url(url)?,
+                api_url: String::new(),
+            });
+        }
+        let all_chosen = DATABASE_URLS
+            .iter()
+            .all(|name| settings.chosen(name).is_some());
+        if !all_chosen && self.postgres.is_none() {
+            self.postgres =
+                Some(running.map_or_else(|| usual_postgres(workspace, settings, docker), Ok)?);
+        }
+        Ok(())
+    }
+
+    async fn rabbitmq(
+        &mut self,
+        workspace: &Workspace,
+        settings: &Settings,
+        infra: &Infra,
+        docker: bool,
+    ) -> Result<()> {
+        let running = running_rabbitmq(workspace, infra).await;
+        let Some(nodes) = settings.chosen(RABBITMQ_URL) else {
+            self.rabbitmq =
+                Some(running.map_or_else(|| usual_rabbitmq(workspace, settings, docker), Ok)?);
+            return Ok(());
+        };
+        let mut reason = anyhow::anyhow!("{RABBITMQ_URL} is empty");
+        for node in nodes.split(',').map(str::trim) {
+            let place = parse(RABBITMQ_URL, node)?;
+            if let Some(ours) = running.iter().find(|ours| same_place(&ours.url, &place)) {
+                self.rabbitmq = Some(ours.clone());
+                return Ok(());
+            }
+            match probe_rabbitmq(node).await {
+                Ok(()) => return Ok(()),
+                Err(error) => reason = error,
+            }
+        }
+        // None of them answers: ours can take the place of the only one.
+        ensure!(
+            !nodes.contains(','),
+            "no node of {RABBITMQ_URL} answers ({reason:#}); start them, or unset it"
+        );
+        let place = parse(RABBITMQ_URL, nodes)?;
+        can_be_ours(RABBITMQ_URL, &place, running.as_ref(), &reason)?;
+        ensure!(
+            matches!(place.path(), "" | "/" | "/%2f" | "/%2F"),
+            "{RABBITMQ_URL} names a virtual host, and a new broker has only the default one; use /%2f, or start yours"
+        );
+        if docker && nodes == settings.default(RABBITMQ_URL)? {
+            self.rabbitmq = Some(compose_rabbitmq(settings)?);
+        } else {
+            self.rabbitmq = Some(private_rabbitmq(
+                workspace,
+                nodes,
+                place.port().unwrap_or(5672),
+            )?);
+        }
+        Ok(())
+    }
+}
+
+async fn running_postgres(workspace: &Workspace, infra: &Infra) -> Option<Server> {
+    let ours = infra.postgres.clone()?;
+    let runs = match ours.source {
+        Source::Private => private_servers(workspace).0.process().is_some(),
+        Source::Compose => probe_postgres(&ours.url).await.is_ok(),
+    };
+    runs.then_some(ours)
+}
+
+async fn running_rabbitmq(workspace: &Workspace, infra: &Infra) -> Option<Server> {
+    let ours = infra.rabbitmq.clone()?;
+    let runs = match ours.source {
+        Source::Private => private_servers(workspace).1.process().is_some(),
+        Source::Compose => probe_rabbitmq(&ours.url).await.is_ok(),
+    };
+    runs.then_some(ours)
+}
+
+/// The server of `url` lets us in: through its maintenance database, or through our own where that one is closed to us.
+///
+/// # Errors
+/// When it does neither.
+pub(crate) async fn answers(url: &str) -> Result<()> {
+    match probe_postgres(&maintenance_url(url)?).await {
+        Ok(()) => Ok(()),
+        Err(reason) => probe_postgres(url).await.map_err(|_| reason),
+    }
+}
+
+/// Whether a server of ours may be started at the place that the user configured and where nobody answers.
+fn can_be_ours(
+    name: &str,
+    place: &Url,
+    another: Option<&Server>,
+    reason: &anyhow::Error,
+) -> Result<()> {
+    let at = shown(place.as_str());
+    let loopback = matches!(place.host_str(), Some("localhost" | "127.0.0.1"));
+    let port = place
+        .port()
+        .unwrap_or(if place.scheme() == "amqp" { 5672 } else { 5432 });
+    if !loopback || !is_free(port) {
+        bail!(
+            "{name} is set to {at}, which does not let us in: {reason:#}. Correct it, start that server, or unset it"
+        );
+    }
+    if let Some(another) = another {
+        bail!(
+            "{name} is set to {at}, but ours runs at {}; run `./dev down` first",
+            shown(&another.url)
+        );
+    }
+    Ok(())
+}
+
+fn usual_postgres(workspace: &Workspace, settings: &Settings, docker: bool) -> Result<Server> {
+    let usual = maintenance_url(settings.default(DATABASE_URLS[0])?)?;
+    if docker {
+        return Ok(Server {
+            source: Source::Compose,
+            url: usual,
+            api_url: String::new(),
+        });
+    }
+    let port = usual_or_free(Url::parse(&usual)?.port().unwrap_or(5432))?;
+    let mut url = Url::parse(&usual)?;
+    url.set_port(Some(port)).ok().context("no port")?;
+    let url = PostgresServer::for_url(&workspace.dev(), url.as_str())?.url();
+    Ok(Server {
+        source: Source::Private,
+        url,
+        api_url: String::new(),
+    })
+}
+
+fn usual_rabbitmq(workspace: &Workspace, settings: &Settings, docker: bool) -> Result<Server> {
+    if docker {
+        return compose_rabbitmq(settings);
+    }
+    let usual = settings.default(RABBITMQ_URL)?;
+    let port = usual_or_free(Url::parse(usual)?.port().unwrap_or(5672))?;
+    private_rabbitmq(workspace, usual, port)
+}
+
+fn private_rabbitmq(workspace: &Workspace, url: &str, port: u16) -> Result<Server> {
+    let mut url = Url::parse(url)?;
+    url.set_port(Some(port)).ok().context("no port")?;
+    let api_url = format!("http://127.0.0.1:{}", usual_or_free(MANAGEMENT_PORT)?);
+    let server = RabbitMqServer::for_urls(&workspace.dev(), url.as_str(), &api_url)?;
+    Ok(Server {
+        source: Source::Private,
+        url: server.url(),
+        api_url: server.api_url(),
+    })
+}
+
+fn compose_rabbitmq(settings: &Settings) -> Result<Server> {
+    let url = settings.default(RABBITMQ_URL)?.to_owned();
+    let api_url = format!("http://guest:guest@localhost:{MANAGEMENT_PORT}");
+    Ok(Server {
+        source: Source::Compose,
+        url,
+        api_url,
+    })
+}
+
+fn usual_or_free(port: u16) -> Result<u16> {
+    if is_free(port) {
+        Ok(port)
+    } else {
+        Ok(free_ports(1)?[0])
+    }
+}
+
+fn same_place(url: &str, place: &Url) -> bool {
+    let host = |url: &Url| {
+        url.host_str()
+            .map(|host| host.replace("localhost", "127.0.0.1"))
+    };
+    let port = |url: &Url| {
+        url.port()
+            .unwrap_or(if url.scheme() == "amqp" { 5672 } else { 5432 })
+    };
+    Url::parse(url).is_ok_and(|url| host(&url) == host(place) && port(&url) == port(place))
+}
+
+/// The same server, at the database `postgres`, which is always there.
+///
+/// # Errors
+/// When `url` is none.
+pub(crate) fn maintenance_url(url: &str) -> Result<String> {
+    with_path(url, "/postgres")
+}
+
+fn with_path(url: &str, path: &str) -> Result<String> {
+    let mut url = Url::parse(url)?;
+    url.set_path(path);
+    Ok(url.into())
+}
+
+fn parse(name: &str, url: &str) -> Result<Url> {
+    let parsed = Url::parse(url).with_context(|| format!("{name} is not a URL"))?;
+    ensure!(parsed.has_host(), "{name} names no host");
+    Ok(parsed)
+}

@@ -1,0 +1,52 @@
+//! One command at a time changes what runs.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::workspace::Workspace;
+
+/// Waits for `.dev/lock`. Dropping the file releases it.
+///
+/// # Errors
+/// When the lock file cannot be had.
+pub(crate) fn exclusive(workspace: &Workspace) -> Result<File> {
+    let file = open(&workspace.dev().join("lock"))?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        eprintln!("Waiting for another ./dev command in this checkout …");
+    }
+    file.lock().context("cannot lock .dev/lock")?;
+    Ok(file)
+}
+
+/// `.dev/test.lock`, which every test run shares: whoever can have it alone is the last one.
+///
+/// # Errors
+/// When the lock file cannot be had.
+pub(crate) fn test_run(workspace: &Workspace) -> Result<File> {
+    let file = open(&workspace.dev().join("test.lock"))?;
+    file.lock_shared().context("cannot lock .dev/test.lock")?;
+    Ok(file)
+}
+
+/// Whether nobody holds `.dev/test.lock` any more.
+///
+/// # Errors
+/// When the lock file cannot be had.
+pub(crate) fn is_last_test_run(workspace: &Workspace) -> Result<bool> {
+    match open(&workspace.dev().join("test.lock"))?.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock .dev/test.lock"),
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path);
+    opened.with_context(|| format!("cannot open {}", path.display()))
+}

@@ -1,0 +1,161 @@
+//! The services: one detached process each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use test_support::servers::{Files, Process, Signal, detached, probe_http, wait_ready};
+
+use crate::workspace::Workspace;
+
+/// A service drains for up to 30 s; see DESIGN 4.
+const DRAIN: Duration = Duration::from_secs(35);
+
+/// How long a service may wait for what it needs.
+const START: Duration = Duration::from_secs(90);
+
+/// The environment of the services, variable by variable.
+pub(crate) type Environment = BTreeMap<String, String>;
+
+/// A service of this workspace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Service {
+    /// The name of its program.
+    pub(crate) name: &'static str,
+    /// The variable with the address that it listens at.
+    pub(crate) address: &'static str,
+}
+
+/// All services, in the order of the flow.
+pub(crate) const SERVICES: [Service; 3] = [
+    Service {
+        name: "order-service",
+        address: "ORDER_HTTP_ADDR",
+    },
+    Service {
+        name: "payment-service",
+        address: "PAYMENT_HTTP_ADDR",
+    },
+    Service {
+        name: "inventory-service",
+        address: "INVENTORY_HTTP_ADDR",
+    },
+];
+
+impl Service {
+    /// Where its pid and its log are.
+    #[must_use]
+    pub(crate) fn files(&self, workspace: &Workspace) -> Files {
+        Files::below(&workspace.dev(), self.name)
+    }
+
+    /// Its process, when it runs.
+    #[must_use]
+    pub(crate) fn process(&self, workspace: &Workspace) -> Option<Process> {
+        self.files(workspace).process()
+    }
+
+    /// Whether it runs, from the program as it is now and with this environment.
+    ///
+    /// # Errors
+    /// When the program has not been built.
+    pub(crate) fn is_current(
+        &self,
+        workspace: &Workspace,
+        environment: &Environment,
+    ) -> Result<bool> {
+        let Some(process) = self.process(workspace) else {
+            return Ok(false);
+        };
+        let proc = std::path::PathBuf::from(format!("/proc/{}", process.number()));
+        // The file that it was started from, even when another has taken its name since.
+        let started = fs::metadata(proc.join("exe"))
+            .map(|file| (file.dev(), file.ino()))
+            .ok();
+        let built = fs::metadata(workspace.program(self.name)?)?;
+        let given = fs::read(proc.join("environ")).unwrap_or_default();
+        let given: Vec<&[u8]> = given.split(|&byte| byte == 0).collect();
+        let same = |(name, value): (&String, &String)| {
+            given.contains(&format!("{name}={value}").as_bytes())
+        };
+        Ok(started == Some((built.dev(), built.ino())) && environment.iter().all(same))
+    }
+
+    /// Starts it; it need not be ready yet.
+    ///
+    /// # Errors
+    /// When its address is wrong or taken, or the program has not been built.
+    pub(crate) fn start(&self, workspace: &Workspace, environment: &Environment) -> Result<()> {
+        let address = self.socket_address(environment)?;
+        if let Err(error) = TcpListener::bind(address) {
+            bail!(
+                "{} cannot listen at {address}: {error}. Stop what uses it, or set {} in .env",
+                self.name,
+                self.address
+            );
+        }
+        let mut command = detached(workspace.program(self.name)?);
+        self.files(workspace)
+            .spawn(command.envs(environment).current_dir(workspace.root()))?;
+        Ok(())
+    }
+
+    /// Waits until it is ready to work.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time: with the end of its log.
+    pub(crate) async fn ready(
+        &self,
+        workspace: &Workspace,
+        environment: &Environment,
+    ) -> Result<()> {
+        let url = format!("{}/health/ready", self.url(environment)?);
+        wait_ready(self.name, &self.files(workspace), START, async || {
+            probe_http(&url).await
+        })
+        .await?;
+        println!("{:18} ready", self.name);
+        Ok(())
+    }
+
+    /// Lets it drain and end. Does nothing when it does not run.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub(crate) async fn stop(&self, workspace: &Workspace) -> Result<()> {
+        if self.process(workspace).is_some() {
+            println!("Stopping {} …", self.name);
+        }
+        self.files(workspace).stop(Signal::TERM, DRAIN).await
+    }
+
+    /// Where this machine reaches it: `http://localhost:3001`.
+    ///
+    /// # Errors
+    /// When its address is wrong.
+    pub(crate) fn url(&self, environment: &Environment) -> Result<String> {
+        let address = self.socket_address(environment)?;
+        let everywhere = [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ];
+        if everywhere.contains(&address.ip()) || address.ip().is_loopback() {
+            return Ok(format!("http://localhost:{}", address.port()));
+        }
+        Ok(format!("http://{address}"))
+    }
+
+    fn socket_address(&self, environment: &Environment) -> Result<SocketAddr> {
+        let value = environment.get(self.address).map_or("", String::as_str);
+        let address = value.parse().ok();
+        address.with_context(|| {
+            format!(
+                "{} must be an IP address and a port, such as 0.0.0.0:3001, not `{value}`",
+                self.address
+            )
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! The checkout: where its files are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The root of a checkout and what is found from there.
+#[derive(Debug, Clone)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+}
+
+impl Workspace {
+    /// The checkout whose root is the current directory; makes its `.dev`.
+    ///
+    /// # Errors
+    /// When the current directory is no such root.
+    pub(crate) fn here() -> Result<Self> {
+        let root = std::env::current_dir().context("there is no current directory")?;
+        ensure!(
+            root.join("devtool/Cargo.toml").exists(),
+            "run this from the root of the checkout, best as ./dev"
+        );
+        let workspace = Self { root };
+        fs::create_dir_all(workspace.dev()).context("cannot create .dev")?;
+        Ok(workspace)
+    }
+
+    /// The root itself.
+    #[must_use]
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `.dev`: all that we write.
+    #[must_use]
+    pub(crate) fn dev(&self) -> PathBuf {
+        self.root.join(".dev")
+    }
+
+    /// `.dev/env`: the environment of the services. It is there from `up` to `down`.
+    #[must_use]
+    pub(crate) fn env_file(&self) -> PathBuf {
+        self.dev().join("env")
+    }
+
+    /// A program of this workspace, built with the same profile as this one.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
+        let own = std::env::current_exe().context("cannot find myself")?;
+        let program = own.with_file_name(name);
+        ensure!(
+            program.exists(),
+            "{} is not there; build it with `cargo build --release --workspace`",
+            program.display()
+        );
+        Ok(program)
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub(crate) fn write_private(file: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let draft = file.with_extension("new");
+    let _ = fs::remove_file(&draft);
+    let mut options = fs::OpenOptions::new();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut opened| opened.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&draft, file))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
