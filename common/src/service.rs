@@ -116,7 +116,8 @@ impl Service {
             started: Arc::clone(&started),
             shutdown: shutdown.clone(),
         });
-        let api = http::api(probes.merge(routes));
+        // Merging keeps the document's title and description of the first.
+        let api = http::api(routes.merge(probes));
         let serving = tokio::spawn(http::serve(self.listener, api, shutdown.clone()));
 
         let prepared = tokio::select! {

@@ -20,7 +20,7 @@ use test_support::servers::{PostgresServer, RabbitMqServer, probe_postgres, prob
 
 use crate::settings::Settings;
 use crate::workspace::Workspace;
-pub(crate) use plan::{Plan, answers, maintenance_url};
+pub(crate) use plan::{Plan, answers, maintenance_url, same_place};
 pub(crate) use record::{Infra, Server, Source};
 
 /// Makes PostgreSQL and RabbitMQ answer for the services, and says where they are.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use test_support::servers::{Files, Process, probe_rabbitmq};
 
-use crate::infra::{Infra, Server, Source, answers, shown};
+use crate::infra::{Infra, Server, Source, answers, same_place, shown};
 use crate::services::{Environment, SERVICES, Service};
 use crate::settings::{DATABASE_URLS, RABBITMQ_URL, Settings};
 use crate::workspace::Workspace;
@@ -22,23 +22,13 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<()> {
     let environment = environment(workspace)?;
     print("NAME", "PID", "HEALTH", "UPTIME", "URL");
 
-    let ours = infra.postgres.as_ref();
-    let url = used_url(&environment, DATABASE_URLS[0], ours);
-    let health = if url.is_empty() {
-        Ok(())
-    } else {
-        answers(&url).await
-    };
-    server(workspace, "postgres", &url, ours, health);
+    let urls = used_urls(&environment, DATABASE_URLS[0], infra.postgres.as_ref());
+    let answering = first_to_answer(&urls, async |url| answers(url).await).await;
+    server(workspace, "postgres", infra.postgres.as_ref(), answering);
 
-    let ours = infra.rabbitmq.as_ref();
-    let url = used_url(&environment, RABBITMQ_URL, ours);
-    let health = if url.is_empty() {
-        Ok(())
-    } else {
-        probe_rabbitmq(&url).await
-    };
-    server(workspace, "rabbitmq", &url, ours, health);
+    let urls = used_urls(&environment, RABBITMQ_URL, infra.rabbitmq.as_ref());
+    let answering = first_to_answer(&urls, async |url| probe_rabbitmq(url).await).await;
+    server(workspace, "rabbitmq", infra.rabbitmq.as_ref(), answering);
 
     for one in SERVICES {
         service(workspace, one, &environment).await?;
@@ -59,30 +49,60 @@ fn environment(workspace: &Workspace) -> Result<Environment> {
 }
 
 /// What the services use; without services, our server, which may run for the tests.
-fn used_url(environment: &Environment, name: &str, ours: Option<&Server>) -> String {
-    let first_node = |nodes: &String| nodes.split(',').next().unwrap_or_default().to_owned();
-    let used = environment.get(name).map(first_node);
-    used.or_else(|| ours.map(|server| server.url.clone()))
-        .unwrap_or_default()
+fn used_urls(environment: &Environment, name: &str, ours: Option<&Server>) -> Vec<String> {
+    match environment.get(name) {
+        Some(nodes) => nodes
+            .split(',')
+            .map(|node| node.trim().to_owned())
+            .collect(),
+        None => ours.map(|server| server.url.clone()).into_iter().collect(),
+    }
 }
 
-fn server(workspace: &Workspace, name: &str, url: &str, ours: Option<&Server>, health: Result<()>) {
+/// The first URL whose server answers; when none does, the first one with its error.
+async fn first_to_answer(
+    urls: &[String],
+    probe: impl AsyncFn(&str) -> Result<()>,
+) -> Option<(String, Result<()>)> {
+    let mut first = None;
+    for url in urls {
+        let answer = probe(url).await;
+        if answer.is_ok() {
+            return Some((url.clone(), answer));
+        }
+        first.get_or_insert((url.clone(), answer));
+    }
+    first
+}
+
+fn server(
+    workspace: &Workspace,
+    name: &str,
+    ours: Option<&Server>,
+    used: Option<(String, Result<()>)>,
+) {
+    let Some((url, health)) = used else {
+        return print(name, "-", "stopped", "-", "-");
+    };
+    let ours = ours.filter(|ours| same_place(&ours.url, &url));
     let files = Files::below(&workspace.dev(), name);
-    let process = files.process();
+    let process = files.process().filter(|_| ours.is_some());
     let pid = match (process, ours.map(|server| server.source)) {
         (Some(process), _) => process.number().to_string(),
+        (None, Some(Source::Private)) => return print(name, "-", "stopped", "-", "-"),
         (None, Some(Source::Compose)) => "compose".to_owned(),
-        (None, None) if !url.is_empty() => "yours".to_owned(),
-        (None, _) => "-".to_owned(),
+        (None, None) => "yours".to_owned(),
     };
-    let uptime = uptime(process, &files.pid);
-    match health {
-        Err(error) if pid != "-" => {
-            print(name, &pid, "DOWN", &uptime, &shown(url));
-            say(&format!("  {error:#}"));
-        }
-        Ok(()) if !url.is_empty() => print(name, &pid, "up", &uptime, &shown(url)),
-        _ => print(name, "-", "stopped", "-", "-"),
+    let state = if health.is_ok() { "up" } else { "DOWN" };
+    print(
+        name,
+        &pid,
+        state,
+        &uptime(process, &files.pid),
+        &shown(&url),
+    );
+    if let Err(error) = health {
+        say(&format!("  {error:#}"));
     }
 }
 

@@ -1,2 +1,20 @@
-//! Binary.
-fn main() {}
+//! `order-service`: see the library.
+
+use std::process::ExitCode;
+
+use order_service::app::{App, Config};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::service::main(
+        "order-service",
+        ("ORDER_HTTP_ADDR", 3001),
+        |vars, shutdown| async move {
+            App::build(&Config::from_vars(&vars)?)
+                .await?
+                .run(shutdown)
+                .await
+        },
+    )
+    .await
+}

@@ -78,42 +78,52 @@ impl Plan {
     ) -> Result<()> {
         let running = running_postgres(workspace, infra).await;
         for name in DATABASE_URLS {
-            let Some(url) = settings.chosen(name) else {
-                continue;
-            };
-            let place = parse(name, url)?;
-            if let Some(ours) = running
-                .iter()
-                .chain(&self.postgres)
-                .find(|ours| same_place(&ours.url, &place))
-            {
-                self.postgres = Some(ours.clone());
-                continue;
+            if let Some(url) = settings.chosen(name) {
+                let usual = docker && url == settings.default(name)?;
+                let source = if usual {
+                    Source::Compose
+                } else {
+                    Source::Private
+                };
+                self.chosen_database(name, url, running.as_ref(), source)
+                    .await?;
             }
-            let Err(reason) = answers(url).await else {
-                self.external_databases.push(url.to_owned());
-                continue;
-            };
-            let another = running.as_ref().or(self.postgres.as_ref());
-            can_be_ours(name, &place, another, &reason)?;
-            let source = if docker && url == settings.default(name)? {
-                Source::Compose
-            } else {
-                Source::Private
-            };
-            self.postgres = Some(Server {
-                source,
-                url: maintenance_url(url)?,
-                api_url: String::new(),
-            });
         }
         let all_chosen = DATABASE_URLS
             .iter()
             .all(|name| settings.chosen(name).is_some());
         if !all_chosen && self.postgres.is_none() {
-            self.postgres =
-                Some(running.map_or_else(|| usual_postgres(workspace, settings, docker), Ok)?);
+            let usual = || usual_postgres(workspace, settings, docker);
+            self.postgres = Some(running.map_or_else(usual, Ok)?);
         }
+        Ok(())
+    }
+
+    /// One URL that the user set: it is ours already, or it answers, or a server of ours, from `source`, may stand there.
+    async fn chosen_database(
+        &mut self,
+        name: &str,
+        url: &str,
+        running: Option<&Server>,
+        source: Source,
+    ) -> Result<()> {
+        let place = parse(name, url)?;
+        let mut ours = running.into_iter().chain(&self.postgres);
+        if let Some(ours) = ours.find(|ours| same_place(&ours.url, url)) {
+            self.postgres = Some(ours.clone());
+            return Ok(());
+        }
+        let Err(reason) = answers(url).await else {
+            self.external_databases.push(url.to_owned());
+            return Ok(());
+        };
+        can_be_ours(name, &place, running.or(self.postgres.as_ref()), &reason)?;
+        let url = maintenance_url(url)?;
+        self.postgres = Some(Server {
+            source,
+            url,
+            api_url: String::new(),
+        });
         Ok(())
     }
 
@@ -133,7 +143,10 @@ impl Plan {
         let mut reason = anyhow::anyhow!("{RABBITMQ_URL} is empty");
         for node in nodes.split(',').map(str::trim) {
             let place = parse(RABBITMQ_URL, node)?;
-            if let Some(ours) = running.iter().find(|ours| same_place(&ours.url, &place)) {
+            if let Some(ours) = running
+                .iter()
+                .find(|ours| same_place(&ours.url, place.as_str()))
+            {
                 self.rabbitmq = Some(ours.clone());
                 return Ok(());
             }
@@ -204,9 +217,7 @@ fn can_be_ours(
 ) -> Result<()> {
     let at = shown(place.as_str());
     let loopback = matches!(place.host_str(), Some("localhost" | "127.0.0.1"));
-    let port = place
-        .port()
-        .unwrap_or(if place.scheme() == "amqp" { 5672 } else { 5432 });
+    let port = place.port().unwrap_or_else(|| usual_port(place));
     if !loopback || !is_free(port) {
         bail!(
             "{name} is set to {at}, which does not let us in: {reason:#}. Correct it, start that server, or unset it"
@@ -280,16 +291,19 @@ fn usual_or_free(port: u16) -> Result<u16> {
     }
 }
 
-fn same_place(url: &str, place: &Url) -> bool {
-    let host = |url: &Url| {
-        url.host_str()
-            .map(|host| host.replace("localhost", "127.0.0.1"))
+/// Whether both URLs lead to the same host and port.
+#[must_use]
+pub(crate) fn same_place(one: &str, other: &str) -> bool {
+    let place = |url: &str| {
+        let url = Url::parse(url).ok()?;
+        let host = url.host_str()?.replace("localhost", "127.0.0.1");
+        Some((host, url.port().unwrap_or_else(|| usual_port(&url))))
     };
-    let port = |url: &Url| {
-        url.port()
-            .unwrap_or(if url.scheme() == "amqp" { 5672 } else { 5432 })
-    };
-    Url::parse(url).is_ok_and(|url| host(&url) == host(place) && port(&url) == port(place))
+    place(one).is_some() && place(one) == place(other)
+}
+
+fn usual_port(url: &Url) -> u16 {
+    if url.scheme() == "amqp" { 5672 } else { 5432 }
 }
 
 /// The same server, at the database `postgres`, which is always there.

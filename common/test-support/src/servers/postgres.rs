@@ -11,7 +11,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use url::Url;
 
 use super::guardian::Guardian;
-use super::process::{Files, Process, Signal, detached, tail, wait_ready, write_private};
+use super::process::{
+    Files, Process, Signal, detached, make_parent, tail, wait_ready, write_private,
+};
 use super::{credentials, free_ports, loopback_url, probe_postgres};
 
 /// The user (uid, gid) that the server runs as, when that is not ourselves.
@@ -106,7 +108,9 @@ impl PostgresServer {
     pub async fn start(&self) -> Result<()> {
         if self.process().is_none() {
             let owner = self.prepare_directory()?;
-            let cluster = self.files.data.join("cluster");
+            // Where a link leads: its own place may be closed to the owner.
+            let data = fs::canonicalize(&self.files.data)?;
+            let cluster = data.join("cluster");
             if !cluster.exists() {
                 self.make_cluster(&cluster, owner)?;
             }
@@ -116,7 +120,7 @@ impl PostgresServer {
                 .join("postgres");
             let mut command = detached(program);
             self.files.spawn(
-                run_as(owner, &self.files.data, &mut command)
+                run_as(owner, &data, &mut command)
                     .arg("-D")
                     .arg(&cluster)
                     .args(self.options()),
@@ -155,8 +159,8 @@ impl PostgresServer {
         ensure!(self.process().is_none(), "PostgreSQL still runs");
         let data = &self.files.data;
         if let Ok(elsewhere) = fs::read_link(data) {
-            fs::remove_file(data)?;
             remove_tree(&elsewhere)?;
+            return Ok(fs::remove_file(data)?);
         }
         remove_tree(data)
     }
@@ -178,34 +182,32 @@ impl PostgresServer {
             .collect()
     }
 
-    /// The directory of the data, which the server's user owns and can reach.
+    /// Makes the directory of the data, which the server's user owns and can reach.
     fn prepare_directory(&self) -> Result<Owner> {
-        super::process::make_parent(&self.files.data)?;
-        super::process::make_parent(&self.files.log)?;
         let data = &self.files.data;
-        let exists = data.exists();
+        make_parent(data)?;
+        let existing = fs::metadata(data).ok();
         if !rustix::process::getuid().is_root() {
-            return if exists {
+            return if existing.is_some() {
                 Ok(None)
             } else {
                 make_private(data).map(|()| None)
             };
         }
-        if exists {
-            let owner = fs::metadata(data)?;
-            return Ok(Some((owner.uid(), owner.gid())));
+        if let Some(existing) = existing.filter(|existing| existing.uid() != 0) {
+            return Ok(Some((existing.uid(), existing.gid())));
         }
         let owner = (id_of_postgres("-u")?, id_of_postgres("-g")?);
-        let place = if can_reach(Some(owner), data.parent().expect("it has one")) {
-            data.clone()
-        } else {
-            elsewhere(data)
-        };
-        make_private(&place)?;
-        chown(&place, Some(owner.0), Some(owner.1))?;
-        if place != *data {
+        // What is there is of no use: a link to nowhere, or a directory that never got its owner.
+        self.remove_data()?;
+        let mut place = data.clone();
+        if !can_reach(owner, data.parent().expect("it has one")) {
+            place = elsewhere(data);
+            remove_left_over(&place, owner)?;
             symlink(&place, data).with_context(|| format!("cannot link {}", data.display()))?;
         }
+        make_private(&place)?;
+        chown(&place, Some(owner.0), Some(owner.1))?;
         Ok(Some(owner))
     }
 
@@ -213,13 +215,14 @@ impl PostgresServer {
     fn make_cluster(&self, cluster: &Path, owner: Owner) -> Result<()> {
         let fresh = cluster.with_extension("new");
         remove_tree(&fresh)?;
-        let password = self.files.data.join("password");
+        let data = cluster.parent().expect("it is inside of one");
+        let password = data.join("password");
         write_private(&password, &self.password)?;
         if let Some((user, group)) = owner {
             chown(&password, Some(user), Some(group))?;
         }
         let mut command = Command::new(programs(None).context(MISSING)?.join("initdb"));
-        let output = run_as(owner, &self.files.data, &mut command)
+        let output = run_as(owner, data, &mut command)
             .args([
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
@@ -316,13 +319,9 @@ fn id_of_postgres(which: &str) -> Result<u32> {
     )
 }
 
-fn can_reach(owner: Owner, dir: &Path) -> bool {
-    let status = run_as(
-        owner,
-        Path::new("/"),
-        Command::new("test").arg("-x").arg(dir),
-    )
-    .status();
+fn can_reach(owner: (u32, u32), dir: &Path) -> bool {
+    let mut command = Command::new("test");
+    let status = run_as(Some(owner), Path::new("/"), command.arg("-x").arg(dir)).status();
     status.is_ok_and(|status| status.success())
 }
 
@@ -335,15 +334,18 @@ fn elsewhere(data: &Path) -> PathBuf {
     PathBuf::from("/var/tmp").join(format!("order-saga-{}", name.simple()))
 }
 
+/// Removes the data of a checkout that was at the same path and is gone: nothing leads there any more.
+fn remove_left_over(place: &Path, owner: (u32, u32)) -> Result<()> {
+    match fs::symlink_metadata(place) {
+        Ok(found) if found.is_dir() && found.uid() == owner.0 => remove_tree(place),
+        _ => Ok(()),
+    }
+}
+
 /// Fails when it is there already: in a directory for all, another user may have put it there.
 fn make_private(dir: &Path) -> Result<()> {
     let made = fs::DirBuilder::new().mode(0o700).create(dir);
-    made.with_context(|| {
-        format!(
-            "cannot create {} (if it is left over, remove it)",
-            dir.display()
-        )
-    })
+    made.with_context(|| format!("cannot create {}", dir.display()))
 }
 
 fn remove_tree(dir: &Path) -> Result<()> {

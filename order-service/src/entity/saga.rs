@@ -1,0 +1,30 @@
+//! The table `sagas`.
+
+use sea_orm::entity::prelude::*;
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "sagas")]
+pub(crate) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub(crate) id: Uuid,
+    pub(crate) order_id: Uuid,
+    #[sea_orm(column_name = "type")]
+    pub(crate) kind: String,
+    pub(crate) definition_version: i32,
+    pub(crate) status: String,
+    pub(crate) current_step: Option<String>,
+    pub(crate) attempt: i32,
+    pub(crate) reason: Option<String>,
+    pub(crate) version: i32,
+    pub(crate) correlation_id: String,
+    pub(crate) deadline_at: Option<DateTimeUtc>,
+    pub(crate) created_at: DateTimeUtc,
+    pub(crate) updated_at: DateTimeUtc,
+}
+
+/// Relations are not used: reads are by key.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub(crate) enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

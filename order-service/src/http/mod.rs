@@ -1,0 +1,114 @@
+//! The API of orders and sagas.
+
+mod new_order;
+mod orders;
+mod sagas;
+
+use std::sync::Arc;
+
+use axum::{Json, http::HeaderMap, routing::get};
+use common::{contract::asyncapi, http::ApiError};
+use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
+
+use crate::{
+    intake::Intake,
+    saga::{Orchestrator, orchestrator, saga_log},
+};
+
+/// What handlers need.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    reads: DatabaseConnection,
+    orchestrator: Orchestrator,
+    intake: Intake,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "order-service",
+        description = "Orders, and the sagas that execute them. Every error is an RFC 9457 problem. \
+                       Money is a decimal number with two places. Messages: /api/docs/asyncapi.json"
+    ),
+    tags(
+        (name = "orders", description = "Place, read, cancel and ship orders"),
+        (name = "sagas", description = "What happens to an order, why it waits, and what operators can do"),
+        (name = "health", description = "Probes")
+    )
+)]
+struct Documentation;
+
+/// The routes, documented.
+pub(crate) fn routes(orchestrator: Orchestrator, intake: Intake) -> OpenApiRouter {
+    let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(orchestrator.db().clone());
+    let asyncapi = Arc::new(asyncapi::document());
+    OpenApiRouter::with_openapi(Documentation::openapi())
+        .merge(orders::routes())
+        .merge(sagas::routes())
+        .with_state(Api {
+            reads,
+            orchestrator,
+            intake,
+        })
+        .route(
+            "/api/docs/asyncapi.json",
+            get(move || async move { Json(asyncapi) }),
+        )
+}
+
+/// The caller's correlation id, or a new one.
+fn correlation_id(headers: &HeaderMap) -> String {
+    ["x-correlation-id", "x-request-id"]
+        .into_iter()
+        .filter_map(|name| headers.get(name)?.to_str().ok())
+        .find(|value| (1..=128).contains(&value.len()))
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// The caller's trace, or a new one.
+///
+/// Source: <https://www.w3.org/TR/trace-context/#traceparent-header-field-values>
+fn traceparent(headers: &HeaderMap) -> String {
+    let given = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
+    match given.filter(|value| is_traceparent(value)) {
+        Some(value) => value.to_owned(),
+        None => {
+            let (trace, parent) = (Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0 | 1);
+            format!("00-{trace}-{parent:016x}-01")
+        }
+    }
+}
+
+fn is_traceparent(value: &str) -> bool {
+    let is_hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let parts: Vec<_> = value.split('-').collect();
+    matches!(&parts[..], [version, trace, parent, flags]
+        if is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2))
+}
+
+impl From<saga_log::Error> for ApiError {
+    fn from(error: saga_log::Error) -> Self {
+        match error {
+            saga_log::Error::Database(error) => error.into(),
+            corrupt @ saga_log::Error::Corrupt(..) => Self::Internal(corrupt.into()),
+        }
+    }
+}
+
+impl From<orchestrator::Error> for ApiError {
+    fn from(error: orchestrator::Error) -> Self {
+        match error {
+            orchestrator::Error::Saga(error) => error.into(),
+            orchestrator::Error::Illegal(error) => Self::Conflict(error.to_string()),
+            orchestrator::Error::NoSuchSaga(id) => Self::NotFound(format!("there is no saga {id}")),
+            other => Self::Internal(other.into()),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `POST /orders`: what clients send, and what is wrong with it.
+
+use axum::http::HeaderMap;
+use chrono::{SubsecRound, Utc};
+use common::{
+    contract::{Money, OrderId, SagaId, decimal, order::OrderItem},
+    http::{ApiError, extract::Checks},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::{correlation_id, traceparent};
+use crate::{
+    intake::Placement,
+    orders::{Order, Status},
+};
+
+const ITEMS_MAX: usize = 100;
+const QUANTITY_MAX: u32 = 10_000;
+const UNIT_PRICE_MAX: Money = Money::from_minor(1_000_000_00);
+
+/// An order as a client places it.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "customerId": "customer-1",
+    "items": [{"productId": "prod-1", "quantity": 2, "unitPrice": 19.99}],
+    "currency": "USD",
+    "paymentMethod": "pm_card_visa",
+    "customerEmail": "customer-1@example.com"
+}))]
+pub(crate) struct NewOrder {
+    /// Who orders. `userId` is taken too.
+    #[serde(alias = "userId")]
+    #[schema(min_length = 1, max_length = 255)]
+    customer_id: String,
+    /// 1 to 100 items.
+    #[schema(min_items = 1, max_items = 100)]
+    items: Vec<NewItem>,
+    /// ISO 4217 code.
+    #[serde(default = "default_currency")]
+    #[schema(default = "USD", pattern = "^[A-Z]{3}$")]
+    currency: String,
+    /// The gateway's name of a payment method. `pm_card_chargeDeclined` is always declined by the simulated one.
+    payment_method: Option<String>,
+    /// Where to tell the customer.
+    customer_email: Option<String>,
+}
+
+/// One line of an order as a client places it.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewItem {
+    /// The product.
+    #[schema(min_length = 1, max_length = 255)]
+    product_id: String,
+    /// How many.
+    #[schema(minimum = 1, maximum = 10_000)]
+    quantity: u32,
+    /// The price of one, with at most two decimal places. `price` is taken too.
+    #[serde(alias = "price", with = "decimal")]
+    #[schema(value_type = f64, minimum = 0.01, maximum = 1_000_000)]
+    unit_price: Money,
+}
+
+fn default_currency() -> String {
+    "USD".to_owned()
+}
+
+impl NewOrder {
+    /// The placement of this order, if nothing is wrong with it.
+    pub(super) fn placement(self, headers: &HeaderMap) -> Result<Placement, ApiError> {
+        self.check()?;
+        let idempotency = idempotency_key(headers)?.map(|key| (key, self.hash()));
+        let now = Utc::now().trunc_subsecs(6);
+        let items: Vec<_> = self.items.into_iter().map(NewItem::into_item).collect();
+        let total = items
+            .iter()
+            .filter_map(|item| item.unit_price.times(item.quantity))
+            .sum();
+        let order = Order {
+            id: OrderId::generate(),
+            saga_id: SagaId::generate(),
+            customer_id: self.customer_id,
+            status: Status::Pending,
+            cancellation_reason: None,
+            items,
+            currency: self.currency,
+            total,
+            payment_method: self.payment_method,
+            customer_email: self.customer_email,
+            event_sequence: 0,
+            created_at: now,
+            updated_at: now,
+        };
+        Ok(Placement {
+            order,
+            idempotency,
+            correlation_id: correlation_id(headers),
+            traceparent: Some(traceparent(headers)),
+        })
+    }
+
+    fn check(&self) -> Result<(), ApiError> {
+        let mut checks = Checks::default();
+        checks.text("customerId", &self.customer_id);
+        checks.optional_text("paymentMethod", self.payment_method.as_deref());
+        checks.optional_text("customerEmail", self.customer_email.as_deref());
+        let is_email = |text: &str| {
+            text.split_once('@')
+                .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+        };
+        let email = self.customer_email.as_deref();
+        checks.require(
+            email.is_none_or(is_email),
+            "customerEmail",
+            "must be an e-mail address",
+        );
+        let is_currency =
+            self.currency.len() == 3 && self.currency.bytes().all(|b| b.is_ascii_uppercase());
+        checks.require(
+            is_currency,
+            "currency",
+            "must be an ISO 4217 code such as USD",
+        );
+        let count = self.items.len();
+        checks.require(
+            (1..=ITEMS_MAX).contains(&count),
+            "items",
+            "must have 1 to 100 items",
+        );
+        for (position, item) in self.items.iter().enumerate().take(ITEMS_MAX) {
+            let field = |name: &str| format!("items[{position}].{name}");
+            checks.text(field("productId"), &item.product_id);
+            let quantity_fits = (1..=QUANTITY_MAX).contains(&item.quantity);
+            checks.require(quantity_fits, field("quantity"), "must be from 1 to 10000");
+            let price_fits = (Money::from_minor(1)..=UNIT_PRICE_MAX).contains(&item.unit_price);
+            checks.require(
+                price_fits,
+                field("unitPrice"),
+                "must be from 0.01 to 1000000.00",
+            );
+        }
+        checks.finish()
+    }
+
+    /// A hash of what was asked for, whatever the white space and the order of the fields.
+    fn hash(&self) -> Vec<u8> {
+        let canonical = serde_json::to_vec(self).expect("a request is plain JSON");
+        Sha256::digest(canonical).to_vec()
+    }
+}
+
+impl NewItem {
+    fn into_item(self) -> OrderItem {
+        OrderItem {
+            product_id: self.product_id,
+            quantity: self.quantity,
+            unit_price: self.unit_price,
+        }
+    }
+}
+
+/// The `Idempotency-Key` header.
+///
+/// Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(ApiError::bad_field(
+            "Idempotency-Key",
+            "must have 1 to 255 visible ASCII characters",
+        )),
+    }
+}

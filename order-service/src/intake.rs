@@ -1,0 +1,295 @@
+//! Placing orders: those that arrive together share a transaction.
+//!
+//! A request hands its order to the intake worker and waits for the answer. The worker takes what is there, so a
+//! lone order does not wait for others, and a thousand at once need a few commits. What a client does while it
+//! waits, hanging up for example, cannot touch the transaction.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use common::{
+    contract::{OrderId, order::OrderCreated},
+    crash, db,
+    messaging::{
+        Outgoing,
+        outbox::{self, Outbox},
+    },
+};
+use metrics::counter;
+use sqlx::{PgPool, Postgres, Row, Transaction, types::Json};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    orders::Order,
+    saga::{
+        Definition,
+        create_order::CREATE_ORDER,
+        saga_log::{self, Decision, Saga},
+        transition,
+    },
+};
+
+/// Orders that one transaction places at most.
+const BATCH_MAX: usize = 256;
+/// Orders that wait for a transaction at most; more requests wait to hand theirs in.
+const WAITING_MAX: usize = 1024;
+/// The saga that executes new orders.
+const DEFINITION: &Definition = &CREATE_ORDER;
+
+/// An order to be placed.
+#[derive(Clone, Debug)]
+pub(crate) struct Placement {
+    /// The order, with event sequence 0.
+    pub(crate) order: Order,
+    /// The client's key, and the hash of what came with it.
+    pub(crate) idempotency: Option<(String, Vec<u8>)>,
+    /// Ties together all that the request causes.
+    pub(crate) correlation_id: String,
+    /// W3C trace context of the request.
+    pub(crate) traceparent: Option<String>,
+}
+
+/// What became of a placement.
+#[derive(Clone, Debug)]
+pub(crate) enum Placed {
+    /// The order is placed.
+    New(Box<Order>),
+    /// The same request placed this order before.
+    Before(Box<Order>),
+    /// The key came with another request before.
+    KeyReused,
+}
+
+/// Why an order was not placed. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The database's, shared by all orders of the batch.
+    #[error("placing the order")]
+    Database(#[source] Arc<sqlx::Error>),
+    /// The service is stopping.
+    #[error("the service is stopping")]
+    Stopping,
+}
+
+type Answer = oneshot::Sender<Result<Placed, Error>>;
+
+/// Where requests hand in orders.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake(mpsc::Sender<(Placement, Answer)>);
+
+/// Places orders that were handed in.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    db: PgPool,
+    outbox: Outbox,
+    deadline_scale: f64,
+    waiting: mpsc::Receiver<(Placement, Answer)>,
+}
+
+impl Intake {
+    /// An intake and its worker, which is to be run.
+    pub(crate) fn new(db: PgPool, outbox: Outbox, deadline_scale: f64) -> (Self, Worker) {
+        let (sender, waiting) = mpsc::channel(WAITING_MAX);
+        let worker = Worker {
+            db,
+            outbox,
+            deadline_scale,
+            waiting,
+        };
+        (Self(sender), worker)
+    }
+
+    /// Places an order. It is placed whole or not at all, also when the caller does not wait for the answer.
+    pub(crate) async fn place(&self, placement: Placement) -> Result<Placed, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.0
+            .send((placement, answer))
+            .await
+            .map_err(|_| Error::Stopping)?;
+        answered.await.map_err(|_| Error::Stopping)?
+    }
+}
+
+impl Worker {
+    /// Works until `shutdown`, and then until what was handed in is answered.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            let received = tokio::select! {
+                n = self.waiting.recv_many(&mut batch, BATCH_MAX) => n,
+                () = shutdown.cancelled(), if !self.waiting.is_closed() => {
+                    self.waiting.close();
+                    continue;
+                }
+            };
+            if received == 0 {
+                return;
+            }
+            let (placements, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+            match self.place(&placements).await {
+                Ok(messages) => self.answer(answers, messages).await,
+                Err(error) if placements.len() > 1 && !db::is_transient(&error) => {
+                    warn!(%error, "placing orders one by one: one of them hurts the others");
+                    for (placement, answer) in placements.iter().zip(answers) {
+                        match self.place(std::slice::from_ref(placement)).await {
+                            Ok(placed) => self.answer(vec![answer], placed).await,
+                            Err(error) => refuse(vec![answer], error),
+                        }
+                    }
+                }
+                Err(error) => refuse(answers, error),
+            }
+        }
+    }
+
+    /// Answers first: what is committed is placed, whatever the broker does.
+    async fn answer(&self, answers: Vec<Answer>, (placed, messages): (Vec<Placed>, Vec<Outgoing>)) {
+        for (answer, placed) in answers.into_iter().zip(placed) {
+            // An error means that the client hung up.
+            let _ = answer.send(Ok(placed));
+        }
+        self.outbox.hand_over(messages).await;
+    }
+
+    /// Places orders in one transaction, and returns what became of each, and the messages to be handed over.
+    async fn place(&self, placements: &[Placement]) -> sqlx::Result<(Vec<Placed>, Vec<Outgoing>)> {
+        let mut tx = db::begin(&self.db).await?;
+        let new = insert_orders(&mut tx, placements).await?;
+        let mut messages = Vec::new();
+        let mut decisions = Vec::new();
+        let mut placed = HashMap::new();
+        for placement in placements
+            .iter()
+            .filter(|placement| new.contains(&placement.order.id))
+        {
+            let (decision, said) = start(placement);
+            messages.extend(said);
+            placed.insert(placement.order.id, decision.saga.order.clone());
+            decisions.push(decision);
+        }
+        if !decisions.is_empty() {
+            saga_log::insert(&mut tx, &decisions, self.deadline_scale).await?;
+            outbox::enqueue(&mut tx, &messages).await?;
+        }
+        let before = find_by_key(&mut tx, placements, &new).await?;
+        crash::point("intake.applied");
+        tx.commit().await?;
+        counter!("orders_placed_total").increment(placed.len() as u64);
+        let placed = placements
+            .iter()
+            .map(|placement| match placed.remove(&placement.order.id) {
+                Some(order) => Placed::New(Box::new(order)),
+                None => repeated(placement, &before),
+            });
+        Ok((placed.collect(), messages))
+    }
+}
+
+fn refuse(answers: Vec<Answer>, error: sqlx::Error) {
+    let error = Arc::new(error);
+    for answer in answers {
+        let _ = answer.send(Err(Error::Database(Arc::clone(&error))));
+    }
+}
+
+/// The saga of a new order with its first decision, and what is said about it.
+fn start(placement: &Placement) -> (Decision, Vec<Outgoing>) {
+    let transition = transition::start(DEFINITION);
+    let mut saga = Saga {
+        id: placement.order.saga_id,
+        definition: DEFINITION,
+        state: transition.state,
+        version: 0,
+        correlation_id: placement.correlation_id.clone(),
+        traceparent: placement.traceparent.clone(),
+        order: placement.order.clone(),
+    };
+    let context = saga.context(None);
+    let mut messages = vec![saga.order.event(OrderCreated, &context)];
+    let (decision, command) = Decision::new(saga, transition, &context);
+    messages.extend(command);
+    (decision, messages)
+}
+
+/// Inserts the orders whose key is new, and returns their ids.
+async fn insert_orders(
+    tx: &mut Transaction<'_, Postgres>,
+    placements: &[Placement],
+) -> sqlx::Result<HashSet<OrderId>> {
+    let orders = || placements.iter().map(|placement| &placement.order);
+    let keys = || {
+        placements
+            .iter()
+            .map(|placement| placement.idempotency.as_ref())
+    };
+    let rows = sqlx::query(
+        "INSERT INTO orders (id, saga_id, customer_id, status, items, currency, total_minor, payment_method,
+                             customer_email, idempotency_key, request_hash, event_sequence, created_at, updated_at)
+         SELECT id, saga_id, customer_id, 'PENDING', items, currency, total_minor, payment_method, customer_email,
+                idempotency_key, request_hash, 1, created_at, created_at
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::json[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+                     $9::text[], $10::bytea[], $11::timestamptz[])
+              AS o (id, saga_id, customer_id, items, currency, total_minor, payment_method, customer_email,
+                    idempotency_key, request_hash, created_at)
+         ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+         RETURNING id",
+    )
+    .bind(orders().map(|order| order.id.0).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.saga_id.0).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.customer_id.as_str()).collect::<Vec<_>>())
+    .bind(orders().map(|order| Json(&order.items)).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.currency.as_str()).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.total.minor()).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.payment_method.as_deref()).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.customer_email.as_deref()).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.map(|(key, _)| key.as_str())).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.map(|(_, hash)| hash.as_slice())).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.created_at).collect::<Vec<_>>())
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.iter().map(|row| OrderId(row.get("id"))).collect())
+}
+
+/// The orders that were placed before with the keys of placements that are not `new`, and their requests' hashes.
+async fn find_by_key(
+    tx: &mut Transaction<'_, Postgres>,
+    placements: &[Placement],
+    new: &HashSet<OrderId>,
+) -> sqlx::Result<HashMap<String, (Vec<u8>, Order)>> {
+    let repeated = placements
+        .iter()
+        .filter(|placement| !new.contains(&placement.order.id));
+    let keys: Vec<_> = repeated
+        .filter_map(|placement| placement.idempotency.as_ref())
+        .collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query("SELECT * FROM orders WHERE idempotency_key = ANY($1)")
+        .bind(keys.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
+        .fetch_all(&mut **tx)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let order = Order::read(row).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            Ok((row.get("idempotency_key"), (row.get("request_hash"), order)))
+        })
+        .collect()
+}
+
+fn repeated(placement: &Placement, before: &HashMap<String, (Vec<u8>, Order)>) -> Placed {
+    let found = placement
+        .idempotency
+        .as_ref()
+        .and_then(|(key, hash)| Some((hash, before.get(key)?)));
+    match found {
+        Some((hash, (earlier_hash, order))) if hash == earlier_hash => {
+            Placed::Before(Box::new(order.clone()))
+        }
+        _ => Placed::KeyReused,
+    }
+}
