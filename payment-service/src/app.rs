@@ -1,10 +1,116 @@
-//! The service: its configuration, and its workers.
+//! The service: its configuration, and its one worker.
 
-use std::net::{SocketAddr, SocketAddr as Address};
+use std::net::SocketAddr;
 
 use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
     messaging::{consumer, participant::Commands, topology},
-    service::{Service, wait_for_schema},
+    service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::{
+    gateway::{Gateway, Simulated},
+    handler::Payments,
+    http,
+};
+
+/// What the service can be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it serves HTTP.
+    pub http_addr: SocketAddr,
+    /// payment_db.
+    pub database: DatabaseConfig,
+    /// Where commands come from.
+    pub broker: BrokerConfig,
+    /// Who takes the money.
+    pub gateway: Simulated,
+}
+
+impl Config {
+    /// Reads `PAYMENT_HTTP_ADDR`, `PAYMENT_DATABASE_URL`, and what the broker and the gateway need.
+    ///
+    /// # Errors
+    /// A value cannot be used.
+    pub fn from_vars(vars: &Vars) -> Result<Self, config::Error> {
+        Ok(Self {
+            http_addr: vars.http_addr("PAYMENT_HTTP_ADDR", 3002)?,
+            database: DatabaseConfig::from_vars(vars, "PAYMENT_DATABASE_URL", "payment_db")?,
+            broker: BrokerConfig::from_vars(vars)?,
+            gateway: Simulated::from_vars(vars)?,
+        })
+    }
+}
+
+/// The service, ready to run.
+#[derive(Debug)]
+pub struct App<G = Simulated> {
+    service: Service,
+    gateway: G,
+}
+
+impl App {
+    /// Prepares the service with the configured gateway.
+    ///
+    /// # Errors
+    /// The HTTP address is in use, or a URL cannot be parsed.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        Self::with_gateway(config, config.gateway).await
+    }
+}
+
+impl<G: Gateway> App<G> {
+    /// The same with another `gateway`.
+    ///
+    /// # Errors
+    /// The HTTP address is in use, or a URL cannot be parsed.
+    pub async fn with_gateway(config: &Config, gateway: G) -> anyhow::Result<Self> {
+        let (database, broker) = (&config.database, &config.broker);
+        let service = Service::build("payment-service", config.http_addr, database, broker).await?;
+        Ok(Self { service, gateway })
+    }
+
+    /// Where it serves HTTP.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.service.address()
+    }
+
+    /// Runs until `shutdown`, and then until what is in flight is done.
+    ///
+    /// # Errors
+    /// The broker's topology is not ours.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { service, gateway } = self;
+        let (db, broker) = (service.db.clone(), service.broker.clone());
+        let commands = Commands::new(
+            Payments::new(gateway, db.clone()),
+            db.clone(),
+            service.outbox.clone(),
+        );
+        let routes = http::routes(db.clone());
+        let schema = async move {
+            wait_for_schema(|| migrations::is_current::<migrations::Payment>(&db)).await;
+            Ok(())
+        };
+        let workers = move |stop| -> Vec<Worker> {
+            let queue = topology::PAYMENT_COMMANDS.name;
+            vec![Box::pin(consumer::run(broker, queue, commands, stop))]
+        };
+        service.run(routes, schema, workers, shutdown).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_a_default() {
+        let config = Config::from_vars(&Vars::default()).unwrap();
+        assert_eq!(config.http_addr.port(), 3002);
+    }
+}

@@ -70,8 +70,10 @@ pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
         let path = error.path().to_string();
         let cause = error.into_inner();
         if cause.is_data() {
-            let field = if path == "." { "body".to_owned() } else { path };
-            ApiError::Invalid(vec![FieldError::new(field, cause.to_string())])
+            ApiError::Invalid(vec![FieldError::new(
+                field(&path, &cause.to_string()),
+                cause.to_string(),
+            )])
         } else {
             ApiError::BadRequest(
                 format!("the body is not JSON: {cause}"),
@@ -86,6 +88,20 @@ pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
         )
     })?;
     Ok(value)
+}
+
+/// The path of what is wrong: for a field that is missing, serde tells the path of its parent.
+fn field(path: &str, cause: &str) -> String {
+    let parent = if path == "." { "" } else { path };
+    let missing = cause
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next());
+    match (parent, missing) {
+        ("", None) => "body".to_owned(),
+        ("", Some(missing)) => missing.to_owned(),
+        (parent, None) => parent.to_owned(),
+        (parent, Some(missing)) => format!("{parent}.{missing}"),
+    }
 }
 
 /// The query string.

@@ -30,7 +30,6 @@ use super::{ApiError, extract::BODY_MAX};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The API of a service: its routes with documentation, metrics, and problems for what is not there.
-#[must_use]
 pub fn api(routes: OpenApiRouter) -> Router {
     let (router, openapi) = routes.split_for_parts();
     let swagger = SwaggerUi::new("/api/docs").url("/api/docs/openapi.json", openapi);

@@ -141,9 +141,9 @@ impl Environment {
     async fn vhost(&self, method: &str) -> Result<()> {
         let url = Url::parse(&self.servers.rabbitmq_api)?;
         let path = format!("/api/vhosts/{}", self.name);
+        // reqwest sends the URL's user and password by itself.
         reqwest::Client::new()
             .request(method.parse()?, url.join(&path)?)
-            .basic_auth(url.username(), url.password())
             .send()
             .await?
             .error_for_status()?;
@@ -154,10 +154,11 @@ impl Environment {
         self.vhost("DELETE").await?;
         let mut connection = PgConnection::connect(&self.servers.postgres).await?;
         for service in DATABASES {
-            let drop = format!(
-                "DROP DATABASE IF EXISTS {}_{service} WITH (FORCE)",
-                self.name
-            );
+            let name = format!("{}_{service}", self.name);
+            // Services of the test may still try to connect, which would hold the drop up.
+            let close = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
+            connection.execute(AssertSqlSafe(close)).await?;
+            let drop = format!("DROP DATABASE {name} WITH (FORCE)");
             connection.execute(AssertSqlSafe(drop)).await?;
         }
         connection.close().await?;

@@ -6,5 +6,5 @@ pub mod servers;
 mod wait;
 
 pub use amqp::Amqp;
-pub use environment::Environment;
+pub use environment::{Environment, Servers};
 pub use wait::{PATIENCE, eventually, wait_until};

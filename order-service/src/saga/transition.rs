@@ -309,3 +309,6 @@ fn command(saga: &Definition, state: State, entry: &Entry) -> Option<Send> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! `Idempotency-Key`: the same request gives the same order.
+
+use std::collections::HashSet;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::harness::{System, count, order};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_clients_race_for_one_order() {
+    let system = System::alone().await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let request = system
+            .orders
+            .request(Method::POST, "/orders")
+            .header("idempotency-key", "one");
+        let request = request.json(&order("prod-1", 2, "pm_card_visa"));
+        clients.spawn(async move {
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 201);
+            let order: Value = answer.json().await.unwrap();
+            order["orderId"].as_str().unwrap().to_owned()
+        });
+    }
+    let orders: HashSet<String> = clients.join_all().await.into_iter().collect();
+    assert_eq!(orders.len(), 1);
+    let db = system.environment.pool("order").await;
+    assert_eq!(count(&db, "SELECT count(*) FROM orders").await, 1);
+    assert_eq!(count(&db, "SELECT count(*) FROM sagas").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_belongs_to_its_request() {
+    let system = System::alone().await;
+    let send = |key: &'static str, quantity| {
+        let request = system
+            .orders
+            .request(Method::POST, "/orders")
+            .header("idempotency-key", key);
+        let request = request.json(&order("prod-1", quantity, "pm_card_visa"));
+        async move { request.send().await.unwrap() }
+    };
+    let first = send("a", 1).await;
+    assert_eq!(first.status(), 201);
+    assert!(!first.headers().contains_key("idempotency-replayed"));
+    let again = send("a", 1).await;
+    assert_eq!(again.status(), 201);
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(again.headers()["location"], first.headers()["location"]);
+    let other: Value = {
+        let answer = send("a", 2).await;
+        assert_eq!(answer.status(), 422);
+        answer.json().await.unwrap()
+    };
+    assert_eq!(other["errors"][0]["field"], "Idempotency-Key");
+    assert_eq!(send("b", 2).await.status(), 201);
+}

@@ -1,0 +1,106 @@
+//! What operators see and do.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Participants, System, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_shows_its_steps_its_log_and_its_deadline() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    participants.command("payment").await;
+    let answer = system
+        .orders
+        .get(&format!("/sagas/{}", text(&order, "sagaId")))
+        .await;
+    assert_eq!(answer.headers()["etag"], "\"2\"");
+    let saga: Value = answer.json().await.unwrap();
+    assert_eq!(saga["type"], "create_order");
+    assert_eq!(
+        (&saga["status"], &saga["currentStep"]),
+        (&json!("RUNNING"), &json!("payment"))
+    );
+    assert_eq!(saga["steps"][0]["status"], "SENT");
+    assert_eq!(saga["steps"][0]["nextWakeUpAt"], saga["deadlineAt"]);
+    assert_eq!(saga["steps"][1]["status"], "PENDING");
+    let seqs: Vec<_> = saga["log"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["seq"].clone())
+        .collect();
+    assert_eq!(seqs, [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_parked_sagas_are_retried_and_only_as_they_were_seen() {
+    let system = System::alone().await;
+    let order = system.place("prod-1", 1).await;
+    let path = format!("/sagas/{}/retry", text(&order, "sagaId"));
+    let retry = |tag: &'static str, body: Value| {
+        let request = system
+            .orders
+            .request(Method::POST, &path)
+            .header("if-match", tag)
+            .json(&body);
+        async move { request.send().await.unwrap().status() }
+    };
+    assert_eq!(
+        retry("\"1\"", json!({ "reason": "r" })).await,
+        StatusCode::PRECONDITION_FAILED
+    );
+    assert_eq!(
+        retry("\"2\"", json!({ "reason": "r" })).await,
+        StatusCode::CONFLICT
+    );
+    assert_eq!(
+        retry("what", json!({ "reason": "r" })).await,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        retry("*", json!({})).await,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_service_documents_itself() {
+    let system = System::whole().await;
+    for api in [
+        Some(&system.orders),
+        system.payments.as_ref(),
+        system.inventory.as_ref(),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        assert!(
+            api.get("/api/docs/")
+                .await
+                .text()
+                .await
+                .unwrap()
+                .contains("swagger-ui")
+        );
+        let openapi = api.json("/api/docs/openapi.json").await;
+        assert!(openapi["components"]["schemas"]["Problem"].is_object());
+        assert!(openapi["paths"].as_object().unwrap().len() >= 4);
+        let health = api.json("/health").await;
+        assert_eq!(health["dependencies"].as_array().unwrap().len(), 2);
+        assert_eq!(api.get("/health/live").await.status(), StatusCode::OK);
+        assert!(
+            api.get("/metrics")
+                .await
+                .text()
+                .await
+                .unwrap()
+                .contains("http_request_duration_seconds")
+        );
+    }
+    assert_eq!(
+        system.orders.json("/api/docs/asyncapi.json").await["asyncapi"],
+        "3.0.0"
+    );
+}

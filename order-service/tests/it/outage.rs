@@ -1,0 +1,111 @@
+//! RabbitMQ and PostgreSQL stop and come back. Each test has servers of its own.
+
+use std::{path::PathBuf, time::Duration};
+
+use reqwest::StatusCode;
+use test_support::{
+    Environment, PATIENCE, Servers, eventually,
+    servers::{PostgresServer, RabbitMqServer},
+    wait_until,
+};
+
+use crate::harness::{System, count, order};
+
+/// Servers of a test's own.
+struct Own {
+    postgres: PostgresServer,
+    rabbitmq: RabbitMqServer,
+}
+
+impl Own {
+    async fn start(name: &str) -> (Self, System) {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{name}-{}", std::process::id()));
+        let own = Self {
+            postgres: PostgresServer::on_free_ports(&dir).await.unwrap(),
+            rabbitmq: RabbitMqServer::on_free_ports(&dir).await.unwrap(),
+        };
+        let servers = Servers {
+            postgres: own.postgres.url(),
+            rabbitmq: own.rabbitmq.url(),
+            rabbitmq_api: own.rabbitmq.api_url(),
+        };
+        let mut system = System::on(Environment::on(servers).await.unwrap(), &[]).await;
+        system.add_participants(&[]).await;
+        system.stock(&[("prod-1", 1000)]).await;
+        (own, system)
+    }
+}
+
+async fn until_all_completed(system: &System, orders: i64) {
+    let db = system.environment.pool("order").await;
+    let completed = || async {
+        count(
+            &db,
+            "SELECT count(*) FROM orders WHERE status = 'COMPLETED'",
+        )
+        .await
+    };
+    eventually("all orders are completed", completed, |completed| {
+        *completed == orders
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_placed_without_the_broker_and_go_on_when_it_is_back() {
+    let (own, system) = Own::start("broker").await;
+    system.place("prod-1", 1).await;
+    own.rabbitmq.kill().await.unwrap();
+    for _ in 0..50 {
+        system.place("prod-1", 1).await;
+    }
+    let ready = || async { system.orders.get("/health/ready").await.status() };
+    eventually("readiness is red", ready, |status| {
+        *status == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
+    own.rabbitmq.start().await.unwrap();
+    until_all_completed(&system, 51).await;
+    system.audit().await;
+    let environment = system.stop().await;
+    drop(environment);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_stops_costs_nothing_but_time() {
+    let (own, system) = Own::start("database").await;
+    for _ in 0..20 {
+        system.place("prod-1", 1).await;
+    }
+    own.postgres.kill().await.unwrap();
+    let answer = system
+        .orders
+        .post("/orders", &order("prod-1", 1, "pm_card_visa"))
+        .await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    own.postgres.start().await.unwrap();
+    until_all_completed(&system, 20).await;
+    wait_until(
+        Duration::from_secs(30),
+        "orders are taken again",
+        || async {
+            system
+                .orders
+                .post("/orders", &order("prod-1", 1, "pm_card_visa"))
+                .await
+                .status()
+                == StatusCode::CREATED
+        },
+    )
+    .await;
+    until_all_completed(&system, 21).await;
+    system.audit().await;
+    let amqp = test_support::Amqp::connect(&system.environment.rabbitmq_url()).await;
+    for queue in common::messaging::topology::QUEUES {
+        let dlq = common::messaging::topology::dead_letter_queue(queue.name);
+        assert_eq!(amqp.ready(&dlq).await, 0, "{dlq}");
+    }
+    let _ = PATIENCE;
+}

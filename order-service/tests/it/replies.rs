@@ -1,0 +1,187 @@
+//! Replies: twice, late, in another order, and unreadable.
+
+use common::messaging::topology;
+use lapin::BasicProperties;
+use serde_json::json;
+
+use crate::harness::{
+    Participants, System, count, events, not_reserved, processed, refunded, released, reply_to,
+    reserved, text,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_delivered_twice_counts_once() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    let paid = processed(&participants.command("payment").await);
+    participants.reply(&[paid.clone(), paid.clone()]).await;
+    let held = reserved(&participants.command("inventory").await);
+    participants.reply(&[held.clone()]).await;
+    participants.reply(&[held, paid]).await;
+    system.until(&order, "COMPLETED").await;
+    // A later reply that is handled shows that the repeated ones were handled before it.
+    let other = system.place("prod-1", 1).await;
+    let declined = reply_to(
+        &participants.command("payment").await,
+        "payment.failed.v1",
+        &json!({ "reason": "PAYMENT_DECLINED", "detail": "card_declined" }),
+    );
+    participants.reply(&[declined]).await;
+    system.until(&other, "CANCELLED").await;
+    assert_eq!(system.saga(&order).await["version"], 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_after_the_timeout_is_noted_and_undone() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    let mut command = participants.command("payment").await;
+    for _ in 0..2 {
+        system.let_deadline_pass(&order).await;
+        let again = participants.command("payment").await;
+        assert_eq!(again["type"], "payment.process.v1");
+        assert_ne!(again["id"], command["id"]);
+        assert_eq!(
+            (&again["sagaid"], &again["sagastep"]),
+            (&command["sagaid"], &command["sagastep"])
+        );
+        command = again;
+    }
+    system.let_deadline_pass(&order).await;
+    let refund = participants.command("payment").await;
+    assert_eq!(refund["type"], "payment.refund.v1");
+    assert_eq!(refund["data"]["reason"], "TIMEOUT");
+    participants
+        .reply(&[processed(&command), refunded(&refund)])
+        .await;
+    let order = system.until(&order, "CANCELLED").await;
+    assert_eq!(order["cancellationReason"], "TIMEOUT");
+    let saga = system.saga(&order).await;
+    assert!(events(&saga).contains(&"LATE_REPLY"), "{saga}");
+    assert_eq!(saga["status"], "COMPENSATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_in_the_wrong_order_end_well() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    let process = participants.command("payment").await;
+    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
+    system.orders.post(&path, &json!({})).await;
+    let refund = participants.command("payment").await;
+    // The refund overtook the payment.
+    participants.reply(&[refunded(&refund)]).await;
+    system.until(&order, "CANCELLED").await;
+    let too_late = json!({ "reason": "ALREADY_COMPENSATED" });
+    participants
+        .reply(&[reply_to(&process, "payment.failed.v1", &too_late)])
+        .await;
+    let noted = |saga: &serde_json::Value| events(saga).contains(&"LATE_REPLY");
+    let saga = test_support::eventually("the reply is noted", || system.saga(&order), noted).await;
+    assert_eq!(saga["status"], "COMPENSATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_undone_in_reverse_order() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    participants
+        .reply(&[processed(&participants.command("payment").await)])
+        .await;
+    let reserve = participants.command("inventory").await;
+    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
+    system.orders.post(&path, &json!({})).await;
+    let release = participants.command("inventory").await;
+    assert_eq!(release["type"], "inventory.release.v1");
+    participants
+        .reply(&[released(&release), not_reserved(&reserve)])
+        .await;
+    let refund = participants.command("payment").await;
+    assert_eq!(refund["type"], "payment.refund.v1");
+    participants.reply(&[refunded(&refund)]).await;
+    system.until(&order, "CANCELLED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_reply_goes_alone() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let dlq = topology::dead_letter_queue(topology::ORDER_REPLIES.name);
+    let mut orders = Vec::new();
+    let mut replies = Vec::new();
+    for _ in 0..4 {
+        orders.push(system.place("prod-1", 1).await);
+        replies.push(processed(&participants.command("payment").await));
+    }
+    let no_such_saga = {
+        let mut reply = replies[0].clone();
+        reply["sagaid"] = json!(uuid::Uuid::now_v7());
+        reply["id"] = json!(uuid::Uuid::now_v7());
+        reply
+    };
+    let unknown_type = {
+        let mut reply = replies[0].clone();
+        reply["type"] = json!("payment.exploded.v9");
+        reply
+    };
+    let no_step = {
+        let mut reply = replies[0].clone();
+        reply.as_object_mut().unwrap().remove("sagastep");
+        reply
+    };
+    let mut batch = replies.clone();
+    batch.insert(1, unknown_type);
+    batch.insert(2, no_such_saga);
+    batch.insert(4, no_step);
+    batch.push(json!("no event at all"));
+    participants.reply(&batch).await;
+    participants
+        .amqp
+        .publish(
+            topology::REPLIES,
+            "order",
+            b"{not json",
+            BasicProperties::default(),
+        )
+        .await;
+    for _ in &orders {
+        participants.command("inventory").await;
+    }
+    let mut kinds = Vec::new();
+    for _ in 0..5 {
+        let dead = participants.amqp.next(&dlq).await;
+        let headers = dead.properties.headers().clone().unwrap();
+        let header = |name: &str| match headers.inner().get(name) {
+            Some(lapin::types::AMQPValue::LongString(text)) => text.to_string(),
+            other => panic!("{name}: {other:?}"),
+        };
+        assert!(!header("x-error").is_empty());
+        assert!(!header("x-failed-at").is_empty());
+        kinds.push(header("x-error-kind"));
+    }
+    kinds.sort();
+    assert_eq!(
+        kinds,
+        [
+            "handler-failed",
+            "missing-attribute",
+            "unknown-type",
+            "unreadable",
+            "unreadable"
+        ]
+    );
+    assert_eq!(participants.amqp.ready(&dlq).await, 0);
+    let db = system.environment.pool("order").await;
+    assert_eq!(
+        count(
+            &db,
+            "SELECT count(*) FROM sagas WHERE current_step = 'inventory'"
+        )
+        .await,
+        4
+    );
+}

@@ -1,0 +1,156 @@
+//! Deadlines: every silent step, sagas that nobody answers, and workers that compete.
+
+use common::{
+    config::DatabaseConfig,
+    db,
+    messaging::{Broker, outbox::Outbox},
+};
+use order_service::saga::{Orchestrator, timeout};
+use serde_json::json;
+
+use crate::harness::{Participants, System, count, events, processed, refunded, released, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_may_stay_silent() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    participants
+        .reply(&[processed(&participants.command("payment").await)])
+        .await;
+    for _ in 0..3 {
+        assert_eq!(
+            participants.command("inventory").await["type"],
+            "inventory.reserve.v1"
+        );
+        system.let_deadline_pass(&order).await;
+    }
+    // It may have run: undoing begins with it.
+    participants
+        .reply(&[released(&participants.command("inventory").await)])
+        .await;
+    participants
+        .reply(&[refunded(&participants.command("payment").await)])
+        .await;
+    let order = system.until(&order, "CANCELLED").await;
+    assert_eq!(order["cancellationReason"], "TIMEOUT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_undone_is_parked_and_can_be_resumed() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    participants.command("payment").await;
+    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
+    system.orders.post(&path, &json!({})).await;
+    for _ in 0..10 {
+        assert_eq!(
+            participants.command("payment").await["type"],
+            "payment.refund.v1"
+        );
+        system.let_deadline_pass(&order).await;
+    }
+    let saga = system.until_saga(&order, "PARKED").await;
+    assert_eq!(saga["deadlineAt"], serde_json::Value::Null);
+    assert_eq!(saga["currentStep"], "payment");
+    let stuck = system.orders.json("/sagas?stuck=true").await;
+    assert_eq!(stuck["items"][0]["sagaId"], saga["sagaId"]);
+
+    let path = format!("/sagas/{}/retry", text(&saga, "sagaId"));
+    let answer = system
+        .orders
+        .post(&path, &json!({ "reason": "the gateway is back" }))
+        .await;
+    assert_eq!(answer.status(), 200);
+    participants
+        .reply(&[refunded(&participants.command("payment").await)])
+        .await;
+    system.until(&order, "CANCELLED").await;
+    let saga = system.saga(&order).await;
+    assert!(events(&saga).ends_with(&[
+        "RETRY_REQUESTED",
+        "COMPENSATION_SENT",
+        "STEP_UNDONE",
+        "SAGA_COMPENSATED"
+    ]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_saga_goes_on_when_the_answer_comes_after_all() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    participants.command("payment").await;
+    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
+    system.orders.post(&path, &json!({})).await;
+    let refund = participants.command("payment").await;
+    for _ in 0..9 {
+        system.let_deadline_pass(&order).await;
+        participants.command("payment").await;
+    }
+    system.let_deadline_pass(&order).await;
+    system.until_saga(&order, "PARKED").await;
+    participants.reply(&[refunded(&refund)]).await;
+    system.until(&order, "CANCELLED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_timeout_workers_at_once_take_each_saga_once() {
+    // The service's own worker stops with it, so that only the two below work.
+    let system = System::alone().await;
+    for _ in 0..300 {
+        system.place("prod-1", 1).await;
+    }
+    system.until_outbox_is_empty().await;
+    let environment = system.stop().await;
+    let vars = environment.vars(&[]);
+    let config = DatabaseConfig::from_vars(&vars, "ORDER_DATABASE_URL", "order_db").unwrap();
+    let broker = common::config::BrokerConfig::from_vars(&vars).unwrap();
+    let workers = [(); 2].map(|()| {
+        let pool = db::pool("test", &config).unwrap();
+        // Its relay does not run: messages stay in the outbox.
+        let (outbox, _) = Outbox::new(pool.clone(), Broker::new("test", &broker));
+        Orchestrator::new(pool, outbox, 1.0)
+    });
+    let pool = environment.pool("order").await;
+    sqlx::query("UPDATE sagas SET deadline_at = now()")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let work = |worker: Orchestrator| async move {
+        let mut woken = 0;
+        loop {
+            match timeout::wake_due(&worker).await.unwrap() {
+                0 => return woken,
+                sagas => woken += sagas,
+            }
+        }
+    };
+    let [first, second] = workers;
+    let (first, second) = tokio::join!(tokio::spawn(work(first)), tokio::spawn(work(second)));
+    assert_eq!(first.unwrap() + second.unwrap(), 300);
+    let twice = "SELECT count(*) FROM sagas WHERE attempt <> 2 OR version <> 4";
+    assert_eq!(count(&pool, twice).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_stands_still_for_a_command_that_has_not_left() {
+    let system = System::alone().await;
+    let order = system.place("prod-1", 1).await;
+    system.until_outbox_is_empty().await;
+    let db = system.environment.pool("order").await;
+    // As if the broker were away: the command of the saga is in the outbox, leased for long.
+    sqlx::query(
+        "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
+         SELECT command_id, 'saga.commands', 'payment', '{}', now() + interval '1 h' FROM sagas",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    system.let_deadline_pass(&order).await;
+    let later = |saga: &serde_json::Value| saga["deadlineAt"].as_str() > saga["updatedAt"].as_str();
+    let saga =
+        test_support::eventually("the deadline is moved", || system.saga(&order), later).await;
+    assert_eq!(saga["version"], 2);
+}

@@ -1,0 +1,88 @@
+//! The payment gateway: who takes the money, and gives it back.
+//!
+//! Calls go out before the transaction that records them, so every one of them may be repeated: by another
+//! replica, after a crash, after a lost race. The key makes that harmless.
+
+pub mod simulated;
+
+use std::future::Future;
+
+use common::{contract::Money, messaging::consumer};
+
+pub use simulated::Simulated;
+
+/// Money to be taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// What makes it the same charge when it is asked for again: `saga:step:ACTION`.
+    pub idempotency_key: &'a str,
+    /// How much; more than zero.
+    pub amount: Money,
+    /// ISO 4217 code.
+    pub currency: &'a str,
+    /// The gateway's name of the payment method.
+    pub payment_method: Option<&'a str>,
+}
+
+/// What a gateway says to a charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The money is taken.
+    Captured {
+        /// The gateway's id of the charge.
+        gateway_id: String,
+    },
+    /// No money is taken.
+    Declined {
+        /// Why, in the gateway's words: `insufficient_funds`.
+        code: String,
+    },
+}
+
+/// Why a gateway did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be reached or is not working: the same call will work later.
+    #[error("the payment gateway is away")]
+    Away(#[source] anyhow::Error),
+}
+
+impl Error {
+    /// Whether the same call can work later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Away(_))
+    }
+}
+
+impl From<Error> for consumer::Error {
+    fn from(error: Error) -> Self {
+        Self::Away(error.into())
+    }
+}
+
+/// Takes money and gives it back.
+///
+/// The service relies on three things, whatever happens to it between its calls:
+/// - a charge under a key is made once, and gets the same verdict each time that it is asked for;
+/// - after a refund, nothing is kept of what was charged under the key before;
+/// - a charge that was refunded is not made again by asking for it again.
+///
+/// A charge that reaches the gateway only after the refund of its key may be made, for the service then asks for
+/// the refund again; a gateway that can refuse it should.
+///
+/// Calls of a batch are made all at once, and the batch waits for the last of them: what limits their number or
+/// their time is the gateway's own.
+pub trait Gateway: Send + Sync + 'static {
+    /// Takes the money, once for each key.
+    ///
+    /// # Errors
+    /// [`Error::Away`]: the money may have been taken or not. Ask again.
+    fn charge(&self, charge: Charge<'_>) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Gives back what was charged under `idempotency_key`, also where that is nothing or was given back before.
+    ///
+    /// # Errors
+    /// [`Error::Away`]: the money may have been given back or not. Ask again.
+    fn refund(&self, idempotency_key: &str) -> impl Future<Output = Result<(), Error>> + Send;
+}

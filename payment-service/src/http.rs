@@ -1,0 +1,153 @@
+//! `GET /payments` and `GET /payments/{paymentId}`.
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use common::{
+    contract::{Money, OrderId, PaymentId, SagaId, decimal},
+    http::{
+        ApiError, Cursor, Page, Problem,
+        extract::{PathId, Query},
+        limit,
+    },
+};
+use sea_orm::DatabaseConnection;
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    entity::payment::{Model, Status},
+    payments,
+};
+
+/// What the document says about the whole API.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Payment service",
+        description = "Payments as the gateway decided them. They are made and refunded by sagas only: this API reads."
+    ),
+    tags((name = "payments", description = "What was charged, declined and refunded"),
+         (name = "health", description = "Probes"))
+)]
+struct Document;
+
+/// The API's routes.
+pub(crate) fn routes(db: PgPool) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .with_state(payments::reader(db))
+}
+
+/// One charge, and what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Payment {
+    payment_id: PaymentId,
+    /// The saga that made it.
+    saga_id: SagaId,
+    order_id: OrderId,
+    #[schema(example = "customer-1")]
+    customer_id: String,
+    /// Two decimal places.
+    #[serde(with = "decimal")]
+    #[schema(value_type = f64, example = 39.98)]
+    amount: Money,
+    /// ISO 4217 code.
+    #[schema(example = "USD")]
+    currency: String,
+    /// The gateway's name of the payment method.
+    #[schema(example = "pm_card_visa")]
+    payment_method: Option<String>,
+    status: Status,
+    /// The gateway's id of the charge; null where it was declined.
+    #[schema(example = "sim_1db3a91bc9f4284eca03764f")]
+    gateway_id: Option<String>,
+    /// Why the gateway declined.
+    #[schema(example = json!(null))]
+    decline_code: Option<String>,
+    created_at: DateTime<Utc>,
+    /// When it was refunded, else the same as `createdAt`.
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Model> for Payment {
+    fn from(row: Model) -> Self {
+        Self {
+            payment_id: PaymentId(row.id),
+            saga_id: SagaId(row.saga_id),
+            order_id: OrderId(row.order_id),
+            customer_id: row.customer_id,
+            amount: Money::from_minor(row.amount_minor),
+            currency: row.currency,
+            payment_method: row.payment_method,
+            status: row.status,
+            gateway_id: row.gateway_id,
+            decline_code: row.decline_code,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// Which payments to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct Filter {
+    /// Only those of this order.
+    order_id: Option<OrderId>,
+    /// How many, from 1 to 200; 50 by default.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 200, example = 50)]
+    limit: Option<String>,
+    /// `nextCursor` of the answer before.
+    cursor: Option<String>,
+}
+
+/// Payments, newest first.
+#[utoipa::path(get, path = "/payments", tag = "payments", params(Filter),
+    responses((status = 200, description = "A page of payments", body = Page<Payment>),
+              (status = 400, description = "A parameter is wrong; `errors` names it",
+               body = Problem, content_type = "application/problem+json",
+               example = json!({"type": "about:blank", "title": "Bad Request", "status": 400,
+                                "detail": "limit must be a number from 1 to 200",
+                                "errors": [{"field": "limit", "message": "must be a number from 1 to 200"}]})),
+              (status = 500, description = "A fault, which has been logged",
+               body = Problem, content_type = "application/problem+json"),
+              (status = 503, description = "The database is away: try again after `Retry-After` seconds",
+               body = Problem, content_type = "application/problem+json")))]
+async fn list(
+    State(db): State<DatabaseConnection>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Page<Payment>>, ApiError> {
+    let limit = limit(filter.limit.as_deref())?;
+    let after = filter.cursor.as_deref().map(Cursor::decode).transpose()?;
+    let rows = payments::list(&db, filter.order_id, after, limit + 1).await?;
+    let page = Page::new(rows, limit, |row| row.id.to_string());
+    Ok(Json(page.map(Payment::from)))
+}
+
+/// One payment.
+#[utoipa::path(get, path = "/payments/{paymentId}", tag = "payments",
+    params(("paymentId" = PaymentId, Path, description = "The payment's id")),
+    responses((status = 200, description = "The payment", body = Payment),
+              (status = 400, description = "`paymentId` is no id",
+               body = Problem, content_type = "application/problem+json"),
+              (status = 404, description = "There is no such payment",
+               body = Problem, content_type = "application/problem+json",
+               example = json!({"type": "about:blank", "title": "Not Found", "status": 404,
+                                "detail": "there is no payment 01976a3e-7c00-7000-8000-000000000001"})),
+              (status = 500, description = "A fault, which has been logged",
+               body = Problem, content_type = "application/problem+json"),
+              (status = 503, description = "The database is away: try again after `Retry-After` seconds",
+               body = Problem, content_type = "application/problem+json")))]
+async fn get(
+    State(db): State<DatabaseConnection>,
+    PathId(id): PathId<PaymentId>,
+) -> Result<Json<Payment>, ApiError> {
+    let row = payments::find(&db, id).await?;
+    let row = row.ok_or_else(|| ApiError::NotFound(format!("there is no payment {id}")))?;
+    Ok(Json(row.into()))
+}

@@ -1,0 +1,206 @@
+//! The table `payments`: set-based writes for the handler, reads for the API.
+
+use std::collections::{HashMap, HashSet};
+
+use common::{
+    contract::{Money, OrderId, PaymentId, SagaId},
+    messaging::idempotency::{Direction, Key},
+};
+use sea_orm::{
+    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use sqlx::{PgExecutor, PgPool, Row};
+use uuid::Uuid;
+
+use crate::{entity::payment, gateway::Verdict};
+
+/// A payment that the gateway has decided on.
+#[derive(Clone, Debug)]
+pub(crate) struct Payment {
+    pub(crate) id: PaymentId,
+    pub(crate) saga: SagaId,
+    pub(crate) order_id: OrderId,
+    pub(crate) customer_id: String,
+    pub(crate) amount: Money,
+    pub(crate) currency: String,
+    pub(crate) payment_method: Option<String>,
+    pub(crate) verdict: Verdict,
+}
+
+impl Payment {
+    fn status(&self) -> &'static str {
+        match self.verdict {
+            Verdict::Captured { .. } => "CAPTURED",
+            Verdict::Declined { .. } => "DECLINED",
+        }
+    }
+
+    fn gateway_id(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Captured { gateway_id } => Some(gateway_id),
+            Verdict::Declined { .. } => None,
+        }
+    }
+
+    fn decline_code(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Captured { .. } => None,
+            Verdict::Declined { code } => Some(code),
+        }
+    }
+}
+
+/// Money that was taken and not given back.
+#[derive(Clone, Debug)]
+pub(crate) struct Captured {
+    pub(crate) id: PaymentId,
+    pub(crate) amount: Money,
+    pub(crate) currency: String,
+}
+
+/// Inserts `payments` and returns the sagas whose payment is new: a saga that has one keeps it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn insert(
+    db: impl PgExecutor<'_>,
+    payments: &[&Payment],
+) -> sqlx::Result<HashSet<SagaId>> {
+    if payments.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // The order is the same in all transactions, so that two of them cannot wait for each other.
+    let mut payments = payments.to_vec();
+    payments.sort_unstable_by_key(|payment| payment.saga);
+    let uuids = |get: fn(&Payment) -> Uuid| payments.iter().map(|p| get(p)).collect::<Vec<_>>();
+    let texts =
+        |get: fn(&Payment) -> Option<&str>| payments.iter().map(|p| get(p)).collect::<Vec<_>>();
+    let rows = sqlx::query(
+        "INSERT INTO payments (id, saga_id, order_id, customer_id, amount_minor, currency, payment_method,
+                               status, gateway_id, decline_code)
+         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+                              $8::text[], $9::text[], $10::text[])
+         ON CONFLICT (saga_id) DO NOTHING
+         RETURNING saga_id",
+    )
+    .bind(uuids(|p| p.id.0))
+    .bind(uuids(|p| p.saga.0))
+    .bind(uuids(|p| p.order_id.0))
+    .bind(texts(|p| Some(&p.customer_id)))
+    .bind(payments.iter().map(|p| p.amount.minor()).collect::<Vec<_>>())
+    .bind(texts(|p| Some(&p.currency)))
+    .bind(texts(|p| p.payment_method.as_deref()))
+    .bind(texts(|p| Some(p.status())))
+    .bind(texts(Payment::gateway_id))
+    .bind(texts(Payment::decline_code))
+    .fetch_all(db)
+    .await?;
+    Ok(rows.iter().map(|row| SagaId(row.get("saga_id"))).collect())
+}
+
+/// The payments that `actions` made and that nobody has given back.
+///
+/// A payment belongs to the step that is recorded with it, so that a refund of another step of the same saga
+/// cannot touch it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn captured(
+    db: impl PgExecutor<'_>,
+    actions: &[Key],
+) -> sqlx::Result<HashMap<Key, Captured>> {
+    if actions.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(
+        "SELECT saga_id, step, p.id, p.amount_minor, p.currency
+         FROM UNNEST($1::uuid[], $2::text[]) AS a (saga_id, step)
+         JOIN idempotency i USING (saga_id, step)
+         JOIN payments p USING (saga_id)
+         WHERE i.direction = 'ACTION' AND NOT i.tombstone AND p.status = 'CAPTURED'",
+    )
+    .bind(actions.iter().map(|key| key.saga.0).collect::<Vec<_>>())
+    .bind(
+        actions
+            .iter()
+            .map(|key| key.step.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let payments = rows.iter().map(|row| {
+        let action = Key {
+            saga: SagaId(row.get("saga_id")),
+            step: row.get("step"),
+            direction: Direction::Action,
+        };
+        let payment = Captured {
+            id: PaymentId(row.get("id")),
+            amount: Money::from_minor(row.get("amount_minor")),
+            currency: row.get("currency"),
+        };
+        (action, payment)
+    });
+    Ok(payments.collect())
+}
+
+/// Marks exactly `payments`, whose money the gateway has given back.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn mark_refunded(
+    db: impl PgExecutor<'_>,
+    payments: &[PaymentId],
+) -> sqlx::Result<()> {
+    if payments.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE payments SET status = 'REFUNDED', updated_at = now()
+         WHERE id = ANY($1) AND status = 'CAPTURED'",
+    )
+    .bind(payments.iter().map(|id| id.0).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Where the API reads: the same pool, through sea-orm.
+pub(crate) fn reader(db: PgPool) -> DatabaseConnection {
+    sea_orm::SqlxPostgresConnector::from_sqlx_postgres_pool(db)
+}
+
+/// One payment.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn find(
+    db: &DatabaseConnection,
+    id: PaymentId,
+) -> Result<Option<payment::Model>, DbErr> {
+    payment::Entity::find_by_id(id.0).one(db).await
+}
+
+/// At most `limit` payments, newest first, of one order or of all, from behind the payment `after`.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn list(
+    db: &DatabaseConnection,
+    order: Option<OrderId>,
+    after: Option<PaymentId>,
+    limit: u64,
+) -> Result<Vec<payment::Model>, DbErr> {
+    let mut query = payment::Entity::find();
+    if let Some(order) = order {
+        query = query.filter(payment::Column::OrderId.eq(order.0));
+    }
+    if let Some(after) = after {
+        query = query.filter(payment::Column::Id.lt(after.0));
+    }
+    query
+        .order_by_desc(payment::Column::Id)
+        .limit(limit)
+        .all(db)
+        .await
+}

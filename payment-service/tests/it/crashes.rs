@@ -1,0 +1,116 @@
+//! The program dies as by `kill -9`, and the next one takes up where it was.
+//!
+//! Release builds have no crash points.
+#![cfg(debug_assertions)]
+
+use std::{os::unix::process::ExitStatusExt, process::Stdio};
+
+use serde_json::{Value, json};
+use sqlx::Row;
+use test_support::PATIENCE;
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::service::{Orchestrator, Saga};
+
+fn run(orchestrator: &Orchestrator, overrides: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_payment-service"))
+        .env_clear()
+        .envs(orchestrator.env.pairs(overrides))
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// Runs the program on a batch of three commands until it dies at `point`.
+async fn crash(point: &str) -> (Orchestrator, [Saga; 3]) {
+    let orchestrator = Orchestrator::new().await;
+    let sagas = [Saga::new(), Saga::new(), Saga::new()];
+    let [accepted, declined, refunded] = &sagas;
+    orchestrator
+        .send_batch(&[
+            accepted.process("pm_card_visa"),
+            declined.process("pm_card_chargeDeclined"),
+            refunded.refund(),
+        ])
+        .await;
+    let mut program = run(&orchestrator, &[("CRASH_AT", point)]);
+    let status = timeout(PATIENCE, program.wait()).await.unwrap().unwrap();
+    assert_eq!(status.signal(), Some(9));
+    (orchestrator, sagas)
+}
+
+/// Runs the program again, until it has answered.
+async fn recover(orchestrator: &Orchestrator, sagas: &[Saga; 3]) -> Vec<Value> {
+    let _program = run(orchestrator, &[]);
+    let mut replies = orchestrator.replies(3).await;
+    let position = |reply: &Value| sagas.iter().position(|s| reply["sagaid"] == json!(s.id));
+    replies.sort_by_key(position);
+    let kinds: Vec<_> = replies.iter().map(|reply| &reply["type"]).collect();
+    assert_eq!(
+        kinds,
+        [
+            "payment.processed.v1",
+            "payment.failed.v1",
+            "payment.refunded.v1"
+        ]
+    );
+    let [accepted, declined, refunded] = sagas;
+    assert_eq!(orchestrator.payments(accepted).await, ["CAPTURED"]);
+    assert_eq!(orchestrator.payments(declined).await, ["DECLINED"]);
+    assert!(orchestrator.payments(refunded).await.is_empty());
+    replies
+}
+
+/// The ids of the outcomes that are recorded for `sagas`, in their order, without tombstones.
+async fn recorded(orchestrator: &Orchestrator, sagas: &[Saga; 3]) -> Vec<Value> {
+    let rows = sqlx::query(
+        "SELECT message_id FROM idempotency WHERE saga_id = ANY($1) AND NOT tombstone
+         ORDER BY array_position($1, saga_id)",
+    )
+    .bind(sagas.iter().map(|saga| saga.id).collect::<Vec<_>>())
+    .fetch_all(&orchestrator.db)
+    .await
+    .unwrap();
+    let ids = rows.iter().map(|row| row.get::<uuid::Uuid, _>(0));
+    ids.map(|id| json!(id)).collect()
+}
+
+fn ids(replies: &[Value]) -> Vec<Value> {
+    replies.iter().map(|reply| reply["id"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_before_the_commit_the_work_is_done_once() {
+    let (orchestrator, sagas) = crash("participant.applied").await;
+    assert!(recorded(&orchestrator, &sagas).await.is_empty());
+    assert_eq!(orchestrator.unread_replies().await, 0);
+
+    let replies = recover(&orchestrator, &sagas).await;
+    assert_eq!(ids(&replies), recorded(&orchestrator, &sagas).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_between_commit_and_publish_the_recorded_reply_comes() {
+    let (orchestrator, sagas) = crash("participant.committed").await;
+    let before = recorded(&orchestrator, &sagas).await;
+    assert_eq!(before.len(), 3);
+    assert_eq!(orchestrator.unread_replies().await, 0);
+
+    let replies = recover(&orchestrator, &sagas).await;
+    assert_eq!(ids(&replies), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_between_publish_and_ack_the_same_reply_comes_again() {
+    let (orchestrator, sagas) = crash("consumer.published").await;
+    let before = recorded(&orchestrator, &sagas).await;
+    let first = ids(&orchestrator.replies(3).await);
+    assert!(before.iter().all(|id| first.contains(id)));
+
+    let replies = recover(&orchestrator, &sagas).await;
+    assert_eq!(ids(&replies), before);
+}

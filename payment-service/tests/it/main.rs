@@ -1,0 +1,11 @@
+//! The payment service on a real RabbitMQ and PostgreSQL, driven as an orchestrator would.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+
+mod bank;
+mod crashes;
+mod dead_letters;
+mod http;
+mod outcomes;
+mod races;
+mod service;
