@@ -16,7 +16,7 @@ use common::{
     contract::{Envelope, PaymentId, Unreadable, payment::ProcessPayment},
     messaging::{
         consumer::{self, Incoming},
-        idempotency::{self, Direction, Key},
+        idempotency::{Direction, Key},
         participant::{Applied, Participant},
     },
 };
@@ -73,6 +73,7 @@ impl<G: Gateway> Payments<G> {
         Ok(Payment {
             id: PaymentId::generate(),
             saga: command.key.saga,
+            step: command.key.step.clone(),
             order_id: asked.order_id,
             customer_id: asked.customer_id.clone(),
             amount: asked.amount,
@@ -128,7 +129,7 @@ impl<G: Gateway> Participant for Payments<G> {
                 Effect::Refund(None, _) => {}
             }
         }
-        insert(tx, new, &made).await?;
+        payments::insert(&mut **tx, &made).await?;
         payments::mark_refunded(&mut **tx, &refunded).await?;
         let outcomes = new.iter().zip(effects);
         Ok(Applied {
@@ -141,29 +142,5 @@ impl<G: Gateway> Participant for Payments<G> {
 
     fn already_compensated(&self, compensation: &Command) -> Envelope {
         effect::already_compensated(compensation)
-    }
-}
-
-/// Inserts `made`. A saga that has a payment already has it from a faster replica, which the frame is about to
-/// notice, or from another of its steps, and then this one must not count as paid.
-async fn insert(
-    tx: &mut Transaction<'static, Postgres>,
-    new: &[Command],
-    made: &[&Payment],
-) -> Result<(), consumer::Error> {
-    let inserted = payments::insert(&mut **tx, made).await?;
-    if inserted.len() == made.len() {
-        return Ok(());
-    }
-    let refused = new.iter().filter(|command| {
-        command.key.direction == Direction::Action && !inserted.contains(&command.key.saga)
-    });
-    let refused: Vec<_> = refused.map(|command| command.key.clone()).collect();
-    let recorded = idempotency::find(&mut **tx, &refused).await?;
-    match refused.iter().find(|key| !recorded.contains_key(key)) {
-        None => Ok(()),
-        Some(key) => Err(consumer::Error::Failed(anyhow::anyhow!(
-            "{key}: another step of this saga has made its payment"
-        ))),
     }
 }

@@ -1,6 +1,6 @@
 //! The table `payments`: set-based writes for the handler, reads for the API.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use common::{
     contract::{Money, OrderId, PaymentId, SagaId},
@@ -19,6 +19,7 @@ use crate::{entity::payment, gateway::Verdict};
 pub(crate) struct Payment {
     pub(crate) id: PaymentId,
     pub(crate) saga: SagaId,
+    pub(crate) step: String,
     pub(crate) order_id: OrderId,
     pub(crate) customer_id: String,
     pub(crate) amount: Money,
@@ -58,33 +59,31 @@ pub(crate) struct Captured {
     pub(crate) currency: String,
 }
 
-/// Inserts `payments` and returns the sagas whose payment is new: a saga that has one keeps it.
+/// Inserts `payments`. A step that has one keeps it: then a faster replica made it, which the frame is about to
+/// notice.
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn insert(
-    db: impl PgExecutor<'_>,
-    payments: &[&Payment],
-) -> sqlx::Result<HashSet<SagaId>> {
+pub(crate) async fn insert(db: impl PgExecutor<'_>, payments: &[&Payment]) -> sqlx::Result<()> {
     if payments.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(());
     }
     // The order is the same in all transactions, so that two of them cannot wait for each other.
     let mut payments = payments.to_vec();
-    payments.sort_unstable_by_key(|payment| payment.saga);
+    payments.sort_unstable_by(|a, b| (a.saga, &a.step).cmp(&(b.saga, &b.step)));
     let uuids = |get: fn(&Payment) -> Uuid| payments.iter().map(|p| get(p)).collect::<Vec<_>>();
     let texts =
         |get: fn(&Payment) -> Option<&str>| payments.iter().map(|p| get(p)).collect::<Vec<_>>();
-    let rows = sqlx::query(
-        "INSERT INTO payments (id, saga_id, order_id, customer_id, amount_minor, currency, payment_method,
+    sqlx::query(
+        "INSERT INTO payments (id, saga_id, step, order_id, customer_id, amount_minor, currency, payment_method,
                                status, gateway_id, decline_code)
-         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-                              $8::text[], $9::text[], $10::text[])
-         ON CONFLICT (saga_id) DO NOTHING
-         RETURNING saga_id",
+         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::text[],
+                              $8::text[], $9::text[], $10::text[], $11::text[])
+         ON CONFLICT (saga_id, step) DO NOTHING",
     )
     .bind(uuids(|p| p.id.0))
     .bind(uuids(|p| p.saga.0))
+    .bind(texts(|p| Some(&p.step)))
     .bind(uuids(|p| p.order_id.0))
     .bind(texts(|p| Some(&p.customer_id)))
     .bind(payments.iter().map(|p| p.amount.minor()).collect::<Vec<_>>())
@@ -93,15 +92,12 @@ pub(crate) async fn insert(
     .bind(texts(|p| Some(p.status())))
     .bind(texts(Payment::gateway_id))
     .bind(texts(Payment::decline_code))
-    .fetch_all(db)
+    .execute(db)
     .await?;
-    Ok(rows.iter().map(|row| SagaId(row.get("saga_id"))).collect())
+    Ok(())
 }
 
 /// The payments that `actions` made and that nobody has given back.
-///
-/// A payment belongs to the step that is recorded with it, so that a refund of another step of the same saga
-/// cannot touch it.
 ///
 /// # Errors
 /// The database's.
@@ -115,9 +111,8 @@ pub(crate) async fn captured(
     let rows = sqlx::query(
         "SELECT saga_id, step, p.id, p.amount_minor, p.currency
          FROM UNNEST($1::uuid[], $2::text[]) AS a (saga_id, step)
-         JOIN idempotency i USING (saga_id, step)
-         JOIN payments p USING (saga_id)
-         WHERE i.direction = 'ACTION' AND NOT i.tombstone AND p.status = 'CAPTURED'",
+         JOIN payments p USING (saga_id, step)
+         WHERE p.status = 'CAPTURED'",
     )
     .bind(actions.iter().map(|key| key.saga.0).collect::<Vec<_>>())
     .bind(

@@ -133,6 +133,18 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         .collect()
 }
 
+/// The files that are committed below `docs/`: their names and what is in them.
+#[must_use]
+pub fn files() -> Vec<(String, String)> {
+    let pretty = |value: &Value| format!("{value:#}\n");
+    let schemas = schemas()
+        .into_iter()
+        .map(|(kind, schema)| (format!("schemas/{kind}.json"), pretty(&schema)));
+    schemas
+        .chain([("asyncapi.json".to_owned(), pretty(&document()))])
+        .collect()
+}
+
 /// The AsyncAPI 3 document.
 #[must_use]
 pub fn document() -> Value {

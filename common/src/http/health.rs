@@ -132,13 +132,30 @@ async fn examine(of: &Dependencies) -> Health {
         measure("postgresql", postgres),
         measure("rabbitmq", of.broker.check())
     );
-    let dependencies = vec![postgres, rabbit];
+    let dependencies = vec![postgres, rabbit, consumers(&of.broker)];
     let up = dependencies.iter().all(|d| d.status == Status::Up);
     Health {
         service: of.service.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         status: if up { Status::Up } else { Status::Down },
         dependencies,
+    }
+}
+
+/// Consumers hold while anything that they need is away, a payment gateway for example.
+fn consumers(broker: &Broker) -> Dependency {
+    let error = broker
+        .is_holding()
+        .then(|| "holding: a dependency is away".to_owned());
+    Dependency {
+        name: "consumers",
+        status: if error.is_none() {
+            Status::Up
+        } else {
+            Status::Down
+        },
+        latency_ms: 0.0,
+        error,
     }
 }
 

@@ -89,6 +89,18 @@ struct Inner {
     consuming: Link,
     publisher: Mutex<Option<Channel>>,
     batch_max: usize,
+    /// Consumers that wait for a dependency.
+    holding: AtomicUsize,
+}
+
+/// A consumer waits for a dependency while this exists.
+#[derive(Debug)]
+pub(super) struct Hold(Broker);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.0.holding.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Broker {
@@ -100,6 +112,7 @@ impl Broker {
             consuming: Link::new(format!("{name} consume"), config.nodes.clone()),
             publisher: Mutex::new(None),
             batch_max: config.message_batch_max,
+            holding: AtomicUsize::new(0),
         }))
     }
 
@@ -115,6 +128,18 @@ impl Broker {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.0.publishing.up.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a consumer waits for a dependency, which makes the service not ready.
+    pub(super) fn hold(&self) -> Hold {
+        self.0.holding.fetch_add(1, Ordering::Relaxed);
+        Hold(self.clone())
+    }
+
+    /// Whether any consumer waits for a dependency.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.0.holding.load(Ordering::Relaxed) > 0
     }
 
     /// Publishes `messages` without waiting for the confirms, which the result does.

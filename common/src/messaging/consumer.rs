@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Broker, Outgoing,
-    outgoing::{MANY, event_properties},
+    outgoing::{MANY, ONE, event_properties},
 };
 use crate::{
     contract::{Envelope, Unreadable},
@@ -141,6 +141,7 @@ pub async fn run<H: Handler>(
 
 /// One subscription: it ends with its channel.
 struct Session<'a, H: Handler> {
+    broker: &'a Broker,
     queue: &'static str,
     handler: &'a H,
     shutdown: &'a CancellationToken,
@@ -172,6 +173,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let (finished, batches) = mpsc::channel(UNCONFIRMED_BATCHES);
         let finisher = tokio::spawn(finish(broker.clone(), channel.clone(), batches));
         Self {
+            broker,
             queue,
             handler,
             shutdown,
@@ -272,8 +274,9 @@ impl<'a, H: Handler> Session<'a, H> {
                 Ok(readable) => batch.push(readable),
                 Err(reason) => {
                     warn!(queue = self.queue, error = %reason, "dead letter: a message cannot be read");
-                    let kept = if is_batch {
-                        BasicProperties::default()
+                    // Of a batch, only this event dies, as the single message that it might have been.
+                    let kept = if json.len() < data.len() {
+                        BasicProperties::default().with_content_type(ONE.into())
                     } else {
                         properties.clone()
                     };
@@ -337,7 +340,6 @@ impl<'a, H: Handler> Session<'a, H> {
             }
         }
         error!(queue = self.queue, message.id = %event.envelope.id, error = last_error, "dead letter: every attempt failed");
-        counter!("consumer_dead_letters_total", "queue" => self.queue).increment(1);
         let mut properties = event_properties(&event.envelope);
         if let Some(reply_to) = &event.reply_to {
             properties = properties.with_reply_to(reply_to.as_str().into());
@@ -355,26 +357,26 @@ impl<'a, H: Handler> Session<'a, H> {
     /// Calls the handler until no dependency is away. `None`: the session ended meanwhile.
     async fn attempt(&self, inputs: &[H::Input]) -> Option<Result<Vec<Outgoing>, anyhow::Error>> {
         let mut backoff = Backoff::default();
-        let mut held = false;
+        let mut hold = None;
         loop {
-            let result = AssertUnwindSafe(self.handler.handle(inputs))
+            match AssertUnwindSafe(self.handler.handle(inputs))
                 .catch_unwind()
-                .await;
-            match result {
+                .await
+            {
                 Ok(Ok(messages)) => {
-                    if held {
+                    if hold.is_some() {
                         info!(queue = self.queue, "going on");
                     }
                     return Some(Ok(messages));
                 }
                 Ok(Err(Error::Away(cause))) => {
-                    if !held {
+                    if hold.is_none() {
                         warn!(
                             queue = self.queue,
                             error = format!("{cause:#}"),
                             "holding: a dependency is away"
                         );
-                        held = true;
+                        hold = Some(self.broker.hold());
                     }
                     backoff.wait(self.shutdown).await;
                     if self.shutdown.is_cancelled() || !self.channel.status().connected() {
@@ -395,6 +397,7 @@ impl<'a, H: Handler> Session<'a, H> {
         error: &str,
         attempts: u32,
     ) -> Outgoing {
+        counter!("consumer_dead_letters_total", "queue" => self.queue).increment(1);
         let mut headers = properties.headers().clone().unwrap_or_default();
         add_reason(&mut headers, kind, error, attempts);
         Outgoing::dead_letter(self.queue, body, properties.with_headers(headers))

@@ -140,21 +140,6 @@ async fn a_command_that_cannot_be_recorded_is_dead_after_three_attempts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_payment_of_a_saga_does_not_count_as_paid() {
-    let (orchestrator, _service) = Orchestrator::with_service(&[]).await;
-    let saga = Saga::new();
-    orchestrator.send(&saga.process("pm_card_visa")).await;
-    orchestrator.reply().await;
-    let mut second = saga.process("pm_card_visa");
-    second["sagastep"] = json!("tip");
-    orchestrator.send(&second).await;
-
-    let letter = orchestrator.amqp.next(DLQ).await;
-    assert!(header(&letter, "x-error").contains("another step"));
-    assert_eq!(orchestrator.unread_replies().await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_kills_its_consumer_again_and_again_is_dead_by_the_delivery_limit() {
     let orchestrator = Orchestrator::new().await;
     let command = Saga::new().process("pm_card_visa");

@@ -162,3 +162,21 @@ async fn a_refund_of_another_step_leaves_the_payment_alone() {
     assert!(reply["data"].get("paymentId").is_none());
     assert_eq!(orchestrator.payments(&saga).await, ["CAPTURED"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_step_of_a_saga_has_a_payment_of_its_own() {
+    let (orchestrator, _service) = Orchestrator::with_service(&[]).await;
+    let saga = Saga::new();
+    let mut second = saga.process("pm_card_visa");
+    second["sagastep"] = json!("tip");
+    for command in [saga.process("pm_card_visa"), second] {
+        orchestrator.send(&command).await;
+        assert_eq!(orchestrator.reply().await["type"], "payment.processed.v1");
+    }
+    assert_eq!(orchestrator.payments(&saga).await, ["CAPTURED", "CAPTURED"]);
+    orchestrator.send(&saga.refund()).await;
+    orchestrator.reply().await;
+    let mut statuses = orchestrator.payments(&saga).await;
+    statuses.sort();
+    assert_eq!(statuses, ["CAPTURED", "REFUNDED"]);
+}

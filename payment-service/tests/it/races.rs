@@ -12,7 +12,7 @@ use crate::{
 async fn while_the_gateway_is_away_commands_wait() {
     let orchestrator = Orchestrator::new().await;
     let bank = Bank::new();
-    let _service = orchestrator.start(bank.clone()).await;
+    let service = orchestrator.start(bank.clone()).await;
     let saga = Saga::new();
     for (command, outcome) in [
         (saga.process("pm_card_visa"), "payment.processed.v1"),
@@ -26,9 +26,12 @@ async fn while_the_gateway_is_away_commands_wait() {
         wait_until(PATIENCE, "it was tried again and again", often).await;
         assert_eq!(orchestrator.dead_letters().await, 0);
         assert_eq!(orchestrator.unread_replies().await, 0);
+        assert_eq!(service.get("/health/ready").await.0, 503);
 
         bank.set_away(false);
         assert_eq!(orchestrator.reply().await["type"], outcome);
+        let ready = async || service.get("/health/ready").await.0;
+        eventually("the service is ready again", ready, |status| *status == 200).await;
     }
     assert_eq!(bank.charged(), 1);
     assert!(!bank.holds_money_of(&saga.charge_key()));
