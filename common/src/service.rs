@@ -136,6 +136,8 @@ impl Service {
         }
         let ended = match prepared {
             Ok(()) => tokio::select! {
+                // First, for the end of HTTP may end a worker too.
+                biased;
                 () = shutdown.cancelled() => Ok(()),
                 error = topology_error(&self.broker) => Err(error),
                 Some(result) = running.join_next() => Err(stopped_by_itself(result)),

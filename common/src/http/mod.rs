@@ -11,4 +11,4 @@ mod server;
 
 pub use page::{Cursor, LIMIT_DEFAULT, Page, limit};
 pub use problem::{ApiError, FieldError, Problem};
-pub use server::{api, serve};
+pub use server::{CORRELATION_ID, api, serve};

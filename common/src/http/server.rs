@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{StatusCode, Uri},
+    http::{HeaderName, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -19,13 +19,19 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{info, warn};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+use tracing::{Span, info, info_span, warn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{ApiError, extract::BODY_MAX};
 
+/// Ties together all that a request causes, across services. Given by the caller, or made here.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Requests that are in flight when the service stops have this long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,6 +51,19 @@ pub fn api(routes: OpenApiRouter) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(measure))
+        // From the outside in: an id for each request, a span that carries it, and the id in the answer.
+        .layer(PropagateRequestIdLayer::new(CORRELATION_ID))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(SetRequestIdLayer::new(CORRELATION_ID, MakeRequestUuid))
+}
+
+/// The root span of a request, which all its log lines inherit.
+fn span(request: &Request) -> Span {
+    let correlation_id = request
+        .headers()
+        .get(&CORRELATION_ID)
+        .and_then(|id| id.to_str().ok());
+    info_span!("request", method = %request.method(), path = request.uri().path(), correlation_id)
 }
 
 /// Serves until `shutdown`, and then until the requests in flight are answered.

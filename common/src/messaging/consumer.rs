@@ -24,7 +24,7 @@ use metrics::{counter, histogram};
 use serde_json::value::RawValue;
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{
     Broker, Outgoing,
@@ -228,7 +228,8 @@ impl<'a, H: Handler> Session<'a, H> {
             }
         }
         histogram!("consumer_batch_events", "queue" => self.queue).record(batch.len() as f64);
-        let mut messages = self.handle(batch).await?;
+        let span = info_span!("batch", queue = self.queue, events = batch.len());
+        let mut messages = self.handle(batch).instrument(span).await?;
         messages.append(&mut dead);
         Some(Finished { messages, last })
     }
@@ -332,14 +333,14 @@ impl<'a, H: Handler> Session<'a, H> {
         let mut last_error = format!("{first:#}");
         let mut backoff = Backoff::default();
         for attempt in 2..=MAX_ATTEMPTS {
-            warn!(queue = self.queue, message.id = %event.envelope.id, error = last_error, "attempt {} failed", attempt - 1);
+            warn!(message.id = %event.envelope.id, saga.id = ?event.envelope.sagaid, error = last_error, "attempt {} failed", attempt - 1);
             backoff.wait(self.shutdown).await;
             match self.attempt(std::slice::from_ref(input)).await? {
                 Ok(messages) => return Some(messages),
                 Err(error) => last_error = format!("{error:#}"),
             }
         }
-        error!(queue = self.queue, message.id = %event.envelope.id, error = last_error, "dead letter: every attempt failed");
+        error!(message.id = %event.envelope.id, saga.id = ?event.envelope.sagaid, error = last_error, "dead letter: every attempt failed");
         let mut properties = event_properties(&event.envelope);
         if let Some(reply_to) = &event.reply_to {
             properties = properties.with_reply_to(reply_to.as_str().into());

@@ -7,7 +7,10 @@ mod sagas;
 use std::sync::Arc;
 
 use axum::{Json, http::HeaderMap, routing::get};
-use common::{contract::asyncapi, http::ApiError};
+use common::{
+    contract::asyncapi,
+    http::{ApiError, CORRELATION_ID},
+};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -59,13 +62,13 @@ pub(crate) fn routes(orchestrator: Orchestrator, intake: Intake) -> OpenApiRoute
         )
 }
 
-/// The caller's correlation id, or a new one.
+/// The request's correlation id, which the server made where the caller gave none.
 fn correlation_id(headers: &HeaderMap) -> String {
-    ["x-correlation-id", "x-request-id"]
-        .into_iter()
-        .filter_map(|name| headers.get(name)?.to_str().ok())
-        .find(|value| (1..=128).contains(&value.len()))
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    let given = headers.get(CORRELATION_ID).and_then(|id| id.to_str().ok());
+    match given.filter(|id| (1..=128).contains(&id.len())) {
+        Some(id) => id.to_owned(),
+        None => Uuid::now_v7().to_string(),
+    }
 }
 
 /// The caller's trace, or a new one.

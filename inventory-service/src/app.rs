@@ -1,0 +1,94 @@
+//! The service: its configuration, and its workers.
+
+use std::net::SocketAddr;
+
+use common::{
+    config::{self, BrokerConfig, DatabaseConfig, Vars},
+    messaging::{
+        consumer,
+        topology::{INVENTORY_COMMANDS, INVENTORY_EVENTS},
+    },
+    service::{Service, Worker, wait_for_schema},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{SOURCE, handler::Commands, http, shipping::Shipping};
+
+/// What the environment says.
+#[derive(Clone, Debug)]
+pub struct Config {
+    http_addr: SocketAddr,
+    database: DatabaseConfig,
+    broker: BrokerConfig,
+}
+
+impl Config {
+    /// Reads `INVENTORY_HTTP_ADDR`, `INVENTORY_DATABASE_URL` and what all services have in common.
+    ///
+    /// # Errors
+    /// A value cannot be used.
+    pub fn from_vars(vars: &Vars) -> Result<Self, config::Error> {
+        Ok(Self {
+            http_addr: vars.http_addr("INVENTORY_HTTP_ADDR", 3003)?,
+            database: DatabaseConfig::from_vars(vars, "INVENTORY_DATABASE_URL", "inventory_db")?,
+            broker: BrokerConfig::from_vars(vars)?,
+        })
+    }
+}
+
+/// The inventory service.
+#[derive(Debug)]
+pub struct App {
+    service: Service,
+}
+
+impl App {
+    /// Prepares the service; of all that it needs, only its HTTP address must be free.
+    ///
+    /// # Errors
+    /// The address is in use, or a URL cannot be parsed.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        let service =
+            Service::build(SOURCE, config.http_addr, &config.database, &config.broker).await?;
+        Ok(Self { service })
+    }
+
+    /// Where it serves HTTP.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.service.address()
+    }
+
+    /// Serves and consumes until `shutdown`, and then finishes what is in flight.
+    ///
+    /// # Errors
+    /// The broker has another topology under our names, or a worker panicked.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Service {
+            db, broker, outbox, ..
+        } = &self.service;
+        let (db, broker, outbox) = (db.clone(), broker.clone(), outbox.clone());
+        let routes = http::routes(db.clone(), outbox.clone());
+        let schema = db.clone();
+        let prepare = async move {
+            wait_for_schema(|| migrations::is_current::<migrations::Inventory>(&schema)).await;
+            Ok(())
+        };
+        let workers = move |stop: CancellationToken| -> Vec<Worker> {
+            let commands = Commands::new(db.clone(), outbox.clone());
+            let shipping = Shipping::new(db, outbox);
+            vec![
+                Box::pin(consumer::run(
+                    broker.clone(),
+                    INVENTORY_COMMANDS.name,
+                    commands,
+                    stop.clone(),
+                )),
+                Box::pin(consumer::run(broker, INVENTORY_EVENTS.name, shipping, stop)),
+            ]
+        };
+        self.service.run(routes, prepare, workers, shutdown).await
+    }
+}

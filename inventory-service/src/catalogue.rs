@@ -1,0 +1,209 @@
+//! The catalogue: products and how many there are, as people change them over HTTP.
+//!
+//! Each change is one transaction with the events that tell of it. Reads go through [`crate::entity`].
+
+use common::{
+    contract::{
+        Money,
+        inventory::{InventoryUpdated, StockLevel},
+    },
+    db,
+    messaging::{
+        Outgoing,
+        outbox::{self, Outbox},
+    },
+};
+use sqlx::{PgPool, Postgres, Row, Transaction, postgres::PgRow};
+
+use crate::{
+    entity::inventory_item::Model,
+    stock::{self, event},
+};
+
+/// Products and how many there are.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalogue {
+    db: PgPool,
+    outbox: Outbox,
+}
+
+/// What is said about a product. What is absent is left as it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Details {
+    /// How many are in the warehouse.
+    pub(crate) quantity: Option<i64>,
+    /// What one costs.
+    pub(crate) price: Option<Money>,
+    /// What it is called.
+    pub(crate) product_name: Option<String>,
+    /// What it is.
+    pub(crate) description: Option<String>,
+}
+
+impl Details {
+    /// Whether nothing is said.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.quantity.is_none()
+            && self.price.is_none()
+            && self.product_name.is_none()
+            && self.description.is_none()
+    }
+}
+
+/// Why a change was refused, or failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// There is such a product already.
+    #[error("product {0:?} exists already")]
+    Exists(String),
+    /// There is no such product.
+    #[error("there is no product {0:?}")]
+    Unknown(String),
+    /// Orders hold more than the warehouse is said to have.
+    #[error("orders hold {reserved} of product {product_id:?}: there cannot be fewer")]
+    Held {
+        /// The product.
+        product_id: String,
+        /// How many orders hold.
+        reserved: i64,
+    },
+    /// The database's.
+    #[error("the database")]
+    Database(#[from] sqlx::Error),
+}
+
+impl Catalogue {
+    pub(crate) fn new(db: PgPool, outbox: Outbox) -> Self {
+        Self { db, outbox }
+    }
+
+    /// Adds a product.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], or the database's.
+    pub(crate) async fn add(&self, product_id: String, details: Details) -> Result<Model, Error> {
+        let mut tx = db::begin(&self.db).await?;
+        let row = sqlx::query(
+            "INSERT INTO inventory_items (product_id, quantity, price_minor, product_name, description)
+             VALUES ($1, $2, $3, $4, $5)
+             RETURNING *",
+        )
+        .bind(&product_id)
+        .bind(details.quantity.unwrap_or_default())
+        .bind(details.price.map(Money::minor))
+        .bind(details.product_name)
+        .bind(details.description)
+        .fetch_one(&mut *tx)
+        .await;
+        let row = row.map_err(|error| {
+            if db::violates(&error, "inventory_items_pkey") {
+                Error::Exists(product_id)
+            } else {
+                error.into()
+            }
+        })?;
+        let added = read(&row)?;
+        let event = updated(&added.product_id, added.quantity, added.version);
+        self.commit(tx, vec![event]).await?;
+        Ok(added)
+    }
+
+    /// Changes what is said about a product.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Held`], or the database's.
+    pub(crate) async fn change(&self, product_id: &str, details: Details) -> Result<Model, Error> {
+        let mut tx = db::begin(&self.db).await?;
+        let mut stock = stock::lock(&mut tx, &[product_id]).await?;
+        let there = stock.get(product_id).ok_or_else(|| unknown(product_id))?;
+        if details.quantity.is_some_and(|n| n < there.reserved) {
+            return Err(Error::Held {
+                product_id: product_id.to_owned(),
+                reserved: there.reserved,
+            });
+        }
+        stock.update(product_id, details.quantity);
+        let events = stock::write(&mut tx, stock.changes()).await?;
+        let row = sqlx::query(
+            "UPDATE inventory_items
+             SET price_minor = COALESCE($2, price_minor), product_name = COALESCE($3, product_name),
+                 description = COALESCE($4, description)
+             WHERE product_id = $1
+             RETURNING *",
+        )
+        .bind(product_id)
+        .bind(details.price.map(Money::minor))
+        .bind(details.product_name)
+        .bind(details.description)
+        .fetch_one(&mut *tx)
+        .await?;
+        let changed = read(&row)?;
+        self.commit(tx, events).await?;
+        Ok(changed)
+    }
+
+    /// Removes a product that no order holds. The last that is heard of it is that there are none.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Held`], or the database's.
+    pub(crate) async fn remove(&self, product_id: &str) -> Result<(), Error> {
+        let mut tx = db::begin(&self.db).await?;
+        let stock = stock::lock(&mut tx, &[product_id]).await?;
+        let there = stock.get(product_id).ok_or_else(|| unknown(product_id))?;
+        if there.reserved > 0 {
+            return Err(Error::Held {
+                product_id: product_id.to_owned(),
+                reserved: there.reserved,
+            });
+        }
+        let event = updated(product_id, 0, there.version + 1);
+        sqlx::query("DELETE FROM inventory_items WHERE product_id = $1")
+            .bind(product_id)
+            .execute(&mut *tx)
+            .await?;
+        self.commit(tx, vec![event]).await?;
+        Ok(())
+    }
+
+    async fn commit(
+        &self,
+        mut tx: Transaction<'_, Postgres>,
+        events: Vec<Outgoing>,
+    ) -> sqlx::Result<()> {
+        outbox::enqueue(&mut tx, &events).await?;
+        tx.commit().await?;
+        self.outbox.hand_over(events).await;
+        Ok(())
+    }
+}
+
+/// What is told of a product that no order holds.
+fn updated(product_id: &str, quantity: i64, sequence: i32) -> Outgoing {
+    let quantity = quantity.unsigned_abs();
+    let level = StockLevel {
+        product_id: product_id.to_owned(),
+        quantity,
+        reserved_quantity: 0,
+        available_quantity: quantity,
+    };
+    Outgoing::event(event(level, InventoryUpdated, sequence))
+}
+
+fn unknown(product_id: &str) -> Error {
+    Error::Unknown(product_id.to_owned())
+}
+
+fn read(row: &PgRow) -> sqlx::Result<Model> {
+    Ok(Model {
+        product_id: row.try_get("product_id")?,
+        product_name: row.try_get("product_name")?,
+        description: row.try_get("description")?,
+        price_minor: row.try_get("price_minor")?,
+        quantity: row.try_get("quantity")?,
+        reserved_quantity: row.try_get("reserved_quantity")?,
+        low_stock_threshold: row.try_get("low_stock_threshold")?,
+        version: row.try_get("version")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}

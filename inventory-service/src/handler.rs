@@ -1,0 +1,253 @@
+//! What comes in on `inventory.commands`: commands of sagas, and questions from anyone.
+//!
+//! ```text
+//! reserve, release ─► participant::Commands ─► Inventory: lock, decide, write ─► outcome to replyto, and to all
+//! validate ─────────► validation ─► answer to the AMQP reply_to
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+
+use common::{
+    contract::{
+        Envelope, Message, Reason, SagaId, Unreadable,
+        inventory::{
+            ReleaseStock, ReserveStock, StockItem, StockReleased, StockReservationFailed,
+            StockReserved, ValidateStock,
+        },
+    },
+    messaging::{
+        Outgoing,
+        consumer::{Error, Handler, Incoming},
+        idempotency::Direction,
+        outbox::Outbox,
+        participant::{self, Applied, Command, Participant},
+    },
+};
+use sqlx::{PgPool, Postgres, Transaction};
+use tracing::info;
+use uuid::Uuid;
+
+use crate::{
+    SOURCE,
+    reservations::{self, Reservation, Status},
+    stock::{self, Stock},
+    validation::{self, Question},
+    wanted::merge,
+};
+
+/// The handler of `inventory.commands`.
+#[derive(Debug)]
+pub(crate) struct Commands {
+    commands: participant::Commands<Inventory>,
+    db: PgPool,
+}
+
+/// A message on `inventory.commands`.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A command of a saga.
+    Command(Command<Body>),
+    /// A question from anyone.
+    Validate(Question),
+}
+
+impl Commands {
+    pub(crate) fn new(db: PgPool, outbox: Outbox) -> Self {
+        Self {
+            commands: participant::Commands::new(Inventory, db.clone(), outbox),
+            db,
+        }
+    }
+}
+
+impl Handler for Commands {
+    type Input = Input;
+
+    fn decode(&self, event: &Incoming) -> Result<Input, Unreadable> {
+        if event.envelope.kind == ValidateStock::TYPE {
+            Question::read(event).map(Input::Validate)
+        } else {
+            self.commands.decode(event).map(Input::Command)
+        }
+    }
+
+    async fn handle(&self, batch: &[Input]) -> Result<Vec<Outgoing>, Error> {
+        let mut commands = Vec::with_capacity(batch.len());
+        let mut questions = Vec::new();
+        for input in batch {
+            match input {
+                Input::Command(command) => commands.push(command.clone()),
+                Input::Validate(question) => questions.push(question),
+            }
+        }
+        let mut messages = self.commands.handle(&commands).await?;
+        messages.extend(validation::answer(&self.db, &questions).await?);
+        Ok(messages)
+    }
+}
+
+/// The participant: reserves, and releases again.
+#[derive(Debug)]
+pub(crate) struct Inventory;
+
+/// What a saga can ask for.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// Hold these, each product once, by product.
+    Reserve(Vec<StockItem>),
+    /// Let go of what is held, and why.
+    Release(Reason),
+}
+
+impl Participant for Inventory {
+    type Body = Body;
+    type Prepared = ();
+
+    fn decode(&self, event: &Incoming) -> Result<Command<Body>, Unreadable> {
+        match event.envelope.kind.as_str() {
+            ReserveStock::TYPE => {
+                let ReserveStock { order_id, items } = event.envelope.data()?;
+                let items = merge(&event.envelope, items)?;
+                Command::new(event, Direction::Action, order_id, Body::Reserve(items))
+            }
+            ReleaseStock::TYPE => {
+                let ReleaseStock { order_id, reason } = event.envelope.data()?;
+                let body = Body::Release(reason);
+                Command::new(event, Direction::Compensation, order_id, body)
+            }
+            other => Err(Unreadable::UnknownType(other.to_owned())),
+        }
+    }
+
+    /// Nobody else is to be asked.
+    async fn prepare(&self, _: &[Command<Body>], _: &[Command<Body>]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn apply(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        new: &[Command<Body>],
+        (): &(),
+    ) -> Result<Applied, Error> {
+        let sagas: Vec<_> = releases(new).map(|command| command.key.saga.0).collect();
+        let held = reservations::lock_by_saga(tx, &sagas).await?;
+        let mut work = Work::new(stock::lock(tx, &products(new, &held)).await?, held);
+        let outcomes = new.iter().map(|command| work.execute(command));
+        let outcomes = outcomes.collect::<Result<_, _>>()?;
+        let events = work.write(tx).await?;
+        Ok(Applied { outcomes, events })
+    }
+
+    fn already_compensated(&self, compensation: &Command<Body>) -> Envelope {
+        let data = StockReservationFailed {
+            order_id: compensation.order_id,
+            items: Vec::new(),
+            reason: Reason::AlreadyCompensated,
+            detail: None,
+        };
+        compensation.outcome(SOURCE, &data)
+    }
+}
+
+fn releases(commands: &[Command<Body>]) -> impl Iterator<Item = &Command<Body>> {
+    let is_release = |command: &&Command<Body>| matches!(command.body, Body::Release(_));
+    commands.iter().filter(is_release)
+}
+
+/// Every product that `commands` and the reservations in `held` are about.
+fn products<'a>(commands: &'a [Command<Body>], held: &'a [Reservation]) -> Vec<&'a str> {
+    let wanted = commands.iter().flat_map(|command| match &command.body {
+        Body::Reserve(items) => items.as_slice(),
+        Body::Release(_) => &[],
+    });
+    let items = wanted.chain(held.iter().flat_map(|reservation| &reservation.items));
+    let products: BTreeSet<_> = items.map(|item| item.product_id.as_str()).collect();
+    products.into_iter().collect()
+}
+
+/// What a batch does, in memory until it is written.
+struct Work {
+    stock: Stock,
+    held: HashMap<SagaId, Reservation>,
+    reserved: Vec<Reservation>,
+    released: Vec<Uuid>,
+}
+
+impl Work {
+    fn new(stock: Stock, held: Vec<Reservation>) -> Self {
+        Self {
+            stock,
+            held: held.into_iter().map(|r| (r.saga_id, r)).collect(),
+            reserved: Vec::new(),
+            released: Vec::new(),
+        }
+    }
+
+    fn execute(&mut self, command: &Command<Body>) -> Result<Envelope, Error> {
+        match &command.body {
+            Body::Reserve(items) => Ok(self.reserve(command, items.clone())),
+            Body::Release(reason) => self.release(command, *reason),
+        }
+    }
+
+    fn reserve(&mut self, command: &Command<Body>, items: Vec<StockItem>) -> Envelope {
+        let order_id = command.order_id;
+        if let Err(refusal) = self.stock.reserve(&items) {
+            let (reason, product_id) = (refusal.reason, refusal.product_id);
+            info!(saga.id = %command.key.saga, %order_id, %reason, product_id, "refused to reserve");
+            let data = StockReservationFailed {
+                order_id,
+                items,
+                reason,
+                detail: Some(product_id),
+            };
+            return command.outcome(SOURCE, &data);
+        }
+        self.reserved.push(Reservation {
+            saga_id: command.key.saga,
+            order_id,
+            items: items.clone(),
+            status: Status::Reserved,
+        });
+        command.outcome(SOURCE, &StockReserved { order_id, items })
+    }
+
+    fn release(&mut self, command: &Command<Body>, reason: Reason) -> Result<Envelope, Error> {
+        let saga = command.key.saga;
+        let items = match self.held.get(&saga) {
+            Some(reservation) if reservation.status == Status::Reserved => {
+                let failed = |error: stock::Error| Error::Failed(error.into());
+                self.stock.release(&reservation.items).map_err(failed)?;
+                self.released.push(saga.0);
+                reservation.items.clone()
+            }
+            // The order refuses to be cancelled once it is shipped, so this is no race but a fault.
+            Some(reservation) if reservation.status == Status::Committed => {
+                let error = anyhow::anyhow!("the goods of saga {saga} have left: no release");
+                return Err(Error::Failed(error));
+            }
+            _ => Vec::new(),
+        };
+        let data = StockReleased {
+            order_id: command.order_id,
+            items,
+            reason,
+        };
+        Ok(command.outcome(SOURCE, &data))
+    }
+
+    /// Writes all of it, and returns the events to enqueue.
+    async fn write(self, tx: &mut Transaction<'_, Postgres>) -> Result<Vec<Outgoing>, Error> {
+        let events = stock::write(tx, self.stock.changes()).await?;
+        let reserved = self.reserved.len() as u64;
+        if reservations::insert(tx, self.reserved).await? < reserved {
+            // Either another replica was faster, and trying again finds its answer; or this is a second step of
+            // a saga that holds something already, which the table has no room for.
+            let error = anyhow::anyhow!("a saga in the batch has a reservation already");
+            return Err(Error::Failed(error));
+        }
+        reservations::set_status(tx, &self.released, Status::Released).await?;
+        Ok(events)
+    }
+}

@@ -1,0 +1,217 @@
+//! Products as they are added, changed and removed.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header::LOCATION},
+    response::IntoResponse,
+};
+use common::{
+    contract::{Money, decimal},
+    db,
+    http::{
+        ApiError, Problem,
+        extract::{Body, Checks, PathId},
+    },
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Api, items::Item, path};
+use crate::catalogue::Details;
+
+/// Most of a product that a warehouse can have.
+const QUANTITY_MAX: i64 = 1_000_000_000;
+/// Highest price of one.
+const PRICE_MAX: Money = Money::from_minor(100_000_000);
+
+/// A product to add.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "productId": "prod-1", "quantity": 100, "price": 19.99, "productName": "Blue mug", "description": "A mug, blue"
+}))]
+pub(super) struct NewItem {
+    /// Any text of 1 to 255 characters, other than `.` and `..`.
+    #[schema(min_length = 1, max_length = 255)]
+    product_id: String,
+    /// How many are in the warehouse.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    quantity: i64,
+    /// What one costs: a decimal number with at most two places.
+    #[serde(default, with = "decimal::option")]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000)]
+    price: Option<Money>,
+    /// What it is called.
+    #[schema(min_length = 1, max_length = 255)]
+    product_name: Option<String>,
+    /// What it is.
+    #[schema(min_length = 1, max_length = 255)]
+    description: Option<String>,
+}
+
+/// What is to be changed about a product. What is absent or null stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"quantity": 120, "price": 17.50}))]
+pub(super) struct ItemChange {
+    /// How many are in the warehouse, those that orders hold included.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    quantity: Option<i64>,
+    /// What one costs: a decimal number with at most two places.
+    #[serde(default, with = "decimal::option")]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000)]
+    price: Option<Money>,
+    /// What it is called.
+    #[schema(min_length = 1, max_length = 255)]
+    product_name: Option<String>,
+    /// What it is.
+    #[schema(min_length = 1, max_length = 255)]
+    description: Option<String>,
+}
+
+impl NewItem {
+    fn check(self) -> Result<(String, Details), ApiError> {
+        let mut checks = Checks::default();
+        checks.text("productId", &self.product_id);
+        // Clients resolve these two in a path, so nobody could ask for such a product.
+        let is_reachable = !matches!(self.product_id.as_str(), "." | "..");
+        checks.require(is_reachable, "productId", "must not be a dot segment");
+        let details = Details {
+            quantity: Some(self.quantity),
+            price: self.price,
+            product_name: self.product_name,
+            description: self.description,
+        };
+        check(&mut checks, &details);
+        checks.finish()?;
+        Ok((self.product_id, details))
+    }
+}
+
+impl ItemChange {
+    fn check(self) -> Result<Details, ApiError> {
+        let mut checks = Checks::default();
+        let details = Details {
+            quantity: self.quantity,
+            price: self.price,
+            product_name: self.product_name,
+            description: self.description,
+        };
+        check(&mut checks, &details);
+        checks.require(
+            !details.is_empty(),
+            "body",
+            "must have quantity, price, productName or description",
+        );
+        checks.finish()?;
+        Ok(details)
+    }
+}
+
+fn check(checks: &mut Checks, details: &Details) {
+    let is_count = |n| (0..=QUANTITY_MAX).contains(&n);
+    checks.require(
+        details.quantity.is_none_or(is_count),
+        "quantity",
+        format!("must be from 0 to {QUANTITY_MAX}"),
+    );
+    let is_price = |price| (Money::from_minor(0)..=PRICE_MAX).contains(&price);
+    checks.require(
+        details.price.is_none_or(is_price),
+        "price",
+        format!("must be from 0.00 to {PRICE_MAX}"),
+    );
+    checks.optional_text("productName", details.product_name.as_deref());
+    checks.optional_text("description", details.description.as_deref());
+}
+
+/// Adds a product.
+#[utoipa::path(
+    post, path = "/inventory", operation_id = "addItem", tag = "inventory", request_body = NewItem,
+    responses(
+        (status = 201, body = Item, description = "The product was added",
+         headers(("Location" = String, description = "Where it is"))),
+        (status = 400, description = "The body is not JSON",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is such a product already",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not `application/json`",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Some fields are wrong",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away",
+         body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn add(
+    State(api): State<Api>,
+    Body(body): Body<NewItem>,
+) -> Result<impl IntoResponse, ApiError> {
+    let (product_id, details) = body.check()?;
+    let add = async move { api.catalogue.add(product_id, details).await };
+    let added = db::in_own_task(add).await?;
+    let location = format!("/inventory/{}", path::encode(&added.product_id));
+    let item = Json(Item::from(added));
+    Ok((StatusCode::CREATED, [(LOCATION, location)], item))
+}
+
+/// Changes a product.
+#[utoipa::path(
+    patch, path = "/inventory/{productId}", operation_id = "changeItem", tag = "inventory", request_body = ItemChange,
+    params(("productId" = String, Path, description = "The product, URL-encoded", example = "prod-1")),
+    responses(
+        (status = 200, body = Item, description = "The product as it is now"),
+        (status = 400, description = "The body is not JSON, or no product can have such an id",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such product",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Orders hold more than `quantity`",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not `application/json`",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Some fields are wrong, or there is nothing to change",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away",
+         body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn change(
+    State(api): State<Api>,
+    PathId(product_id): PathId<String>,
+    Body(body): Body<ItemChange>,
+) -> Result<Json<Item>, ApiError> {
+    let details = body.check()?;
+    let change = async move { api.catalogue.change(&product_id, details).await };
+    let changed = db::in_own_task(change).await?;
+    Ok(Json(changed.into()))
+}
+
+/// Removes a product that no order holds.
+#[utoipa::path(
+    delete, path = "/inventory/{productId}", operation_id = "removeItem", tag = "inventory",
+    params(("productId" = String, Path, description = "The product, URL-encoded", example = "prod-1")),
+    responses(
+        (status = 204, description = "The product is gone"),
+        (status = 400, description = "No product can have such an id",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such product",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Orders hold some of it",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away",
+         body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn remove(
+    State(api): State<Api>,
+    PathId(product_id): PathId<String>,
+) -> Result<StatusCode, ApiError> {
+    let remove = async move { api.catalogue.remove(&product_id).await };
+    db::in_own_task(remove).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

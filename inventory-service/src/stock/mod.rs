@@ -1,0 +1,179 @@
+//! Stock: what a transaction does to the products that it has locked, decided in memory and then written at once.
+//!
+//! ```text
+//! lock ─► Stock ─► reserve | release | ship | set_quantity, any number of times ─► changes ─► write
+//!  one SELECT … ORDER BY product_id FOR UPDATE                       per product: its deltas and its events
+//! ```
+//!
+//! [`Stock`] is pure: no clock, no I/O. An order is served before the next one, within a batch too, and gets all
+//! of its items or none. The table's CHECK constraints are the last line, not the first.
+
+mod changes;
+mod table;
+
+use std::collections::BTreeMap;
+
+use common::contract::{Reason, inventory::StockItem};
+
+pub(crate) use changes::{Change, event};
+pub(crate) use table::{availability, lock, write};
+
+/// One product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// How many are in the warehouse.
+    pub(crate) quantity: i64,
+    /// How many of them orders hold.
+    pub(crate) reserved: i64,
+    /// Fewer than this is low stock.
+    pub(crate) low_stock_threshold: i64,
+    /// Sequence of the last event about it.
+    pub(crate) version: i32,
+}
+
+impl Item {
+    /// How many can still be ordered.
+    pub(crate) fn available(&self) -> i64 {
+        self.quantity - self.reserved
+    }
+}
+
+/// Products that a transaction has locked: as they were, and as they will be.
+#[derive(Debug, Default)]
+pub(crate) struct Stock(BTreeMap<String, Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    before: Item,
+    now: Item,
+    /// Whether goods or data changed, not just who holds what: everybody is told.
+    updated: bool,
+}
+
+/// Why an order does not get its items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// UNKNOWN_PRODUCT or OUT_OF_STOCK.
+    pub(crate) reason: Reason,
+    /// The product that is missing or short.
+    pub(crate) product_id: String,
+}
+
+/// The books do not balance: somebody must look.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// A product that an order holds is gone.
+    #[error("product {0:?}, which an order holds, does not exist")]
+    Missing(String),
+    /// Less is reserved than the orders hold together.
+    #[error("an order holds {held} of product {product_id:?}, but only {reserved} are reserved")]
+    Unbalanced {
+        /// The product.
+        product_id: String,
+        /// What the order holds.
+        held: u32,
+        /// What all orders hold, says the product.
+        reserved: i64,
+    },
+}
+
+impl Stock {
+    /// The same product must not come twice.
+    pub(crate) fn new(items: impl IntoIterator<Item = (String, Item)>) -> Self {
+        let entry = |now: Item| Entry {
+            before: now.clone(),
+            now,
+            updated: false,
+        };
+        Self(
+            items
+                .into_iter()
+                .map(|(product_id, item)| (product_id, entry(item)))
+                .collect(),
+        )
+    }
+
+    /// The product as it is now, if it exists.
+    pub(crate) fn get(&self, product_id: &str) -> Option<&Item> {
+        self.0.get(product_id).map(|entry| &entry.now)
+    }
+
+    /// Holds all of `items`, which name each product once, or none.
+    pub(crate) fn reserve(&mut self, items: &[StockItem]) -> Result<(), Refusal> {
+        let refusal = |reason, item: &StockItem| Refusal {
+            reason,
+            product_id: item.product_id.clone(),
+        };
+        if let Some(unknown) = items.iter().find(|i| self.get(&i.product_id).is_none()) {
+            return Err(refusal(Reason::UnknownProduct, unknown));
+        }
+        let is_short = |item: &&StockItem| {
+            self.get(&item.product_id)
+                .is_none_or(|there| there.available() < i64::from(item.quantity))
+        };
+        if let Some(short) = items.iter().find(is_short) {
+            return Err(refusal(Reason::OutOfStock, short));
+        }
+        for item in items {
+            if let Some(entry) = self.0.get_mut(&item.product_id) {
+                entry.now.reserved += i64::from(item.quantity);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of `items`, which an order holds.
+    pub(crate) fn release(&mut self, items: &[StockItem]) -> Result<(), Error> {
+        for item in items {
+            self.held(item)?.now.reserved -= i64::from(item.quantity);
+        }
+        Ok(())
+    }
+
+    /// Sends away `items`, which an order holds.
+    pub(crate) fn ship(&mut self, items: &[StockItem]) -> Result<(), Error> {
+        for item in items {
+            let entry = self.held(item)?;
+            entry.now.reserved -= i64::from(item.quantity);
+            entry.now.quantity -= i64::from(item.quantity);
+            entry.updated = true;
+        }
+        Ok(())
+    }
+
+    /// Notes that somebody counted the product, or changed what is said about it.
+    pub(crate) fn update(&mut self, product_id: &str, quantity: Option<i64>) {
+        if let Some(entry) = self.0.get_mut(product_id) {
+            entry.now.quantity = quantity.unwrap_or(entry.now.quantity);
+            entry.updated = true;
+        }
+    }
+
+    /// What there is to write and to tell, by product.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        self.0
+            .iter()
+            .filter(|(_, entry)| entry.updated || entry.now != entry.before)
+            .map(|(product_id, entry)| {
+                Change::new(product_id, &entry.before, &entry.now, entry.updated)
+            })
+            .collect()
+    }
+
+    fn held(&mut self, item: &StockItem) -> Result<&mut Entry, Error> {
+        let Some(entry) = self.0.get_mut(&item.product_id) else {
+            return Err(Error::Missing(item.product_id.clone()));
+        };
+        if entry.now.reserved < i64::from(item.quantity) {
+            return Err(Error::Unbalanced {
+                product_id: item.product_id.clone(),
+                held: item.quantity,
+                reserved: entry.now.reserved,
+            });
+        }
+        Ok(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! A message that cannot be read hurts nobody but itself.
+
+use common::messaging::topology;
+use lapin::BasicProperties;
+use serde_json::{Value, json};
+
+use crate::support::{Saga, World, header};
+
+const DLQ: &str = "inventory.commands.dlq";
+
+/// Messages that nobody can read, with their kind.
+fn poison() -> [(Value, &'static str); 6] {
+    let reserve = Saga::new().reserve(&[("a", 1)]);
+    let with = |field: &str, value: Value| {
+        let mut poisoned = reserve.clone();
+        poisoned[field] = value;
+        poisoned
+    };
+    [
+        (json!({"not": "a CloudEvent"}), "unreadable"),
+        (with("specversion", json!("0.3")), "unreadable"),
+        (with("type", json!("inventory.explode.v1")), "unknown-type"),
+        (with("sagaid", Value::Null), "missing-attribute"),
+        (with("data", json!({"items": []})), "invalid-data"),
+        (
+            with("data", Saga::new().reserve(&[("a", 0)])["data"].clone()),
+            "invalid-data",
+        ),
+    ]
+}
+
+async fn assert_dead(world: &World, poison: &[(Value, &str)]) {
+    for (body, kind) in poison {
+        let dead = world.amqp.next(DLQ).await;
+        assert_eq!(serde_json::from_slice::<Value>(&dead.data).unwrap(), *body);
+        assert_eq!(header(&dead, "x-error-kind"), *kind);
+        assert!(!header(&dead, "x-error").is_empty());
+        assert!(header(&dead, "x-failed-at").starts_with("20"));
+    }
+    assert_eq!(world.amqp.ready(DLQ).await, 0);
+}
+
+#[tokio::test]
+async fn poison_in_the_middle_of_a_message_dies_alone() {
+    let (world, _service) = World::with_stock(&[("a", 100)]).await;
+    let poison = poison();
+    let mut batch = Vec::new();
+    for (poisoned, _) in &poison {
+        batch.extend([
+            Saga::new().reserve(&[("a", 1)]),
+            poisoned.clone(),
+            Saga::new().reserve(&[("a", 1)]),
+        ]);
+    }
+    world.commands(&batch).await;
+    assert_eq!(world.replies(12).await.len(), 12);
+    assert_dead(&world, &poison).await;
+    assert_eq!(world.stock("a").await, (100, 12));
+}
+
+#[tokio::test]
+async fn poison_between_many_messages_dies_alone() {
+    let (world, _service) = World::with_stock(&[("a", 100)]).await;
+    let poison = poison();
+    for (poisoned, _) in &poison {
+        world.command(&Saga::new().reserve(&[("a", 1)])).await;
+        world.command(poisoned).await;
+        world.command(&Saga::new().reserve(&[("a", 1)])).await;
+    }
+    assert_eq!(world.replies(12).await.len(), 12);
+    assert_dead(&world, &poison).await;
+    assert_eq!(world.stock("a").await, (100, 12));
+}
+
+#[tokio::test]
+async fn what_is_not_even_json_is_kept_as_it_came() {
+    let (world, _service) = World::with_stock(&[("a", 100)]).await;
+    for content_type in [
+        "application/cloudevents+json",
+        "application/cloudevents-batch+json",
+        "text/plain",
+    ] {
+        let properties = BasicProperties::default().with_content_type(content_type.into());
+        let exchange = topology::COMMANDS;
+        world
+            .amqp
+            .publish(exchange, "inventory", b"[{\xff", properties)
+            .await;
+        let dead = world.amqp.next(DLQ).await;
+        assert_eq!(dead.data, b"[{\xff");
+        assert_eq!(header(&dead, "x-error-kind"), "unreadable");
+    }
+    world.command(&Saga::new().reserve(&[("a", 1)])).await;
+    assert_eq!(world.reply().await["type"], "inventory.reserved.v1");
+}
+
+#[tokio::test]
+async fn a_second_reservation_of_one_saga_is_an_error_and_changes_nothing() {
+    let (world, _service) = World::with_stock(&[("a", 100)]).await;
+    let saga = Saga::new();
+    world.command(&saga.reserve(&[("a", 1)])).await;
+    world.reply().await;
+    let mut again = saga.reserve(&[("a", 2)]);
+    again["sagastep"] = json!("another step");
+    world
+        .commands(&[again, Saga::new().reserve(&[("a", 4)])])
+        .await;
+
+    world.reply().await;
+    let dead = world.amqp.next(DLQ).await;
+    assert_eq!(header(&dead, "x-error-kind"), "handler-failed");
+    assert!(header(&dead, "x-error").contains("has a reservation already"));
+    assert_eq!(world.stock("a").await, (100, 5));
+    world.assert_books_balance().await;
+}

@@ -1,0 +1,99 @@
+//! What everybody is told of a product, numbered without a gap.
+
+use common::messaging::topology;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use crate::support::{Saga, World};
+
+#[tokio::test]
+async fn every_event_about_a_product_has_the_next_number() {
+    let (world, service) = World::with_stock(&[]).await;
+    let mut queues = Vec::new();
+    for kind in ["updated", "low_stock", "back_in_stock"] {
+        let key = format!("inventory.{kind}.v1");
+        queues.push(world.amqp.listen(topology::EVENTS, &key).await);
+    }
+    let [updated, low_stock, back_in_stock] = &queues[..] else {
+        unreachable!()
+    };
+    let next = async |queue: &str, expected: (i64, Value)| {
+        let event = world.amqp.next_events(queue, 1).await.remove(0);
+        assert_eq!(event["subject"], "a");
+        assert_eq!(event["source"], "inventory-service");
+        assert_eq!(
+            (event["sequence"].as_i64().unwrap(), event["data"].clone()),
+            expected
+        );
+    };
+    let level = |quantity: i64, reserved: i64| {
+        json!({
+            "productId": "a", "quantity": quantity, "reservedQuantity": reserved,
+            "availableQuantity": quantity - reserved,
+        })
+    };
+    let item = format!("{}/inventory/a", service.url);
+    let http = Client::new();
+    let [first, second] = [Saga::new(), Saga::new()];
+
+    let product = json!({"productId": "a", "quantity": 15});
+    http.post(format!("{}/inventory", service.url))
+        .json(&product)
+        .send()
+        .await
+        .unwrap();
+    next(updated, (1, level(15, 0))).await;
+
+    world.command(&first.reserve(&[("a", 6)])).await;
+    next(low_stock, (2, level(15, 6))).await;
+
+    // Lower still, and then none: nothing new.
+    world.command(&second.reserve(&[("a", 9)])).await;
+    world.replies(2).await;
+    world.command(&first.release()).await;
+    next(back_in_stock, (3, level(15, 9))).await;
+
+    http.patch(&item)
+        .json(&json!({"quantity": 50}))
+        .send()
+        .await
+        .unwrap();
+    next(updated, (4, level(50, 9))).await;
+
+    world
+        .amqp
+        .publish_event(topology::EVENTS, "order.shipped.v1", &second.shipped())
+        .await;
+    next(updated, (5, level(41, 0))).await;
+
+    http.patch(&item)
+        .json(&json!({"quantity": 0}))
+        .send()
+        .await
+        .unwrap();
+    next(updated, (6, level(0, 0))).await;
+    next(low_stock, (7, level(0, 0))).await;
+
+    http.patch(&item)
+        .json(&json!({"quantity": 20}))
+        .send()
+        .await
+        .unwrap();
+    next(updated, (8, level(20, 0))).await;
+    next(back_in_stock, (9, level(20, 0))).await;
+
+    http.delete(&item).send().await.unwrap();
+    next(updated, (10, level(0, 0))).await;
+    for queue in &queues {
+        assert_eq!(world.amqp.ready(queue).await, 0);
+    }
+    service.stop().await;
+    let left: i64 = sqlx::Row::get(
+        &sqlx::query("SELECT count(*) FROM outbox")
+            .fetch_one(&world.db)
+            .await
+            .unwrap(),
+        0,
+    );
+    assert_eq!(left, 0);
+}
