@@ -130,8 +130,8 @@ impl Participant for Inventory {
         new: &[Command<Body>],
         (): &(),
     ) -> Result<Applied, Error> {
-        let sagas: Vec<_> = releases(new).map(|command| command.key.saga.0).collect();
-        let held = reservations::lock_by_saga(tx, &sagas).await?;
+        let actions: Vec<_> = releases(new).map(|command| command.key.action()).collect();
+        let held = reservations::lock_by_action(tx, &actions).await?;
         let mut work = Work::new(stock::lock(tx, &products(new, &held)).await?, held);
         let outcomes = new.iter().map(|command| work.execute(command));
         let outcomes = outcomes.collect::<Result<_, _>>()?;
@@ -205,7 +205,9 @@ impl Work {
             return command.outcome(SOURCE, &data);
         }
         self.reserved.push(Reservation {
+            id: Uuid::now_v7(),
             saga_id: command.key.saga,
+            step: command.key.step.clone(),
             order_id,
             items: items.clone(),
             status: Status::Reserved,
@@ -219,7 +221,7 @@ impl Work {
             Some(reservation) if reservation.status == Status::Reserved => {
                 let failed = |error: stock::Error| Error::Failed(error.into());
                 self.stock.release(&reservation.items).map_err(failed)?;
-                self.released.push(saga.0);
+                self.released.push(reservation.id);
                 reservation.items.clone()
             }
             // The order refuses to be cancelled once it is shipped, so this is no race but a fault.
@@ -240,13 +242,7 @@ impl Work {
     /// Writes all of it, and returns the events to enqueue.
     async fn write(self, tx: &mut Transaction<'_, Postgres>) -> Result<Vec<Outgoing>, Error> {
         let events = stock::write(tx, self.stock.changes()).await?;
-        let reserved = self.reserved.len() as u64;
-        if reservations::insert(tx, self.reserved).await? < reserved {
-            // Either another replica was faster, and trying again finds its answer; or this is a second step of
-            // a saga that holds something already, which the table has no room for.
-            let error = anyhow::anyhow!("a saga in the batch has a reservation already");
-            return Err(Error::Failed(error));
-        }
+        reservations::insert(tx, self.reserved).await?;
         reservations::set_status(tx, &self.released, Status::Released).await?;
         Ok(events)
     }

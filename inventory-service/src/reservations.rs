@@ -1,19 +1,26 @@
-//! Reservations: what an order holds, and what became of it. One for each saga.
+//! Reservations: what an order holds, and what became of it. One for each step of a saga that holds something.
 //!
 //! ```text
 //! RESERVED ─┬─ released: the goods are back on the shelf ─► RELEASED
 //!           └─ shipped: the goods have left ──────────────► COMMITTED
 //! ```
 
-use common::contract::{OrderId, SagaId, inventory::StockItem};
+use common::{
+    contract::{OrderId, SagaId, inventory::StockItem},
+    messaging::idempotency::Key,
+};
 use sqlx::{Postgres, Row, Transaction, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 /// What an order holds or held.
 #[derive(Clone, Debug)]
 pub(crate) struct Reservation {
+    /// Its id.
+    pub(crate) id: Uuid,
     /// The saga that made it.
     pub(crate) saga_id: SagaId,
+    /// The saga's step that it belongs to.
+    pub(crate) step: String,
     /// The order that it is for.
     pub(crate) order_id: OrderId,
     /// Each product once, by product.
@@ -46,28 +53,29 @@ impl Status {
     }
 }
 
-/// Locks the reservations of `sagas`, in the order that all transactions keep.
+/// Locks the reservations that `actions` made, in the order that all transactions keep.
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn lock_by_saga(
+pub(crate) async fn lock_by_action(
     tx: &mut Transaction<'_, Postgres>,
-    sagas: &[Uuid],
+    actions: &[Key],
 ) -> sqlx::Result<Vec<Reservation>> {
-    if sagas.is_empty() {
+    if actions.is_empty() {
         return Ok(Vec::new());
     }
     let rows = sqlx::query(
-        "SELECT saga_id, order_id, items, status FROM reservations
-         WHERE saga_id = ANY($1) ORDER BY saga_id FOR UPDATE",
+        "SELECT id, saga_id, step, order_id, items, status FROM reservations
+         WHERE (saga_id, step) IN (SELECT * FROM UNNEST($1::uuid[], $2::text[])) ORDER BY saga_id, step FOR UPDATE",
     )
-    .bind(sagas)
+    .bind(actions.iter().map(|key| key.saga.0).collect::<Vec<_>>())
+    .bind(actions.iter().map(|key| key.step.as_str()).collect::<Vec<_>>())
     .fetch_all(&mut **tx)
     .await?;
     rows.iter().map(read).collect()
 }
 
-/// The same by order.
+/// Locks the reservations of `orders`, in the same order.
 ///
 /// # Errors
 /// The database's.
@@ -76,8 +84,8 @@ pub(crate) async fn lock_by_order(
     orders: &[Uuid],
 ) -> sqlx::Result<Vec<Reservation>> {
     let rows = sqlx::query(
-        "SELECT saga_id, order_id, items, status FROM reservations
-         WHERE order_id = ANY($1) ORDER BY saga_id FOR UPDATE",
+        "SELECT id, saga_id, step, order_id, items, status FROM reservations
+         WHERE order_id = ANY($1) ORDER BY saga_id, step FOR UPDATE",
     )
     .bind(orders)
     .fetch_all(&mut **tx)
@@ -85,69 +93,53 @@ pub(crate) async fn lock_by_order(
     rows.iter().map(read).collect()
 }
 
-/// Writes new `reservations`, and returns how many of them were new: a saga has one at most.
+/// Writes new `reservations`. A step that has one keeps it: then a faster replica made it, which the frame is about
+/// to notice.
 ///
 /// # Errors
 /// The database's.
 pub(crate) async fn insert(
     tx: &mut Transaction<'_, Postgres>,
     mut reservations: Vec<Reservation>,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<()> {
     if reservations.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     // The order is the same in all transactions, so that two of them cannot wait for each other.
-    reservations.sort_unstable_by_key(|r| r.saga_id);
-    let items = reservations
-        .iter()
-        .map(|r| serde_json::to_string(&r.items))
-        .collect::<Result<Vec<_>, _>>();
-    let inserted = sqlx::query(
-        "INSERT INTO reservations (id, saga_id, order_id, items, status)
-         SELECT id, saga_id, order_id, items::json, status
-         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[])
-              AS r (id, saga_id, order_id, items, status)
-         ON CONFLICT (saga_id) DO NOTHING",
+    reservations.sort_unstable_by(|a, b| (a.saga_id, &a.step).cmp(&(b.saga_id, &b.step)));
+    let uuids = |get: fn(&Reservation) -> Uuid| reservations.iter().map(get).collect::<Vec<_>>();
+    let texts = |get: fn(&Reservation) -> &str| reservations.iter().map(get).collect::<Vec<_>>();
+    let items: Vec<_> = reservations.iter().map(|r| Json(&r.items)).collect();
+    sqlx::query(
+        "INSERT INTO reservations (id, saga_id, step, order_id, items, status)
+         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::json[], $6::text[])
+         ON CONFLICT (saga_id, step) DO NOTHING",
     )
-    .bind(
-        reservations
-            .iter()
-            .map(|_| Uuid::now_v7())
-            .collect::<Vec<_>>(),
-    )
-    .bind(reservations.iter().map(|r| r.saga_id.0).collect::<Vec<_>>())
-    .bind(
-        reservations
-            .iter()
-            .map(|r| r.order_id.0)
-            .collect::<Vec<_>>(),
-    )
-    .bind(items.map_err(|error| sqlx::Error::Encode(error.into()))?)
-    .bind(
-        reservations
-            .iter()
-            .map(|r| r.status.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind(uuids(|r| r.id))
+    .bind(uuids(|r| r.saga_id.0))
+    .bind(texts(|r| &r.step))
+    .bind(uuids(|r| r.order_id.0))
+    .bind(items)
+    .bind(texts(|r| r.status.as_str()))
     .execute(&mut **tx)
     .await?;
-    Ok(inserted.rows_affected())
+    Ok(())
 }
 
-/// Gives the locked reservations of `sagas` a new status.
+/// Gives locked reservations a new status.
 ///
 /// # Errors
 /// The database's.
 pub(crate) async fn set_status(
     tx: &mut Transaction<'_, Postgres>,
-    sagas: &[Uuid],
+    ids: &[Uuid],
     status: Status,
 ) -> sqlx::Result<()> {
-    if sagas.is_empty() {
+    if ids.is_empty() {
         return Ok(());
     }
-    sqlx::query("UPDATE reservations SET status = $2, updated_at = now() WHERE saga_id = ANY($1)")
-        .bind(sagas)
+    sqlx::query("UPDATE reservations SET status = $2, updated_at = now() WHERE id = ANY($1)")
+        .bind(ids)
         .bind(status.as_str())
         .execute(&mut **tx)
         .await?;
@@ -159,7 +151,9 @@ fn read(row: &PgRow) -> sqlx::Result<Reservation> {
     let status = Status::ALL.into_iter().find(|s| s.as_str() == name);
     let unknown = || sqlx::Error::Decode(format!("unknown status {name:?}").into());
     Ok(Reservation {
+        id: row.try_get("id")?,
         saga_id: SagaId(row.try_get("saga_id")?),
+        step: row.try_get("step")?,
         order_id: OrderId(row.try_get("order_id")?),
         items: row.try_get::<Json<_>, _>("items")?.0,
         status: status.ok_or_else(unknown)?,

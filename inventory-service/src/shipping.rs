@@ -47,8 +47,8 @@ impl Shipping {
             stock.ship(&reservation.items).map_err(failed)?;
         }
         let events = stock::write(&mut tx, stock.changes()).await?;
-        let sagas: Vec<_> = leaving.iter().map(|r| r.saga_id.0).collect();
-        reservations::set_status(&mut tx, &sagas, Status::Committed).await?;
+        let ids: Vec<_> = leaving.iter().map(|r| r.id).collect();
+        reservations::set_status(&mut tx, &ids, Status::Committed).await?;
         outbox::enqueue(&mut tx, &events).await?;
         tx.commit().await?;
         Ok(events)

@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let down = std::env::args()
         .nth(1)
         .is_some_and(|argument| argument == "down");
-    exclusively(&order, async {
+    let work = async {
         if down {
             roll_back::<Order>(&order).await.context("order database")?;
             roll_back::<Payment>(&payment)
@@ -35,8 +35,8 @@ async fn main() -> anyhow::Result<()> {
                 .await
                 .context("inventory database")
         }
-    })
-    .await?;
+    };
+    exclusively(&order, Box::pin(work)).await?;
     println!(
         "{}",
         if down {

@@ -146,3 +146,20 @@ async fn reserve_and_release_of_one_saga_may_share_a_message() {
     assert_eq!(world.stock("a").await, (10, 0));
     assert_eq!(world.reservations().await, ["RELEASED"]);
 }
+
+#[tokio::test]
+async fn another_step_of_a_saga_has_a_reservation_of_its_own() {
+    let (world, _service) = World::with_stock(&[("a", 100)]).await;
+    let saga = Saga::new();
+    let mut other = saga.reserve(&[("a", 2)]);
+    other["sagastep"] = json!("another step");
+    for command in [saga.reserve(&[("a", 1)]), other] {
+        world.command(&command).await;
+        assert_eq!(world.reply().await["type"], "inventory.reserved.v1");
+    }
+    assert_eq!(world.stock("a").await, (100, 3));
+    world.command(&saga.release()).await;
+    assert_eq!(world.reply().await["type"], "inventory.released.v1");
+    assert_eq!(world.stock("a").await, (100, 2));
+    world.assert_books_balance().await;
+}

@@ -93,23 +93,3 @@ async fn what_is_not_even_json_is_kept_as_it_came() {
     world.command(&Saga::new().reserve(&[("a", 1)])).await;
     assert_eq!(world.reply().await["type"], "inventory.reserved.v1");
 }
-
-#[tokio::test]
-async fn a_second_reservation_of_one_saga_is_an_error_and_changes_nothing() {
-    let (world, _service) = World::with_stock(&[("a", 100)]).await;
-    let saga = Saga::new();
-    world.command(&saga.reserve(&[("a", 1)])).await;
-    world.reply().await;
-    let mut again = saga.reserve(&[("a", 2)]);
-    again["sagastep"] = json!("another step");
-    world
-        .commands(&[again, Saga::new().reserve(&[("a", 4)])])
-        .await;
-
-    world.reply().await;
-    let dead = world.amqp.next(DLQ).await;
-    assert_eq!(header(&dead, "x-error-kind"), "handler-failed");
-    assert!(header(&dead, "x-error").contains("has a reservation already"));
-    assert_eq!(world.stock("a").await, (100, 5));
-    world.assert_books_balance().await;
-}

@@ -15,11 +15,13 @@ CREATE TABLE inventory_items (
 
 CREATE TABLE reservations (
     id         uuid PRIMARY KEY,
-    saga_id    uuid        NOT NULL UNIQUE,
+    saga_id    uuid        NOT NULL,
+    step       text        NOT NULL,             -- the saga's step that it belongs to
     order_id   uuid        NOT NULL,
     items      json        NOT NULL,             -- [{"productId","quantity"}], each product once, by product
     status     text        NOT NULL CHECK (status IN ('RESERVED', 'COMMITTED', 'RELEASED')),
     created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (saga_id, step)
 ) WITH (fillfactor = 85);
 CREATE INDEX reservations_order ON reservations (order_id, id);

@@ -18,7 +18,7 @@ use crate::{
 
 const ITEMS_MAX: usize = 100;
 const QUANTITY_MAX: u32 = 10_000;
-const UNIT_PRICE_MAX: Money = Money::from_minor(1_000_000_00);
+const UNIT_PRICE_MAX: Money = Money::from_minor(100_000_000);
 
 /// An order as a client places it.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]

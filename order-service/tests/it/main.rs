@@ -1,5 +1,7 @@
 //! Orders and sagas on real RabbitMQ and PostgreSQL. Run with `./dev test`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod bad_input;
 mod crash;
 mod ends;

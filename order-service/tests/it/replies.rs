@@ -17,7 +17,7 @@ async fn a_reply_delivered_twice_counts_once() {
     let paid = processed(&participants.command("payment").await);
     participants.reply(&[paid.clone(), paid.clone()]).await;
     let held = reserved(&participants.command("inventory").await);
-    participants.reply(&[held.clone()]).await;
+    participants.reply(std::slice::from_ref(&held)).await;
     participants.reply(&[held, paid]).await;
     system.until(&order, "COMPLETED").await;
     // A later reply that is handled shows that the repeated ones were handled before it.
