@@ -100,7 +100,7 @@ impl From<saga_log::Error> for ApiError {
     fn from(error: saga_log::Error) -> Self {
         match error {
             saga_log::Error::Database(error) => error.into(),
-            corrupt @ saga_log::Error::Corrupt(..) => Self::Internal(corrupt.into()),
+            corrupt @ saga_log::Error::Corrupt(..) => Self::Conflict(corrupt.to_string()),
         }
     }
 }

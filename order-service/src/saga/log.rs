@@ -115,6 +115,13 @@ pub enum What {
     SagaCompensated {},
     /// The step's compensation has failed too often: an operator has to look.
     SagaParked {},
+    /// Its row or its log makes no sense to this program: an operator has to look.
+    SagaQuarantined {
+        /// Why it is being undone, or [`Reason::Operator`].
+        reason: Reason,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An operator resumed it.
     RetryRequested {
         /// Why.
@@ -221,6 +228,10 @@ impl State {
             },
             (What::SagaCompensated {}, Some(reason)) => Self::Compensated { reason },
             (What::SagaParked {}, Some(reason)) => Self::Parked { step, reason },
+            (What::SagaQuarantined { reason, .. }, _) => Self::Parked {
+                step,
+                reason: *reason,
+            },
             _ => self,
         }
     }

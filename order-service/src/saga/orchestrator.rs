@@ -91,6 +91,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether trying again later can help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Saga(saga_log::Error::Database(error)) if db::is_transient(error))
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::Saga(error.into())

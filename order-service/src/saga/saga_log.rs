@@ -313,6 +313,31 @@ async fn append(tx: &mut Transaction<'_, Postgres>, decisions: &[Decision]) -> s
     Ok(())
 }
 
+/// Parks a saga that this program cannot go on with, whatever is wrong with its row or its log.
+///
+/// # Errors
+/// The database's.
+pub async fn quarantine(db: impl PgExecutor<'_>, id: SagaId, problem: &str) -> sqlx::Result<()> {
+    // In one statement, and from the columns themselves: nothing of the saga need be understood for it.
+    sqlx::query(
+        "WITH entry AS (
+             INSERT INTO saga_log (saga_id, seq, event, step, details)
+             SELECT s.id, COALESCE((SELECT max(seq) FROM saga_log WHERE saga_id = s.id), 0) + 1, 'SAGA_QUARANTINED',
+                    s.current_step, json_build_object('reason', COALESCE(s.reason, 'OPERATOR'), 'problem', $2::text)
+             FROM sagas s WHERE s.id = $1 AND s.deadline_at IS NOT NULL
+             RETURNING saga_id, seq)
+         UPDATE sagas s
+         SET status = 'PARKED', attempt = 0, reason = COALESCE(s.reason, 'OPERATOR'), version = entry.seq,
+             deadline_at = NULL, updated_at = now()
+         FROM entry WHERE s.id = entry.saga_id",
+    )
+    .bind(id.0)
+    .bind(problem)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// An entry as it was written.
 #[derive(Clone, Debug)]
 pub struct Written {

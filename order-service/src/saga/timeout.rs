@@ -39,13 +39,6 @@ pub async fn run(orchestrator: Orchestrator, shutdown: CancellationToken) {
                 }
             }
             Ok(_) => backoff.reset(),
-            Err(Error::Saga(saga_log::Error::Corrupt(id, why))) => {
-                error!(saga.id = %id, why, "a saga cannot be understood: it is passed over, and somebody must look");
-                let passed_over = pass_over(&orchestrator, id).await;
-                if passed_over.is_err() {
-                    backoff.wait(&shutdown).await;
-                }
-            }
             Err(error) => {
                 warn!(%error, "cannot look after deadlines");
                 backoff.wait(&shutdown).await;
@@ -56,16 +49,51 @@ pub async fn run(orchestrator: Orchestrator, shutdown: CancellationToken) {
 
 /// Handles one batch of due sagas, and returns how many there were.
 ///
+/// A saga that cannot be handled is quarantined, so that it does not keep the others from being handled.
+///
 /// # Errors
-/// Nothing was changed.
+/// The database is away.
 pub async fn wake_due(orchestrator: &Orchestrator) -> Result<usize, Error> {
+    match wake(orchestrator, None).await {
+        Err(error) if !error.is_transient() => {
+            warn!(%error, "handling due sagas one by one: one of them hurts the others");
+            one_by_one(orchestrator).await
+        }
+        handled => handled,
+    }
+}
+
+async fn one_by_one(orchestrator: &Orchestrator) -> Result<usize, Error> {
+    let due = sqlx::query(
+        "SELECT id FROM sagas WHERE deadline_at <= now() ORDER BY deadline_at LIMIT $1",
+    )
+    .bind(BATCH_MAX)
+    .fetch_all(orchestrator.db())
+    .await?;
+    for row in &due {
+        let id = SagaId(row.get("id"));
+        match wake(orchestrator, Some(id)).await {
+            Ok(_) => {}
+            Err(error) if error.is_transient() => return Err(error),
+            Err(problem) => {
+                error!(saga.id = %id, error = %problem, "quarantined: an operator has to look");
+                saga_log::quarantine(orchestrator.db(), id, &problem.to_string()).await?;
+            }
+        }
+    }
+    Ok(due.len())
+}
+
+/// Handles due sagas, or `only` one of them, in one transaction.
+async fn wake(orchestrator: &Orchestrator, only: Option<SagaId>) -> Result<usize, Error> {
     let mut tx = db::begin(orchestrator.db()).await?;
     let rows = sqlx::query(
-        "WITH due AS (SELECT id, command_id FROM sagas WHERE deadline_at <= now()
+        "WITH due AS (SELECT id, command_id FROM sagas WHERE deadline_at <= now() AND ($2::uuid IS NULL OR id = $2)
                       ORDER BY deadline_at LIMIT $1 FOR UPDATE SKIP LOCKED)
          SELECT id, EXISTS (SELECT FROM outbox WHERE outbox.id = due.command_id) AS unsent FROM due",
     )
     .bind(BATCH_MAX)
+    .bind(only.map(|id| id.0))
     .fetch_all(&mut *tx)
     .await?;
     let (unsent, due): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.get("unsent"));
@@ -102,13 +130,4 @@ pub async fn wake_due(orchestrator: &Orchestrator) -> Result<usize, Error> {
     }
     orchestrator.hand_over(messages).await;
     Ok(rows.len())
-}
-
-/// Looks at a saga again much later, so that it does not keep the others from being looked at.
-async fn pass_over(orchestrator: &Orchestrator, id: SagaId) -> sqlx::Result<()> {
-    sqlx::query("UPDATE sagas SET deadline_at = now() + interval '5 min' WHERE id = $1")
-        .bind(id.0)
-        .execute(orchestrator.db())
-        .await?;
-    Ok(())
 }

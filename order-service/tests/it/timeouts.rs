@@ -154,3 +154,57 @@ async fn time_stands_still_for_a_command_that_has_not_left() {
         test_support::eventually("the deadline is moved", || system.saga(&order), later).await;
     assert_eq!(saga["version"], 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupt_saga_is_quarantined_and_the_others_go_on() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let mut orders = Vec::new();
+    for _ in 0..4 {
+        orders.push(system.place("prod-1", 1).await);
+        participants.command("payment").await;
+    }
+    let db = system.environment.pool("order").await;
+    let corrupt = |order: &serde_json::Value, statement: &'static str| {
+        let saga = crate::harness::id(order, "sagaId");
+        let statement = sqlx::query(statement).bind(saga);
+        let db = db.clone();
+        async move { statement.execute(&db).await.unwrap() }
+    };
+    // A step that no definition has, a log that says something else than the row, and a reason from the future.
+    corrupt(
+        &orders[0],
+        "UPDATE sagas SET current_step = 'teleport' WHERE id = $1",
+    )
+    .await;
+    corrupt(&orders[1], "INSERT INTO saga_log (saga_id, seq, event, details) VALUES ($1, 3, 'SAGA_COMPLETED', '{}')").await;
+    corrupt(
+        &orders[2],
+        "UPDATE sagas SET status = 'COMPENSATING', reason = 'ALIENS' WHERE id = $1",
+    )
+    .await;
+    sqlx::query("UPDATE sagas SET deadline_at = now()")
+        .execute(&db)
+        .await
+        .unwrap();
+
+    // The good one is asked again.
+    let again = participants.command("payment").await;
+    assert_eq!(again["subject"], orders[3]["orderId"]);
+    for order in &orders[..3] {
+        let saga = system.until_saga(order, "PARKED").await;
+        assert_eq!(events(&saga).last(), Some(&"SAGA_QUARANTINED"), "{saga}");
+        let log = saga["log"].as_array().unwrap();
+        assert!(!text(&log.last().unwrap()["details"], "problem").is_empty());
+    }
+    let parked = system.orders.json("/sagas?status=PARKED").await;
+    assert_eq!(parked["items"].as_array().unwrap().len(), 3);
+    let path = format!("/sagas/{}/retry", text(&orders[0], "sagaId"));
+    let retried = system.orders.post(&path, &json!({ "reason": "try" })).await;
+    assert_eq!(retried.status(), 409);
+    participants.reply(&[processed(&again)]).await;
+    assert_eq!(
+        participants.command("inventory").await["subject"],
+        orders[3]["orderId"]
+    );
+}
