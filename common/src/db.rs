@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 use crate::config::{self, DatabaseConfig, Secret};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections are tested before use only after this.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(30);
 

@@ -117,7 +117,7 @@ impl Service {
             shutdown: shutdown.clone(),
         });
         // Merging keeps the document's title and description of the first.
-        let api = http::api(routes.merge(probes));
+        let api = http::api(routes, probes, self.db.clone());
         let serving = tokio::spawn(http::serve(self.listener, api, shutdown.clone()));
 
         let prepared = tokio::select! {

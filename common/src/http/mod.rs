@@ -4,6 +4,7 @@
 //! [`extract`] that says which field is wrong.
 
 pub mod extract;
+mod gate;
 pub mod health;
 mod page;
 mod problem;

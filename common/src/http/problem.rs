@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tracing::error;
+use tracing::{debug, error};
 use utoipa::ToSchema;
 
 /// What went wrong, for people and programs.
@@ -168,8 +168,11 @@ impl From<sea_orm::DbErr> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        if let Self::Internal(cause) | Self::Unavailable(cause) = &self {
-            error!(error = format!("{cause:#}"), "request failed");
+        match &self {
+            Self::Internal(cause) => error!(error = format!("{cause:#}"), "request failed"),
+            // The gate tells once that the database is away.
+            Self::Unavailable(cause) => debug!(error = format!("{cause:#}"), "request refused"),
+            _ => {}
         }
         let status = self.status();
         let body = serde_json::to_vec(&self.problem()).unwrap_or_default();

@@ -14,6 +14,7 @@ use axum::{
 };
 use metrics::histogram;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep},
@@ -28,16 +29,22 @@ use tracing::{Span, info, info_span, warn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::{ApiError, extract::BODY_MAX};
+use super::{
+    ApiError,
+    extract::BODY_MAX,
+    gate::{self, Gate},
+};
 
 /// Ties together all that a request causes, across services. Given by the caller, or made here.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Requests that are in flight when the service stops have this long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The API of a service: its routes with documentation, metrics, and problems for what is not there.
-pub fn api(routes: OpenApiRouter) -> Router {
-    let (router, openapi) = routes.split_for_parts();
+/// The API of a service: its routes, which need `db`, and its probes, with documentation, metrics, and problems for
+/// what is not there.
+pub fn api(routes: OpenApiRouter, probes: OpenApiRouter, db: PgPool) -> Router {
+    let gated = routes.layer(middleware::from_fn_with_state(Gate::new(db), gate::pass));
+    let (router, openapi) = gated.merge(probes).split_for_parts();
     let swagger = SwaggerUi::new("/api/docs").url("/api/docs/openapi.json", openapi);
     let metrics = recorder();
     router
