@@ -4,11 +4,15 @@
 //! settings   process environment over .env over .env.example
 //! infra      PostgreSQL and RabbitMQ: what the user configured; else what runs; else Docker Compose; else private servers
 //! services   migrate, then one detached process each
+//! demo       orders of every kind, and what became of them
+//! guarantees the audit of the library, at the databases of the services
 //! .dev/      env, infra.json, run/<name>.pid, log/<name>.log, and the data of private servers
 //! ```
 //! Run it from the root of the checkout, as `./dev` does.
 
+mod demo;
 mod down;
+mod guarantees;
 mod infra;
 mod lock;
 mod logs;
@@ -35,6 +39,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Do what `up` does, then send orders of every kind through the saga and check what became of them
+    Demo,
     /// Start infrastructure and services, wait until they are ready
     Up,
     /// Stop what `up` started, and nothing else
@@ -50,6 +56,8 @@ enum Command {
         /// All services, unless one is named (postgres and rabbitmq can be, too)
         service: Option<String>,
     },
+    /// Check the guarantees across all databases
+    Audit,
     /// Start what the tests need; with a command, run it with the TEST_* variables and stop what was started
     TestEnv {
         /// The command; without one, the variables are printed and everything is left running
@@ -72,6 +80,8 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::here()?;
     match command {
+        Command::Demo => return demo::run(&workspace).await,
+        Command::Audit => return guarantees::run(&workspace).await,
         Command::Up => up::run(&workspace).await?,
         Command::Down { wipe } => down::run(&workspace, wipe).await?,
         Command::Status => status::run(&workspace).await?,

@@ -20,6 +20,18 @@ const START: Duration = Duration::from_secs(90);
 /// The environment of the services, variable by variable.
 pub(crate) type Environment = BTreeMap<String, String>;
 
+/// What `up` gave to the services; nothing before `up`.
+///
+/// # Errors
+/// When `.dev/env` cannot be understood.
+pub(crate) fn environment(workspace: &Workspace) -> Result<Option<Environment>> {
+    if !workspace.env_file().exists() {
+        return Ok(None);
+    }
+    let pairs: Result<_, _> = dotenvy::from_path_iter(workspace.env_file())?.collect();
+    pairs.map(Some).context("cannot understand .dev/env")
+}
+
 /// A service of this workspace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Service {

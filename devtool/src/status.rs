@@ -1,6 +1,5 @@
 //! `status`: what runs, where, and how it is.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use test_support::servers::{Files, Process, probe_rabbitmq};
 
 use crate::infra::{Infra, Server, Source, answers, same_place, shown};
-use crate::services::{Environment, SERVICES, Service};
+use crate::services::{self, Environment, SERVICES, Service};
 use crate::settings::{DATABASE_URLS, RABBITMQ_URL, Settings};
 use crate::workspace::Workspace;
 
@@ -38,10 +37,8 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<()> {
 
 /// What `up` gave to the services; before `up`, what it would give.
 fn environment(workspace: &Workspace) -> Result<Environment> {
-    if workspace.env_file().exists() {
-        let pairs: Result<BTreeMap<_, _>, _> =
-            dotenvy::from_path_iter(workspace.env_file())?.collect();
-        return pairs.context("cannot understand .dev/env");
+    if let Some(given) = services::environment(workspace)? {
+        return Ok(given);
     }
     let mut all = Settings::load(workspace.root())?.all();
     all.retain(|name, _| name.ends_with("_HTTP_ADDR"));

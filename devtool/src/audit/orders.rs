@@ -1,0 +1,278 @@
+//! Orders with their sagas, and what must be true of each.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use common::contract::{Money, order::OrderItem};
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::types::chrono::{DateTime, Utc};
+use sqlx::{PgPool, Row as _};
+use uuid::Uuid;
+
+use super::BATCH;
+use super::fold::{self, Entry, State};
+use super::participants::{Payment, Reservation};
+use super::report::{Rule, Violation};
+
+/// An order as it is in `order_db`.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) id: Uuid,
+    pub(super) status: String,
+    /// All that name the order. There should be one.
+    pub(super) sagas: Vec<Saga>,
+    saga_id: Uuid,
+    reason: Option<String>,
+    items: Vec<OrderItem>,
+    currency: String,
+    total: Money,
+}
+
+/// A saga as it is in `order_db`.
+#[derive(Debug)]
+pub(super) struct Saga {
+    pub(super) id: Uuid,
+    pub(super) state: State,
+    pub(super) log: Vec<Entry>,
+    version: i32,
+    deadline_at: Option<DateTime<Utc>>,
+    is_overdue: bool,
+}
+
+/// The newest order.
+pub(super) async fn last(db: &PgPool) -> Result<Option<Uuid>> {
+    let row = sqlx::query("SELECT id FROM orders ORDER BY id DESC LIMIT 1")
+        .fetch_optional(db)
+        .await?;
+    Ok(row.map(|row| row.try_get("id")).transpose()?)
+}
+
+/// The next orders behind `after`, up to `last`.
+pub(super) async fn page(db: &PgPool, after: Uuid, last: Uuid) -> Result<Vec<Uuid>> {
+    let rows = sqlx::query("SELECT id FROM orders WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3")
+        .bind(after)
+        .bind(last)
+        .bind(BATCH)
+        .fetch_all(db)
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| row.try_get("id"))
+        .collect::<Result<_, _>>()?)
+}
+
+/// Orders with their sagas and logs, in one statement and therefore of one moment.
+pub(super) async fn load(db: &PgPool, ids: &[Uuid]) -> Result<Vec<Order>> {
+    let rows = sqlx::query(
+        "SELECT o.id, o.status, o.saga_id, o.cancellation_reason, o.items, o.currency, o.total_minor,
+                s.id AS saga, s.status AS saga_status, s.current_step, s.attempt, s.reason, s.version, s.deadline_at,
+                COALESCE(s.deadline_at < now() - interval '1 minute', false) AS is_overdue,
+                COALESCE((SELECT json_agg(json_build_object('seq', seq, 'event', event, 'step', step, 'details', details)
+                                          ORDER BY seq)
+                          FROM saga_log WHERE saga_id = s.id), '[]') AS log
+         FROM orders o LEFT JOIN sagas s ON s.order_id = o.id
+         WHERE o.id = ANY($1) ORDER BY o.id",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
+    let mut orders: Vec<Order> = Vec::new();
+    for row in &rows {
+        let id: Uuid = row.try_get("id")?;
+        if orders.last().is_none_or(|order| order.id != id) {
+            orders.push(order(row).with_context(|| format!("order {id} cannot be read"))?);
+        }
+        let saga = saga(row).with_context(|| format!("the saga of order {id} cannot be read"))?;
+        if let Some(order) = orders.last_mut() {
+            order.sagas.extend(saga);
+        }
+    }
+    Ok(orders)
+}
+
+fn order(row: &PgRow) -> Result<Order> {
+    Ok(Order {
+        id: row.try_get("id")?,
+        status: row.try_get("status")?,
+        sagas: Vec::new(),
+        saga_id: row.try_get("saga_id")?,
+        reason: row.try_get("cancellation_reason")?,
+        items: row.try_get::<Json<_>, _>("items")?.0,
+        currency: row.try_get("currency")?,
+        total: Money::from_minor(row.try_get("total_minor")?),
+    })
+}
+
+fn saga(row: &PgRow) -> Result<Option<Saga>> {
+    let Some(id) = row.try_get("saga")? else {
+        return Ok(None);
+    };
+    Ok(Some(Saga {
+        id,
+        state: State {
+            status: row.try_get("saga_status")?,
+            step: row.try_get("current_step")?,
+            attempt: row.try_get::<i32, _>("attempt")?.into(),
+            reason: row.try_get("reason")?,
+        },
+        log: row.try_get::<Json<_>, _>("log")?.0,
+        version: row.try_get("version")?,
+        deadline_at: row.try_get("deadline_at")?,
+        is_overdue: row.try_get("is_overdue")?,
+    }))
+}
+
+/// All that is wrong with an order.
+pub(super) fn judge(
+    order: &Order,
+    payments: &[Payment],
+    reservations: &[Reservation],
+) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let saga = match order.sagas.as_slice() {
+        [saga] if saga.id == order.saga_id => saga,
+        [] => {
+            found.push((Rule::OneSaga, "it has no saga".to_owned()));
+            return of(order, found);
+        }
+        [other] => {
+            let (named, other) = (order.saga_id, other.id);
+            let text = format!("it names saga {named}, but its saga is {other}");
+            found.push((Rule::OneSaga, text));
+            return of(order, found);
+        }
+        several => {
+            let ids: Vec<_> = several.iter().map(|saga| saga.id.to_string()).collect();
+            let text = format!("it has {} sagas: {}", ids.len(), ids.join(", "));
+            found.push((Rule::OneSaga, text));
+            return of(order, found);
+        }
+    };
+    found.extend(
+        fold::problem(&saga.log, &saga.state, saga.version).map(|problem| (Rule::Log, problem)),
+    );
+    found.extend(late(saga).map(|problem| (Rule::Deadline, problem)));
+    let (status, ends_as) = (order.status.as_str(), saga.state.status.as_str());
+    let fits = match status {
+        "PENDING" => matches!(ends_as, "RUNNING" | "COMPENSATING" | "PARKED"),
+        "COMPLETED" | "SHIPPED" | "DELIVERED" => ends_as == "COMPLETED",
+        "CANCELLED" => ends_as == "COMPENSATED",
+        _ => false,
+    };
+    if !fits {
+        let text = format!("it is {status}, but its saga is {ends_as}");
+        found.push((Rule::Status, text));
+    }
+    // Of an order that is under way nothing is certain across databases.
+    match status {
+        "PENDING" => {}
+        "CANCELLED" => {
+            let undone = undone(order, saga, payments, reservations);
+            found.extend(undone.into_iter().map(|problem| (Rule::Undone, problem)));
+        }
+        _ => {
+            let mut kept = paid(order, payments);
+            kept.extend(held(order, reservations));
+            found.extend(kept.into_iter().map(|problem| (Rule::Kept, problem)));
+        }
+    }
+    of(order, found)
+}
+
+fn of(order: &Order, found: Vec<(Rule, String)>) -> Vec<Violation> {
+    let violation = |(rule, detail)| Violation::of_order(order.id, rule, detail);
+    found.into_iter().map(violation).collect()
+}
+
+fn late(saga: &Saga) -> Option<String> {
+    let status = &saga.state.status;
+    match saga.deadline_at {
+        None if saga.state.is_open() => Some(format!("its saga is {status} without a deadline")),
+        Some(_) if !saga.state.is_open() => Some(format!("its saga is {status} with a deadline")),
+        Some(deadline) if saga.is_overdue => Some(format!(
+            "its saga is {status}, and nobody has looked at it since its deadline at {}",
+            deadline.format("%F %T")
+        )),
+        _ => None,
+    }
+}
+
+/// A completed order is paid once and in full.
+fn paid(order: &Order, payments: &[Payment]) -> Vec<String> {
+    let Order {
+        status,
+        currency,
+        total,
+        ..
+    } = order;
+    let mut found = Vec::new();
+    let price = |item: &OrderItem| item.unit_price.times(item.quantity);
+    let sum = order.items.iter().map(price).sum::<Option<Money>>();
+    if sum != Some(*total) {
+        found.push(format!("its items do not add up to {total} {currency}"));
+    }
+    let captured: Vec<_> = payments.iter().filter(|p| p.is_captured()).collect();
+    match captured.as_slice() {
+        [] => {
+            let instead: Vec<_> = payments.iter().map(Payment::to_string).collect();
+            let instead = if instead.is_empty() {
+                "no payment".to_owned()
+            } else {
+                instead.join(", ")
+            };
+            found.push(format!("it is {status}, but not paid: {instead}"));
+        }
+        [payment] if payment.amount != *total || payment.currency != *currency => {
+            found.push(format!("it costs {total} {currency}, but {payment}"));
+        }
+        [_] => {}
+        several => found.push(format!("it is paid {} times", several.len())),
+    }
+    found
+}
+
+/// A completed order holds exactly its items.
+fn held(order: &Order, reservations: &[Reservation]) -> Option<String> {
+    let status = &order.status;
+    let live: Vec<_> = reservations.iter().filter(|r| r.is_live()).collect();
+    match live.as_slice() {
+        [] => Some(format!("it is {status}, but holds no stock")),
+        [reservation] => {
+            let mut ordered: BTreeMap<String, u64> = BTreeMap::new();
+            for item in &order.items {
+                *ordered.entry(item.product_id.clone()).or_default() += u64::from(item.quantity);
+            }
+            if reservation.items != ordered {
+                let text = format!("it is of {ordered:?}, but holds {:?}", reservation.items);
+                return Some(text);
+            }
+            // That an order is shipped travels as an event, so its reservation may be final later, but not before.
+            let too_early = status == "COMPLETED" && reservation.status == "COMMITTED";
+            too_early.then(|| format!("it is {status}, but its stock has left"))
+        }
+        several => Some(format!("it holds {} reservations", several.len())),
+    }
+}
+
+/// Nothing is left of a cancelled order.
+fn undone(
+    order: &Order,
+    saga: &Saga,
+    payments: &[Payment],
+    reservations: &[Reservation],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let kept = payments.iter().filter(|payment| payment.is_captured());
+    found.extend(kept.map(|payment| format!("it is CANCELLED, but {payment}")));
+    let kept = reservations.iter().filter(|r| r.is_live());
+    found.extend(kept.map(|r| format!("it is CANCELLED, but holds {:?}, {}", r.items, r.status)));
+    match (&order.reason, &saga.state.reason) {
+        (None, _) => found.push("it is CANCELLED without a reason".to_owned()),
+        (Some(order), Some(saga)) if order != saga => {
+            found.push(format!("it is CANCELLED for {order}, its saga for {saga}"));
+        }
+        _ => {}
+    }
+    found
+}

@@ -1,0 +1,106 @@
+//! Rows that belong to no order.
+//!
+//! A payment or reservation is read before its order is looked for, and an order is there before anybody hears of
+//! it: one that is not found does not exist.
+
+use anyhow::{Context as _, Result};
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row as _};
+use uuid::Uuid;
+
+use super::BATCH;
+use super::report::{Report, Rule, Subject, Violation};
+
+/// A foreign key forbids them; the audit asks all the same.
+pub(super) async fn sagas(db: &PgPool, report: &mut Report) -> Result<()> {
+    let rows = sqlx::query(
+        "SELECT id, order_id FROM sagas s
+         WHERE NOT EXISTS (SELECT FROM orders WHERE orders.id = s.order_id) ORDER BY id",
+    )
+    .fetch_all(db)
+    .await?;
+    for row in rows {
+        let order: Uuid = row.try_get("order_id")?;
+        report.violations.push(Violation {
+            subject: Subject::SagaId(row.try_get("id")?),
+            rule: Rule::OneSaga,
+            detail: format!("there is no order {order}"),
+        });
+    }
+    Ok(())
+}
+
+/// Payments of unknown orders, or of another saga than the order's.
+pub(super) async fn payments(db: &PgPool, orders: &PgPool, report: &mut Report) -> Result<()> {
+    let mut after = Uuid::nil();
+    loop {
+        let rows = sqlx::query(
+            "SELECT id, order_id, saga_id, status FROM payments WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(after)
+        .bind(BATCH)
+        .fetch_all(db)
+        .await
+        .context("payment_db")?;
+        let Some(end) = rows.last() else {
+            return Ok(());
+        };
+        after = end.try_get("id")?;
+        compare("payment", &rows, orders, report)
+            .await
+            .context("order_db")?;
+    }
+}
+
+/// The same of reservations.
+pub(super) async fn reservations(db: &PgPool, orders: &PgPool, report: &mut Report) -> Result<()> {
+    let mut after = Uuid::nil();
+    loop {
+        let rows = sqlx::query(
+            "SELECT id, order_id, saga_id, status FROM reservations WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(after)
+        .bind(BATCH)
+        .fetch_all(db)
+        .await
+        .context("inventory_db")?;
+        let Some(end) = rows.last() else {
+            return Ok(());
+        };
+        after = end.try_get("id")?;
+        compare("reservation", &rows, orders, report)
+            .await
+            .context("order_db")?;
+    }
+}
+
+async fn compare(what: &str, rows: &[PgRow], orders: &PgPool, report: &mut Report) -> Result<()> {
+    let column = |name| {
+        let values = rows.iter().map(move |row| row.try_get::<Uuid, _>(name));
+        values.collect::<Result<Vec<_>, _>>()
+    };
+    let strays = sqlx::query(
+        "SELECT r.id, r.order_id, r.saga_id, o.saga_id AS ordered
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[]) AS r (id, order_id, saga_id)
+         LEFT JOIN orders o ON o.id = r.order_id
+         WHERE o.saga_id IS DISTINCT FROM r.saga_id ORDER BY r.id",
+    )
+    .bind(column("id")?)
+    .bind(column("order_id")?)
+    .bind(column("saga_id")?)
+    .fetch_all(orders)
+    .await?;
+    report.add(Rule::Known, rows.len());
+    for row in strays {
+        let (id, saga): (Uuid, Uuid) = (row.try_get("id")?, row.try_get("saga_id")?);
+        let detail = match row.try_get::<Option<Uuid>, _>("ordered")? {
+            None => format!("there is no such order, but {what} {id} is for it"),
+            Some(own) => format!("its saga is {own}, but {what} {id} for it is of saga {saga}"),
+        };
+        let order = row.try_get("order_id")?;
+        report
+            .violations
+            .push(Violation::of_order(order, Rule::Known, detail));
+    }
+    Ok(())
+}

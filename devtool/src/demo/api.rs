@@ -1,0 +1,198 @@
+//! The services' HTTP API, as an application developer would call it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use common::contract::{Money, decimal};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sqlx::types::chrono::{DateTime, Utc};
+
+use crate::services::{Environment, SERVICES};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// `POST /orders` and `GET /orders/{orderId}`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Order {
+    pub(super) order_id: String,
+    pub(super) saga_id: String,
+    pub(super) status: String,
+    pub(super) cancellation_reason: Option<String>,
+}
+
+/// `GET /sagas/{sagaId}`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Saga {
+    pub(super) status: String,
+    pub(super) current_step: Option<String>,
+    pub(super) log: Vec<Entry>,
+}
+
+/// An entry of the saga log.
+#[derive(Debug, Deserialize)]
+pub(super) struct Entry {
+    pub(super) seq: i32,
+    pub(super) at: DateTime<Utc>,
+    pub(super) event: String,
+    pub(super) step: Option<String>,
+    pub(super) details: Value,
+}
+
+impl Entry {
+    /// `attempt 1`; `reason OUT_OF_STOCK, detail prod-3`.
+    pub(super) fn details_in_words(&self) -> String {
+        let fields = self.details.as_object().into_iter().flatten();
+        let mut words: Vec<_> = fields
+            .filter_map(|(name, value)| match value {
+                Value::Null => None,
+                Value::String(text) => Some(format!("{name} {text}")),
+                other => Some(format!("{name} {other}")),
+            })
+            .collect();
+        words.sort_by_key(|words| !words.starts_with("reason "));
+        words.join(", ")
+    }
+}
+
+/// `GET /payments`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Payment {
+    pub(super) status: String,
+    #[serde(with = "decimal")]
+    pub(super) amount: Money,
+}
+
+/// `GET /reservations`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Reservation {
+    pub(super) status: String,
+}
+
+/// `GET /inventory/{productId}`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Item {
+    pub(super) quantity: i64,
+    pub(super) reserved_quantity: i64,
+    pub(super) available_quantity: i64,
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+}
+
+/// A client of all three services.
+#[derive(Debug)]
+pub(super) struct Api {
+    client: Client,
+    order: String,
+    payment: String,
+    inventory: String,
+}
+
+impl Api {
+    pub(super) fn new(environment: &Environment) -> Result<Self> {
+        let [order, payment, inventory] = SERVICES.map(|service| service.url(environment));
+        Ok(Self {
+            client: Client::builder().timeout(PATIENCE).no_proxy().build()?,
+            order: order?,
+            payment: payment?,
+            inventory: inventory?,
+        })
+    }
+
+    /// Places an order. With the same `key`, it is the same order.
+    pub(super) async fn place(&self, order: &Value, key: &str) -> Result<Order> {
+        let request = self.request(Method::POST, &self.order, "/orders");
+        let request = request.header("Idempotency-Key", key).json(order);
+        send(request).await
+    }
+
+    pub(super) async fn order(&self, id: &str) -> Result<Order> {
+        let path = format!("/orders/{id}");
+        send(self.request(Method::GET, &self.order, &path)).await
+    }
+
+    pub(super) async fn cancel(&self, id: &str, reason: &str) -> Result<Order> {
+        let path = format!("/orders/{id}/cancel");
+        let request = self.request(Method::POST, &self.order, &path);
+        send(request.json(&json!({ "reason": reason }))).await
+    }
+
+    pub(super) async fn ship(&self, id: &str) -> Result<Order> {
+        let path = format!("/orders/{id}/status");
+        let request = self.request(Method::PATCH, &self.order, &path);
+        send(request.json(&json!({"status": "SHIPPED"}))).await
+    }
+
+    pub(super) fn saga_url(&self, id: &str) -> String {
+        format!("{}/sagas/{id}", self.order)
+    }
+
+    pub(super) async fn saga(&self, id: &str) -> Result<Saga> {
+        send(self.client.get(self.saga_url(id))).await
+    }
+
+    pub(super) async fn payments(&self, order: &str) -> Result<Vec<Payment>> {
+        let path = format!("/payments?orderId={order}");
+        let page: Page<_> = send(self.request(Method::GET, &self.payment, &path)).await?;
+        Ok(page.items)
+    }
+
+    pub(super) async fn reservations(&self, order: &str) -> Result<Vec<Reservation>> {
+        let path = format!("/reservations?orderId={order}");
+        let page: Page<_> = send(self.request(Method::GET, &self.inventory, &path)).await?;
+        Ok(page.items)
+    }
+
+    /// The product; nothing where there is none.
+    pub(super) async fn item(&self, product: &str) -> Result<Option<Item>> {
+        let path = format!("/inventory/{product}");
+        let request = self.request(Method::GET, &self.inventory, &path);
+        match answer(request).await? {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) => read(status, &body).map(Some),
+        }
+    }
+
+    pub(super) async fn add_item(&self, product: &str, quantity: i64, price: f64) -> Result<Item> {
+        let item = json!({"productId": product, "quantity": quantity, "price": price});
+        let request = self.request(Method::POST, &self.inventory, "/inventory");
+        send(request.json(&item)).await
+    }
+
+    pub(super) async fn set_quantity(&self, product: &str, quantity: i64) -> Result<Item> {
+        let path = format!("/inventory/{product}");
+        let request = self.request(Method::PATCH, &self.inventory, &path);
+        send(request.json(&json!({ "quantity": quantity }))).await
+    }
+
+    fn request(&self, method: Method, service: &str, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{service}{path}"))
+    }
+}
+
+async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {
+    let (status, body) = answer(request).await?;
+    read(status, &body)
+}
+
+async fn answer(request: RequestBuilder) -> Result<(StatusCode, String)> {
+    let response = request.send().await.context("no answer")?;
+    let status = response.status();
+    Ok((status, response.text().await.context("half an answer")?))
+}
+
+fn read<T: DeserializeOwned>(status: StatusCode, body: &str) -> Result<T> {
+    if !status.is_success() {
+        bail!("the answer was {status}: {body}");
+    }
+    serde_json::from_str(body).with_context(|| format!("the answer was not understood: {body}"))
+}

@@ -1,0 +1,3 @@
+//! What programs other than `./dev` use of the devtool: the [`audit`].
+
+pub mod audit;
