@@ -56,6 +56,12 @@ impl State {
             "COMPENSATION_SENT" => Ok(self.at("COMPENSATING", step, attempt()?)),
             "SAGA_COMPENSATED" => Ok(self.at("COMPENSATED", None, 0)),
             "SAGA_PARKED" => Ok(self.at("PARKED", step, 0)),
+            "SAGA_QUARANTINED" => {
+                let reason = entry.details["reason"].as_str().ok_or(missing("reason"))?;
+                let mut next = self.at("PARKED", step, 0);
+                next.reason = Some(reason.to_owned());
+                Ok(next)
+            }
             // These tell why the next entry follows, and change nothing by themselves.
             "STEP_SUCCEEDED"
             | "STEP_REJECTED"
