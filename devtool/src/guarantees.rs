@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use devtool::audit::{Report, audit};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use test_support::servers::probe_postgres;
 
 use crate::infra::shown;
 use crate::services::{self, Environment};
@@ -51,13 +52,13 @@ pub(crate) async fn check(environment: &Environment) -> Result<Report> {
 
 async fn connect(environment: &Environment, name: &str) -> Result<PgPool> {
     let url = environment.get(name).map_or("", String::as_str);
+    // A pool tells that it timed out, and not why.
+    probe_postgres(url).await.with_context(|| {
+        let at = shown(url);
+        format!("{name} is {at}, which does not answer; `./dev up` starts what is not running")
+    })?;
     let pool = PgPoolOptions::new()
         .max_connections(2)
         .acquire_timeout(PATIENCE);
-    pool.connect(url).await.with_context(|| {
-        format!(
-            "{name} is {}, which does not answer; does `./dev status` show it up?",
-            shown(url)
-        )
-    })
+    Ok(pool.connect(url).await?)
 }

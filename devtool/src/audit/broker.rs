@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use common::messaging::topology::{QUEUES, dead_letter_queue};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -20,13 +20,13 @@ impl Report {
     pub async fn ask_broker(&mut self, nodes: &str) {
         let mut reason = anyhow::anyhow!("no URL");
         for node in nodes.split(',').map(str::trim) {
-            let asked = tokio::time::timeout(PATIENCE, dead_letters(node)).await;
-            match asked.context("no answer in time").flatten() {
-                Ok(counts) => {
+            match tokio::time::timeout(PATIENCE, dead_letters(node)).await {
+                Ok(Ok(counts)) => {
                     self.dead_letters = Some(counts);
                     return;
                 }
-                Err(error) => reason = error,
+                Ok(Err(error)) => reason = error,
+                Err(_) => reason = anyhow::anyhow!("no answer within {PATIENCE:?}"),
             }
         }
         self.broker_is_away = Some(format!("{reason:#}"));

@@ -232,7 +232,7 @@ impl fmt::Display for Report {
             if broken == 0 {
                 writeln!(f, "✔ {text} ({checked} {unit})")?;
             } else {
-                writeln!(f, "✘ {text} ({checked} {unit}, {broken} violations)")?;
+                writeln!(f, "✘ {text} ({checked} {unit}, {broken} broken)")?;
             }
         }
         for violation in &self.violations {
