@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use devtool::audit::{Report, audit};
+use audit::{Report, audit};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use test_support::servers::probe_postgres;

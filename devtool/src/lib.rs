@@ -1,3 +1,3 @@
-//! What programs other than `./dev` use of the devtool: the [`audit`].
+//! What programs other than `./dev` use of the devtool.
 
-pub mod audit;
+pub use audit;

@@ -10,7 +10,7 @@ use common::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http,
+    http::{self, Books},
     intake::{Intake, Worker},
     saga::{Orchestrator, orchestrator, timeout},
 };
@@ -20,6 +20,9 @@ use crate::{
 pub struct Config {
     http_addr: SocketAddr,
     database: DatabaseConfig,
+    /// Only the audit looks into the databases of the participants.
+    payment_database: DatabaseConfig,
+    inventory_database: DatabaseConfig,
     broker: BrokerConfig,
     deadline_scale: f64,
 }
@@ -34,6 +37,16 @@ impl Config {
         Ok(Self {
             http_addr: vars.http_addr("ORDER_HTTP_ADDR", 3001)?,
             database: DatabaseConfig::from_vars(vars, "ORDER_DATABASE_URL", "order_db")?,
+            payment_database: DatabaseConfig::from_vars(
+                vars,
+                "PAYMENT_DATABASE_URL",
+                "payment_db",
+            )?,
+            inventory_database: DatabaseConfig::from_vars(
+                vars,
+                "INVENTORY_DATABASE_URL",
+                "inventory_db",
+            )?,
             broker: BrokerConfig::from_vars(vars)?,
             deadline_scale: vars.parse_if(
                 "SAGA_DEADLINE_SCALE",
@@ -52,6 +65,7 @@ pub struct App {
     orchestrator: Orchestrator,
     intake: Intake,
     intake_worker: Worker,
+    books: Books,
 }
 
 impl App {
@@ -75,6 +89,14 @@ impl App {
             service,
             intake,
             intake_worker,
+            books: Books::new(
+                [
+                    &config.database,
+                    &config.payment_database,
+                    &config.inventory_database,
+                ],
+                &config.broker,
+            )?,
         })
     }
 
@@ -96,9 +118,10 @@ impl App {
             orchestrator,
             intake,
             intake_worker,
+            books,
         } = self;
         let (db, broker) = (service.db.clone(), service.broker.clone());
-        let routes = http::routes(orchestrator.clone(), intake);
+        let routes = http::routes(orchestrator.clone(), intake, books);
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;
             orchestrator::check_definitions(&db).await

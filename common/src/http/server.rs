@@ -60,7 +60,11 @@ pub fn api(routes: OpenApiRouter, probes: OpenApiRouter, db: PgPool) -> Router {
         .layer(middleware::from_fn(measure))
         // From the outside in: an id for each request, a span that carries it, and the id in the answer.
         .layer(PropagateRequestIdLayer::new(CORRELATION_ID))
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_failure(()),
+        )
         .layer(SetRequestIdLayer::new(CORRELATION_ID, MakeRequestUuid))
 }
 

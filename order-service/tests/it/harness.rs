@@ -180,9 +180,7 @@ impl System {
             self.environment.pool("payment").await,
             self.environment.pool("inventory").await,
         ];
-        let report = devtool::audit::audit(&order, &payment, &inventory)
-            .await
-            .unwrap();
+        let report = audit::audit(&order, &payment, &inventory).await.unwrap();
         assert!(report.violations.is_empty(), "{report}");
     }
 

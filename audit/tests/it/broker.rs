@@ -1,7 +1,7 @@
 //! What the audit asks the broker.
 
+use audit::Report;
 use common::messaging::topology::{self, DLX};
-use devtool::audit::Report;
 use lapin::BasicProperties;
 use test_support::{Amqp, eventually};
 use uuid::Uuid;

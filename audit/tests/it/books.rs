@@ -1,6 +1,6 @@
 //! Databases with orders as the services leave them, written by hand.
 
-use devtool::audit::{Report, Rule, audit};
+use audit::{Report, Rule, audit};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 use test_support::Environment;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devtool::audit::Rule;
+use audit::Rule;
 use uuid::Uuid;
 
 use crate::books::Books;
@@ -74,7 +74,7 @@ async fn more_orders_than_one_batch_are_all_seen() {
     assert_eq!(report.orders, 4500);
     // None of the copies is paid, and none holds anything.
     assert_eq!(report.violations.len(), 2 * 4499);
-    let of_template = |v: &devtool::audit::Violation| v.order() == Some(template.order);
+    let of_template = |v: &audit::Violation| v.order() == Some(template.order);
     assert!(!report.violations.iter().any(of_template));
 }
 
