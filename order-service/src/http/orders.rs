@@ -24,6 +24,7 @@ use common::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
+use sqlx::{Postgres, Transaction};
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -37,7 +38,7 @@ use crate::{
     saga::{
         Event,
         orchestrator::{Happening, News},
-        saga_log,
+        saga_log::{self, Saga},
     },
 };
 
@@ -202,6 +203,15 @@ async fn get_one(
     view(row).map(Json)
 }
 
+/// Locks an order by locking its saga, as everything that changes an order does.
+async fn lock(tx: &mut Transaction<'_, Postgres>, id: OrderId) -> Result<Saga, ApiError> {
+    let saga_id = orders::saga_of(&mut **tx, id)
+        .await?
+        .ok_or_else(|| no_such_order(id))?;
+    let saga = saga_log::lock_one(tx, saga_id).await?;
+    saga.ok_or_else(|| no_such_order(id))
+}
+
 fn no_such_order(id: OrderId) -> ApiError {
     ApiError::NotFound(format!("there is no order {id}"))
 }
@@ -315,12 +325,7 @@ async fn cancel(
 
 async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Order, ApiError> {
     let mut tx = db::begin(api.orchestrator.db()).await?;
-    let saga_id = orders::saga_of(&mut *tx, id)
-        .await?
-        .ok_or_else(|| no_such_order(id))?;
-    let saga = saga_log::lock_one(&mut tx, saga_id)
-        .await?
-        .ok_or_else(|| no_such_order(id))?;
+    let saga = lock(&mut tx, id).await?;
     if matches!(saga.order.status, Status::Shipped | Status::Delivered) {
         return Err(ApiError::Conflict(format!(
             "the order is {}: it is too late to cancel it",
@@ -332,7 +337,7 @@ async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Or
         note,
     };
     let news = News {
-        saga: saga_id,
+        saga: saga.id,
         what: Happening::Event(cancel),
     };
     let messages = api.orchestrator.apply(&mut tx, &[news]).await?;
@@ -380,12 +385,7 @@ async fn change_status(
 
 async fn deliver(api: &Api, id: OrderId, to: Delivery) -> Result<Order, ApiError> {
     let mut tx = db::begin(api.orchestrator.db()).await?;
-    let saga_id = orders::saga_of(&mut *tx, id)
-        .await?
-        .ok_or_else(|| no_such_order(id))?;
-    let saga = saga_log::lock_one(&mut tx, saga_id)
-        .await?
-        .ok_or_else(|| no_such_order(id))?;
+    let saga = lock(&mut tx, id).await?;
     let context = saga.context(None);
     let mut order = saga.order;
     let event = match (order.status, to) {

@@ -96,14 +96,8 @@ async fn a_completed_order_can_be_cancelled() {
     let system = System::whole().await;
     let order = system.place("prod-1", 3).await;
     system.until(&order, "COMPLETED").await;
-    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
-    for _ in 0..2 {
-        let answer = system
-            .orders
-            .post(&path, &json!({ "reason": "changed my mind" }))
-            .await;
-        assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    }
+    system.cancel(&order).await;
+    system.cancel(&order).await;
     let order = system.until(&order, "CANCELLED").await;
     assert_eq!(order["cancellationReason"], "CUSTOMER_REQUEST");
     let saga = system.saga(&order).await;
@@ -135,9 +129,7 @@ async fn an_order_cancelled_at_once_leaves_nothing_behind() {
     let system = System::whole().await;
     for _ in 0..20 {
         let order = system.place("prod-1", 1).await;
-        let path = format!("/orders/{}/cancel", text(&order, "orderId"));
-        let answer = system.orders.post(&path, &json!({})).await;
-        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        system.cancel(&order).await;
         system.until(&order, "CANCELLED").await;
     }
     let item = system

@@ -121,6 +121,16 @@ impl System {
         answer.json().await.unwrap()
     }
 
+    /// Cancels an order, as its customer.
+    pub(crate) async fn cancel(&self, order: &Value) {
+        let path = format!("/orders/{}/cancel", text(order, "orderId"));
+        let answer = self
+            .orders
+            .post(&path, &json!({ "reason": "changed my mind" }))
+            .await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    }
+
     /// The order, as soon as it has `status`.
     pub(crate) async fn until(&self, order: &Value, status: &str) -> Value {
         let path = format!("/orders/{}", text(order, "orderId"));

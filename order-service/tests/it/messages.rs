@@ -32,13 +32,7 @@ async fn events_are_numbered_and_carry_what_they_belong_to() {
         .await
         .unwrap();
     system.until(&order, "COMPLETED").await;
-    system
-        .orders
-        .post(
-            &format!("/orders/{}/cancel", text(&order, "orderId")),
-            &json!({}),
-        )
-        .await;
+    system.cancel(&order).await;
     system.until(&order, "CANCELLED").await;
 
     let mut seen = Vec::new();

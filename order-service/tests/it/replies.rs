@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{
     Participants, System, count, events, not_reserved, processed, refunded, released, reply_to,
-    reserved, text,
+    reserved,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,8 +69,7 @@ async fn replies_in_the_wrong_order_end_well() {
     let participants = Participants::of(&system.environment).await;
     let order = system.place("prod-1", 1).await;
     let process = participants.command("payment").await;
-    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
-    system.orders.post(&path, &json!({})).await;
+    system.cancel(&order).await;
     let refund = participants.command("payment").await;
     // The refund overtook the payment.
     participants.reply(&[refunded(&refund)]).await;
@@ -93,8 +92,7 @@ async fn what_was_done_is_undone_in_reverse_order() {
         .reply(&[processed(&participants.command("payment").await)])
         .await;
     let reserve = participants.command("inventory").await;
-    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
-    system.orders.post(&path, &json!({})).await;
+    system.cancel(&order).await;
     let release = participants.command("inventory").await;
     assert_eq!(release["type"], "inventory.release.v1");
     participants

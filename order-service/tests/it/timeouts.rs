@@ -42,8 +42,7 @@ async fn what_cannot_be_undone_is_parked_and_can_be_resumed() {
     let participants = Participants::of(&system.environment).await;
     let order = system.place("prod-1", 1).await;
     participants.command("payment").await;
-    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
-    system.orders.post(&path, &json!({})).await;
+    system.cancel(&order).await;
     for _ in 0..10 {
         assert_eq!(
             participants.command("payment").await["type"],
@@ -82,8 +81,7 @@ async fn a_parked_saga_goes_on_when_the_answer_comes_after_all() {
     let participants = Participants::of(&system.environment).await;
     let order = system.place("prod-1", 1).await;
     participants.command("payment").await;
-    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
-    system.orders.post(&path, &json!({})).await;
+    system.cancel(&order).await;
     let refund = participants.command("payment").await;
     for _ in 0..9 {
         system.let_deadline_pass(&order).await;
