@@ -18,15 +18,15 @@ pub fn init(name: &str, vars: &Vars) -> Result<WorkerGuard, config::Error> {
     let level = vars
         .optional("LOG_LEVEL")
         .unwrap_or_else(|| "info".to_owned());
-    // lapin logs the payload of returned messages, which is customers' data; the relay reports them itself.
-    let filter =
-        EnvFilter::try_new(format!("{level},lapin::returned_messages=off")).map_err(|_| {
-            config::Error::new(
-                "LOG_LEVEL",
-                &level,
-                "a level such as info, or a tracing filter",
-            )
-        })?;
+    // lapin logs the payload of returned messages, which is customers' data, and every broken connection, which our
+    // own code reports once. `LOG_LEVEL=info,lapin=debug` shows it all the same.
+    let filter = EnvFilter::try_new(format!("lapin=off,{level}")).map_err(|_| {
+        config::Error::new(
+            "LOG_LEVEL",
+            &level,
+            "a level such as info, or a tracing filter",
+        )
+    })?;
     let (writer, guard) = tracing_appender::non_blocking(std::io::stdout());
     // Lines for the start and end of each span would be five times the volume.
     let events_only = writer.with_filter(|metadata: &Metadata<'_>| metadata.is_event());
