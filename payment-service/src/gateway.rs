@@ -68,8 +68,9 @@ impl From<Error> for consumer::Error {
 /// - after a refund, nothing is kept of what was charged under the key before;
 /// - a charge that was refunded is not made again by asking for it again.
 ///
-/// A charge that reaches the gateway only after the refund of its key may be made, for the service then asks for
-/// the refund again; a gateway that can refuse it should.
+/// A charge that reaches the gateway only after the refund of its key should be refused. Where a gateway makes it all
+/// the same, the service asks for the refund again when it notices; but if its process dies before that, and RabbitMQ
+/// then loses the command, nobody does (see `docs/ARCHITECTURE.md`, known limits).
 ///
 /// Calls of a batch are made all at once, and the batch waits for the last of them: what limits their number or
 /// their time is the gateway's own.
