@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// How long a test waits for what must happen. Generous, for slow machines; a test that passes does not wait.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` holds.
 ///
