@@ -1,7 +1,7 @@
 //! A plain AMQP client, as an integrator would have: it knows nothing of our messaging.
 
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties,
+    BasicProperties, Channel, Connection, ConnectionProperties, Queue,
     message::Delivery,
     options::{
         BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
@@ -165,10 +165,16 @@ impl Amqp {
     }
 
     /// Messages in `queue` that nobody has taken.
-    ///
-    /// # Panics
-    /// When there is no such queue.
     pub async fn ready(&self, queue: &str) -> u32 {
+        self.look_at(queue).await.message_count()
+    }
+
+    /// Consumers of `queue`.
+    pub async fn consumers(&self, queue: &str) -> u32 {
+        self.look_at(queue).await.consumer_count()
+    }
+
+    async fn look_at(&self, queue: &str) -> Queue {
         let passive = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
@@ -177,6 +183,6 @@ impl Amqp {
             .channel
             .queue_declare(queue.into(), passive, FieldTable::default())
             .await;
-        queue.expect("the queue exists").message_count()
+        queue.expect("the queue exists")
     }
 }

@@ -9,7 +9,7 @@ use lapin::{
     types::FieldTable,
 };
 use serde_json::{Value, json};
-use test_support::{Amqp, Environment};
+use test_support::{Amqp, Environment, eventually};
 
 use crate::harness::{System, text};
 
@@ -149,6 +149,9 @@ async fn a_queue_without_its_dead_letter_exchange_is_a_clear_error() {
 async fn a_command_that_cannot_be_routed_stays_in_the_outbox_until_it_can() {
     let system = System::alone().await;
     let amqp = Amqp::connect(&system.environment.rabbitmq_url()).await;
+    // Who subscribes declares every queue: that must be over.
+    let consumers = || amqp.consumers(topology::ORDER_REPLIES.name);
+    eventually("the service consumes", consumers, |n| *n == 1).await;
     let queue = topology::PAYMENT_COMMANDS.name;
     amqp.channel()
         .queue_delete(queue.into(), QueueDeleteOptions::default())
@@ -163,7 +166,7 @@ async fn a_command_that_cannot_be_routed_stays_in_the_outbox_until_it_can() {
         )
         .await
     };
-    test_support::eventually("the command is returned", unroutable, |rows| *rows == 1).await;
+    eventually("the command is returned", unroutable, |rows| *rows == 1).await;
     let broker = Broker::new(
         "test",
         &BrokerConfig::from_vars(&system.environment.vars(&[])).unwrap(),
@@ -205,5 +208,5 @@ async fn without_batching_each_command_is_a_message() {
         )
         .await
     };
-    test_support::eventually("all orders end", ended, |orders| *orders == 20).await;
+    eventually("all orders end", ended, |orders| *orders == 20).await;
 }
