@@ -2,7 +2,6 @@
 
 use common::messaging::topology;
 use futures_util::future::join_all;
-use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use serde_json::{Value, json};
 use sqlx::Row;
 use test_support::{Amqp, eventually};
@@ -83,17 +82,7 @@ async fn buy_and_return(world: &World, client: usize, products: &[String]) -> us
 
 /// Replicas that consume commands.
 async fn consumers(world: &World) -> u32 {
-    let passive = QueueDeclareOptions {
-        passive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let queue = world
-        .amqp
-        .channel()
-        .queue_declare("inventory.commands".into(), passive, FieldTable::default())
-        .await
-        .unwrap();
-    queue.consumer_count()
+    world.amqp.consumers("inventory.commands").await
 }
 
 /// Deadlocks that PostgreSQL had to break.
