@@ -30,6 +30,8 @@ use crate::crash;
 
 /// Batches that wait to be published; who commits more has to wait, which is the back-pressure.
 const HANDED_OVER_MAX: usize = 4;
+/// How long they wait. A queue that confirms nothing must not keep orders from being placed.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Published batches that wait for their confirms.
 const UNCONFIRMED_MAX: usize = 4;
 /// Rows that one sweep takes at a time.
@@ -95,15 +97,16 @@ impl Outbox {
 
     /// Has `messages`, which are committed, published soon.
     ///
-    /// Waits while the broker is slower than the callers, but not while it is away: the sweep publishes them then.
+    /// Waits for a moment while the broker is slower than the callers, but not while it is away: the sweep publishes
+    /// them then.
     pub async fn hand_over(&self, messages: Vec<Outgoing>) {
         if messages.is_empty() {
             return;
         }
         crash::point("outbox.committed");
         if self.broker.is_connected() {
-            // An error means that the relay has stopped: the next process sweeps.
-            let _ = self.relay.send(messages).await;
+            // In vain when the relay has stopped, or does not get on: then a sweep publishes them.
+            let _ = self.relay.send_timeout(messages, HAND_OVER_TIMEOUT).await;
         }
     }
 
@@ -301,15 +304,17 @@ impl Table {
 
     async fn keep(&self, ids: &[Uuid], why: NotPublished) -> sqlx::Result<()> {
         warn!(rows = ids.len(), reason = %why, "messages stay in the outbox");
-        // After a lost connection they go out as soon as there is one; otherwise haste is no use.
-        let pause = if why == NotPublished::Lost { 0.0 } else { 5.0 };
+        // After a lost connection they go out as soon as there is one. What is lost again and again is in the way of
+        // others, for a queue that confirms nothing looks the same; and haste is no use for what was sent back.
+        let first_pause = if why == NotPublished::Lost { 0 } else { 5 };
         sqlx::query(
-            "UPDATE outbox SET attempts = attempts + 1, last_error = $2, lease_until = now() + make_interval(secs => $3)
+            "UPDATE outbox SET attempts = attempts + 1, last_error = $2,
+                 lease_until = now() + make_interval(secs => LEAST($3 + power(2, LEAST(attempts, 6)) - 1, 60))
              WHERE id = ANY($1)",
         )
         .bind(ids)
         .bind(why.to_string())
-        .bind(pause)
+        .bind(first_pause)
         .execute(&self.db)
         .await?;
         Ok(())
