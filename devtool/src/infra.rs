@@ -9,7 +9,7 @@
 //! What we started is recorded in `.dev/infra.json`. Only that is ever stopped.
 
 mod compose;
-mod packages;
+pub(crate) mod packages;
 mod plan;
 mod record;
 

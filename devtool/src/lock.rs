@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::Workspace;
 
@@ -39,6 +39,19 @@ pub(crate) fn is_last_test_run(workspace: &Workspace) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error).context("cannot lock .dev/test.lock"),
+    }
+}
+
+/// `.dev/torture.lock`: one torture at a time.
+///
+/// # Errors
+/// There is one, or the lock file cannot be had.
+pub(crate) fn torture(workspace: &Workspace) -> Result<File> {
+    let file = open(&workspace.dev().join("torture.lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another ./dev torture runs in this checkout"),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock .dev/torture.lock"),
     }
 }
 

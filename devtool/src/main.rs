@@ -6,6 +6,7 @@
 //! services   migrate, then one detached process each
 //! demo       orders of every kind, and what became of them
 //! guarantees the audit of the library, at the databases of the services
+//! torture    a system of its own, in which everything goes wrong
 //! .dev/      env, infra.json, run/<name>.pid, log/<name>.log, and the data of private servers
 //! ```
 //! Run it from the root of the checkout, as `./dev` does.
@@ -20,6 +21,7 @@ mod services;
 mod settings;
 mod status;
 mod test_env;
+mod torture;
 mod up;
 mod workspace;
 
@@ -58,6 +60,8 @@ enum Command {
     },
     /// Check the guarantees across all databases
     Audit,
+    /// Kill, restart, stall and duplicate while orders flow, in a system of its own, then audit
+    Torture(torture::Options),
     /// Start what the tests need; with a command, run it with the TEST_* variables and stop what was started
     TestEnv {
         /// The command; without one, the variables are printed and everything is left running
@@ -86,6 +90,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down { wipe } => down::run(&workspace, wipe).await?,
         Command::Status => status::run(&workspace).await?,
         Command::Logs { service } => logs::run(&workspace, service.as_deref())?,
+        Command::Torture(options) => return torture::run(&workspace, options).await,
         Command::TestEnv { command } => return test_env::run(&workspace, &command).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,10 +1,15 @@
-//! For tests only: a database and a vhost per test, a plain AMQP client, private servers, waiting.
+//! For tests only: a database and a vhost per test, a plain AMQP client, private servers, waiting, and trouble: a proxy that
+//! cuts, stalls and delays, and messages that come twice and in another order.
 
 mod amqp;
 mod environment;
+mod proxy;
 pub mod servers;
+mod shuffle;
 mod wait;
 
 pub use amqp::Amqp;
 pub use environment::{Environment, Servers};
+pub use proxy::Proxy;
+pub use shuffle::{Shuffle, Shuffled};
 pub use wait::{PATIENCE, eventually, wait_until};

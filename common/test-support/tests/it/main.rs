@@ -1,0 +1,3 @@
+//! Tests of the fault kit that need a broker.
+
+mod shuffle;

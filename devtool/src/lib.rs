@@ -1,3 +1,0 @@
-//! What programs other than `./dev` use of the devtool.
-
-pub use audit;

@@ -1,0 +1,133 @@
+//! `torture`: everything goes wrong while orders flow, and then the books must balance.
+//!
+//! ```text
+//! schedule  what goes wrong when: a function of the seed ─► faults   does it, through the proxies and signals of
+//! load      customers who order, cancel and ship         ─► system   servers, proxies, two replicas of each service
+//!           then no more faults ─► quiet   no saga is open, no message waits ─► the audit ─► report
+//! ```
+//! The system is its own, below `.dev/torture`; it is removed after a run in which everything held.
+
+mod faults;
+mod load;
+mod quiet;
+mod report;
+mod schedule;
+mod system;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use rand::Rng as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use self::faults::{Torturer, say};
+use self::load::Load;
+use self::report::Outcome;
+use self::system::System;
+use crate::lock;
+use crate::workspace::Workspace;
+
+/// What can be chosen.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Options {
+    /// The same seed gives the same faults; without one, it is drawn
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How long orders flow and things go wrong
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// Orders a second
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+}
+
+/// Tortures a system of its own. Fails when a guarantee was not kept.
+///
+/// # Errors
+/// The system does not start, or does not become quiet after the faults.
+pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    ensure!(
+        (0.05..=10_000.0).contains(&options.minutes),
+        "--minutes must be at least 0.05"
+    );
+    let _lock = lock::torture(workspace)?;
+    let (mut interrupted, mut terminated) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let result = tokio::select! {
+        result = torture(workspace, options) => result,
+        _ = interrupted.recv() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
+    };
+    if !matches!(result, Ok(true)) {
+        let dir = system::dir(workspace);
+        system::stop_left_over(&dir).await?;
+        eprintln!(
+            "Everything is stopped. Data, logs and evidence are kept in {} until the next run.",
+            dir.display()
+        );
+    }
+    Ok(if result? {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Whether everything held.
+async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
+    let seed = options
+        .seed
+        .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
+    let duration = Duration::from_secs_f64(options.minutes * 60.0);
+    println!(
+        "Torture with seed {seed} for {} minutes at {} orders a second. Starting a system of its own …",
+        options.minutes, options.rate
+    );
+    let began = Instant::now();
+    let system = System::start(workspace).await?;
+    load::fill_stock(&system, duration.as_secs_f64() * f64::from(options.rate)).await?;
+
+    let planned = schedule::schedule(seed, duration);
+    let start = Instant::now();
+    say(start, "start", &format!("{} faults to come", planned.len()));
+    let load = Load::new(&system, seed, start, schedule::wipe_at(&planned))?;
+    let torturer = Torturer::new(&system, start, seed);
+    let ((), tally) = tokio::try_join!(load.run(options.rate, duration), torturer.run(planned))?;
+
+    say(start, "no more faults", "waiting until it is quiet");
+    system.ready().await?;
+    let databases = system.databases().await?;
+    let quiet = quiet::wait(&system, &databases).await?;
+    let took = quiet.took.as_secs_f64();
+    say(start, "quiet", &format!("after {took:.1} s; auditing"));
+
+    let [order, payment, inventory] = &databases;
+    let mut audit = audit::audit(order, payment, inventory).await?;
+    audit.ask_broker(&system.rabbitmq.server.url()).await;
+    let outcome = Outcome {
+        tally,
+        quiet,
+        audit,
+        lost: report::lost(&load.seen, order).await?,
+        panics: report::panics(&system),
+    };
+    println!();
+    outcome.print(&load.seen, &databases).await?;
+    let is_good = outcome.is_good();
+    if is_good {
+        system.end().await?;
+    } else {
+        report::keep_evidence(&system, &outcome.audit, &databases).await?;
+    }
+    let verdict = if is_good { "✔ passed" } else { "✘ FAILED" };
+    println!(
+        "{verdict}: seed {seed}, {:.0} s in all",
+        began.elapsed().as_secs_f64()
+    );
+    Ok(is_good)
+}

@@ -1,0 +1,128 @@
+//! After the faults: waiting until nothing is left to be done.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use common::messaging::topology::QUEUES;
+use reqwest::Client;
+use serde_json::json;
+use sqlx::{PgPool, Row as _};
+use test_support::Amqp;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::system::System;
+
+/// Compensations that were given up for a while are sent again within 15 s; the rest is generosity.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// How often an operator retries a saga that parks again.
+const RETRIES: u32 = 5;
+/// How often in a row nothing must be left.
+const LOOKS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What was necessary for it.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    pub(super) took: Duration,
+    /// Sagas that an operator resumed.
+    pub(super) resumed: usize,
+}
+
+/// What is left to be done.
+#[derive(Debug)]
+struct Left {
+    open: i64,
+    parked: Vec<Uuid>,
+    outboxes: [i64; 3],
+    queued: u32,
+}
+
+impl Left {
+    fn is_nothing(&self) -> bool {
+        self.open == 0 && self.parked.is_empty() && self.outboxes == [0; 3] && self.queued == 0
+    }
+}
+
+/// Waits until no saga is open, no message waits, and parked sagas, which it resumes, have ended, too.
+///
+/// # Errors
+/// That does not happen in time: with what is left.
+pub(super) async fn wait(system: &System, databases: &[PgPool; 3]) -> Result<Quiet> {
+    let start = Instant::now();
+    let amqp = Amqp::connect(&system.rabbitmq.server.url()).await;
+    let mut retries: HashMap<Uuid, u32> = HashMap::new();
+    let mut looks = 0;
+    loop {
+        let left = look(&amqp, databases).await?;
+        looks = if left.is_nothing() { looks + 1 } else { 0 };
+        if looks == LOOKS {
+            return Ok(Quiet {
+                took: start.elapsed(),
+                resumed: retries.len(),
+            });
+        }
+        if start.elapsed() > PATIENCE {
+            bail!(
+                "after {PATIENCE:?} it is not quiet: {} open sagas, {} parked, {:?} messages in the outboxes, {} in queues",
+                left.open,
+                left.parked.len(),
+                left.outboxes,
+                left.queued
+            );
+        }
+        for saga in left.parked {
+            let retries = retries.entry(saga).or_default();
+            *retries += 1;
+            if *retries > RETRIES {
+                bail!("saga {saga} is parked, also after an operator retried it {RETRIES} times");
+            }
+            retry(system, saga).await?;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn look(amqp: &Amqp, databases: &[PgPool; 3]) -> Result<Left> {
+    let [order, _, _] = databases;
+    let open = "SELECT count(*) FROM sagas WHERE status IN ('RUNNING', 'COMPENSATING')";
+    let parked = sqlx::query("SELECT id FROM sagas WHERE status = 'PARKED'");
+    let mut outboxes = [0; 3];
+    for (waiting, database) in outboxes.iter_mut().zip(databases) {
+        *waiting = count(database, "SELECT count(*) FROM outbox").await?;
+    }
+    let mut queued = 0;
+    for queue in QUEUES {
+        queued += amqp.ready(queue.name).await;
+    }
+    Ok(Left {
+        open: count(order, open).await?,
+        parked: parked
+            .fetch_all(order)
+            .await?
+            .iter()
+            .map(|row| row.get(0))
+            .collect(),
+        outboxes,
+        queued,
+    })
+}
+
+async fn count(database: &PgPool, query: &'static str) -> Result<i64> {
+    Ok(sqlx::query(query).fetch_one(database).await?.try_get(0)?)
+}
+
+/// As an operator does.
+async fn retry(system: &System, saga: Uuid) -> Result<()> {
+    let orders = system.of_service(0).next().context("there is one")?;
+    let url = format!("{}/sagas/{saga}/retry", orders.url);
+    let body = json!({ "reason": "the faults are over" });
+    let client = Client::builder().no_proxy().build()?;
+    let answer = client.post(url).json(&body).send().await?;
+    // 409: it is not parked any more.
+    if !answer.status().is_success() && answer.status().as_u16() != 409 {
+        bail!("retrying saga {saga} was answered {}", answer.status());
+    }
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! What a run was, and whether everything held.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use anyhow::Result;
+use audit::{Report, Subject};
+use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use uuid::Uuid;
+
+use super::faults::Tally;
+use super::load::Seen;
+use super::quiet::Quiet;
+use super::system::System;
+
+/// Orders of which everything is written down when they break a guarantee.
+const EVIDENCE_MAX: usize = 20;
+
+/// What a run was.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) tally: Tally,
+    pub(super) quiet: Quiet,
+    pub(super) audit: Report,
+    /// Accepted orders that are not there.
+    pub(super) lost: Vec<Uuid>,
+    /// Log lines that tell of a panic.
+    pub(super) panics: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether everything held.
+    pub(super) fn is_good(&self) -> bool {
+        self.audit.is_clean()
+            && self.lost.is_empty()
+            && self.panics.is_empty()
+            && self.tally.ended.is_empty()
+    }
+
+    /// Prints it.
+    ///
+    /// # Errors
+    /// A database does not answer.
+    pub(super) async fn print(&self, seen: &Seen, databases: &[PgPool; 3]) -> Result<()> {
+        let faults = self.tally.faults.iter();
+        let faults: Vec<_> = faults.map(|(kind, n)| format!("{n} {kind}")).collect();
+        line("faults", &faults.join(", "));
+        self.print_orders(seen, &databases[0]).await?;
+        self.print_refused(seen, databases).await?;
+        print_times(&databases[0]).await?;
+        for what in &self.lost {
+            println!("✘ order {what} was accepted and is not there");
+        }
+        for whom in &self.tally.ended {
+            println!("✘ {whom} ended by itself");
+        }
+        for panic in &self.panics {
+            println!("✘ {panic}");
+        }
+        println!("\n{}", self.audit);
+        Ok(())
+    }
+
+    async fn print_orders(&self, seen: &Seen, order: &PgPool) -> Result<()> {
+        let accepted = seen.accepted.lock().expect("nobody panics with it").len();
+        let ends = rows(
+            order,
+            "SELECT status || coalesce(' ' || cancellation_reason, ''), count(*)
+             FROM orders GROUP BY status, cancellation_reason ORDER BY 1",
+        )
+        .await?;
+        line("orders", &format!("{accepted} accepted: {}", list(&ends)));
+        let (cancelled, shipped) = (&seen.cancelled, &seen.shipped);
+        let (cancelled, shipped) = (
+            cancelled.load(Ordering::Relaxed),
+            shipped.load(Ordering::Relaxed),
+        );
+        let resumed = self.quiet.resumed;
+        line(
+            "people",
+            &format!(
+                "{cancelled} cancellations, {shipped} shipments, {resumed} parked sagas resumed by the operator"
+            ),
+        );
+        Ok(())
+    }
+
+    async fn print_refused(
+        &self,
+        seen: &Seen,
+        [order, payment, inventory]: &[PgPool; 3],
+    ) -> Result<()> {
+        let (retried, replayed) = (&seen.retried, &seen.replayed);
+        line(
+            "requests",
+            &format!(
+                "{} sent again, of which {} found their order there already",
+                retried.load(Ordering::Relaxed),
+                replayed.load(Ordering::Relaxed)
+            ),
+        );
+        let shuffled = self.tally.shuffled;
+        line(
+            "messages",
+            &format!(
+                "{} re-ordered, {} of them sent twice",
+                shuffled.taken, shuffled.twice
+            ),
+        );
+        let log = rows(
+            order,
+            "SELECT event, count(*) FROM saga_log
+             WHERE event IN ('LATE_REPLY', 'ACTION_TIMED_OUT', 'COMPENSATION_TIMED_OUT', 'SAGA_PARKED')
+                OR event IN ('ACTION_SENT', 'COMPENSATION_SENT') AND (details ->> 'attempt')::int > 1
+             GROUP BY event ORDER BY event",
+        )
+        .await?;
+        let count = |event: &str| {
+            let found = log.iter().find(|(name, _)| name == event);
+            found.map_or(0, |(_, n)| *n)
+        };
+        line(
+            "commands",
+            &format!(
+                "{} sent again after a timeout, {} compensations sent again, {} sagas parked",
+                count("ACTION_SENT"),
+                count("COMPENSATION_SENT"),
+                count("SAGA_PARKED")
+            ),
+        );
+        let tombstones = "SELECT 'n', count(*) FROM idempotency WHERE tombstone";
+        let (payment, inventory) = (
+            rows(payment, tombstones).await?,
+            rows(inventory, tombstones).await?,
+        );
+        let number = |rows: &[(String, i64)]| rows.first().map_or(0, |(_, n)| *n);
+        line(
+            "refused",
+            &format!(
+                "{} late replies; late commands: {} payments and {} reservations barred by a tombstone",
+                count("LATE_REPLY"),
+                number(&payment),
+                number(&inventory)
+            ),
+        );
+        Ok(())
+    }
+}
+
+fn line(what: &str, text: &str) {
+    println!("{what:<10} {text}");
+}
+
+fn list(rows: &[(String, i64)]) -> String {
+    let words: Vec<_> = rows.iter().map(|(what, n)| format!("{n} {what}")).collect();
+    words.join(", ")
+}
+
+async fn rows(database: &PgPool, query: &'static str) -> Result<Vec<(String, i64)>> {
+    Ok(sqlx::query_as(query).fetch_all(database).await?)
+}
+
+async fn print_times(order: &PgPool) -> Result<()> {
+    let row = sqlx::query(
+        "SELECT coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY took), 0)::float8,
+                coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY took), 0)::float8,
+                coalesce(max(took), 0)::float8
+         FROM (SELECT extract(epoch FROM min(at) FILTER (WHERE event IN ('SAGA_COMPLETED', 'SAGA_COMPENSATED'))
+                                         - min(at)) AS took
+               FROM saga_log GROUP BY saga_id) AS sagas",
+    )
+    .fetch_one(order)
+    .await?;
+    let second = |n: usize| row.get::<f64, _>(n);
+    line(
+        "duration",
+        &format!(
+            "of a saga: half within {:.3} s, 99 % within {:.1} s, the longest stall {:.1} s",
+            second(0),
+            second(1),
+            second(2)
+        ),
+    );
+    Ok(())
+}
+
+/// Accepted orders that are not in the database.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) async fn lost(seen: &Seen, order: &PgPool) -> Result<Vec<Uuid>> {
+    let there: Vec<(Uuid,)> = sqlx::query_as("SELECT id FROM orders")
+        .fetch_all(order)
+        .await?;
+    let there: HashSet<Uuid> = there.into_iter().map(|(id,)| id).collect();
+    let accepted = seen.accepted.lock().expect("nobody panics with it");
+    Ok(accepted
+        .iter()
+        .copied()
+        .filter(|id| !there.contains(id))
+        .collect())
+}
+
+/// The logs' lines about panics.
+pub(super) fn panics(system: &System) -> Vec<String> {
+    let mut found = Vec::new();
+    for (target, log) in system.logs() {
+        let text = fs::read(log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines = text.lines().filter(|line| line.contains("panicked"));
+        found.extend(lines.map(|line| format!("{target}: {line}")));
+    }
+    found
+}
+
+/// Writes everything that is known of the orders that break a guarantee into a file, beside the logs.
+///
+/// # Errors
+/// A database does not answer, or the file cannot be written.
+pub(super) async fn keep_evidence(
+    system: &System,
+    audit: &Report,
+    databases: &[PgPool; 3],
+) -> Result<()> {
+    let mut by_order: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
+    for violation in &audit.violations {
+        if let Subject::OrderId(id) = violation.subject {
+            by_order.entry(id).or_default().push(violation.to_string());
+        }
+    }
+    let mut text = format!("{audit}\n");
+    for (id, violations) in by_order.iter().take(EVIDENCE_MAX) {
+        writeln!(text, "\n=== {}", violations.join("\n    "))?;
+        for (database, name, table, condition) in [
+            (0, "order_db", "orders", "id = $1"),
+            (0, "order_db", "sagas", "order_id = $1"),
+            (0, "order_db", "saga_log", OF_SAGA),
+            (0, "order_db", "idempotency", OF_SAGA),
+            (0, "order_db", "outbox", "message ->> 'subject' = $1::text"),
+            (1, "payment_db", "payments", "order_id = $1"),
+            (2, "inventory_db", "reservations", "order_id = $1"),
+        ] {
+            dump(
+                &mut text,
+                &databases[database],
+                (name, table, condition),
+                *id,
+            )
+            .await?;
+        }
+        let saga = sqlx::query_as("SELECT saga_id FROM orders WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&databases[0])
+            .await?;
+        if let Some((saga,)) = saga {
+            let of_saga = |name| (name, "idempotency", "saga_id = $1");
+            dump(&mut text, &databases[1], of_saga("payment_db"), saga).await?;
+            dump(&mut text, &databases[2], of_saga("inventory_db"), saga).await?;
+        }
+    }
+    fs::write(system.dir().join("evidence.txt"), text)?;
+    Ok(())
+}
+
+const OF_SAGA: &str = "saga_id = (SELECT saga_id FROM orders WHERE id = $1)";
+
+/// The rows of a table; those of the log in order.
+async fn dump(
+    text: &mut String,
+    database: &PgPool,
+    (name, table, condition): (&str, &str, &str),
+    id: Uuid,
+) -> Result<()> {
+    // Made of the constants above.
+    let order = if table == "saga_log" {
+        "ORDER BY seq"
+    } else {
+        ""
+    };
+    let query = format!(
+        "SELECT row_to_json(t)::text FROM (SELECT * FROM {table} WHERE {condition} {order}) AS t"
+    );
+    let rows: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(query))
+        .bind(id)
+        .fetch_all(database)
+        .await?;
+    for (row,) in rows {
+        writeln!(text, "{name}.{table} {row}")?;
+    }
+    Ok(())
+}
