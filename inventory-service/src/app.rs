@@ -66,10 +66,8 @@ impl App {
     /// # Errors
     /// The broker has another topology under our names, or a worker panicked.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Service {
-            db, broker, outbox, ..
-        } = &self.service;
-        let (db, broker, outbox) = (db.clone(), broker.clone(), outbox.clone());
+        let Service { db, outbox, .. } = &self.service;
+        let (db, outbox) = (db.clone(), outbox.clone());
         let routes = http::routes(db.clone(), outbox.clone());
         let schema = db.clone();
         let prepare = async move {
@@ -78,15 +76,15 @@ impl App {
         };
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let commands = Commands::new(db.clone(), outbox.clone());
-            let shipping = Shipping::new(db, outbox);
+            let shipping = Shipping::new(db, outbox.clone());
             vec![
                 Box::pin(consumer::run(
-                    broker.clone(),
+                    outbox.clone(),
                     INVENTORY_COMMANDS.name,
                     commands,
                     stop.clone(),
                 )),
-                Box::pin(consumer::run(broker, INVENTORY_EVENTS.name, shipping, stop)),
+                Box::pin(consumer::run(outbox, INVENTORY_EVENTS.name, shipping, stop)),
             ]
         };
         self.service.run(routes, prepare, workers, shutdown).await

@@ -8,10 +8,7 @@ use common::{
         inventory::{InventoryUpdated, StockLevel},
     },
     db,
-    messaging::{
-        Outgoing,
-        outbox::{self, Outbox},
-    },
+    messaging::{Outgoing, outbox::Outbox},
 };
 use sqlx::{PgPool, Postgres, Row, Transaction, postgres::PgRow};
 
@@ -170,7 +167,7 @@ impl Catalogue {
         mut tx: Transaction<'_, Postgres>,
         events: Vec<Outgoing>,
     ) -> sqlx::Result<()> {
-        outbox::enqueue(&mut tx, &events).await?;
+        self.outbox.enqueue(&mut tx, &events).await?;
         tx.commit().await?;
         self.outbox.hand_over(events).await;
         Ok(())

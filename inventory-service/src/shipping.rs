@@ -11,7 +11,7 @@ use common::{
     messaging::{
         Outgoing,
         consumer::{Error, Handler, Incoming},
-        outbox::{self, Outbox},
+        outbox::Outbox,
     },
 };
 use sqlx::PgPool;
@@ -49,7 +49,7 @@ impl Shipping {
         let events = stock::write(&mut tx, stock.changes()).await?;
         let ids: Vec<_> = leaving.iter().map(|r| r.id).collect();
         reservations::set_status(&mut tx, &ids, Status::Committed).await?;
-        outbox::enqueue(&mut tx, &events).await?;
+        self.outbox.enqueue(&mut tx, &events).await?;
         tx.commit().await?;
         Ok(events)
     }

@@ -120,7 +120,7 @@ impl App {
             intake_worker,
             books,
         } = self;
-        let (db, broker) = (service.db.clone(), service.broker.clone());
+        let (db, outbox) = (service.db.clone(), service.outbox.clone());
         let routes = http::routes(orchestrator.clone(), intake, books);
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;
@@ -131,7 +131,7 @@ impl App {
                 Box::pin(intake_worker.run(stop.clone())) as _,
                 Box::pin(timeout::run(orchestrator.clone(), stop.clone())) as _,
                 Box::pin(consumer::run(
-                    broker,
+                    outbox,
                     topology::ORDER_REPLIES.name,
                     orchestrator,
                     stop,

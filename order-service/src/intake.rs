@@ -12,10 +12,7 @@ use std::{
 use common::{
     contract::{OrderId, order::OrderCreated},
     crash, db,
-    messaging::{
-        Outgoing,
-        outbox::{self, Outbox},
-    },
+    messaging::{Outgoing, outbox::Outbox},
 };
 use metrics::counter;
 use sqlx::{PgPool, Postgres, Row, Transaction, types::Json};
@@ -173,7 +170,7 @@ impl Worker {
         }
         if !decisions.is_empty() {
             saga_log::insert(&mut tx, &decisions, self.deadline_scale).await?;
-            outbox::enqueue(&mut tx, &messages).await?;
+            self.outbox.enqueue(&mut tx, &messages).await?;
         }
         let before = find_by_key(&mut tx, placements, &new).await?;
         crash::point("intake.applied");

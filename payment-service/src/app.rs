@@ -85,11 +85,11 @@ impl<G: Gateway> App<G> {
     /// The broker's topology is not ours.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { service, gateway } = self;
-        let (db, broker) = (service.db.clone(), service.broker.clone());
+        let (db, outbox) = (service.db.clone(), service.outbox.clone());
         let commands = Commands::new(
             Payments::new(gateway, db.clone()),
             db.clone(),
-            service.outbox.clone(),
+            outbox.clone(),
         );
         let routes = http::routes(db.clone());
         let schema = async move {
@@ -98,7 +98,7 @@ impl<G: Gateway> App<G> {
         };
         let workers = move |stop| -> Vec<Worker> {
             let queue = topology::PAYMENT_COMMANDS.name;
-            vec![Box::pin(consumer::run(broker, queue, commands, stop))]
+            vec![Box::pin(consumer::run(outbox, queue, commands, stop))]
         };
         service.run(routes, schema, workers, shutdown).await
     }

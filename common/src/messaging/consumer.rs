@@ -27,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{
-    Broker, Outgoing,
+    Lane, Outgoing,
+    outbox::Outbox,
     outgoing::{MANY, ONE, event_properties},
 };
 use crate::{
@@ -113,18 +114,18 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Consumes `queue` until `shutdown`, over any number of connections.
 pub async fn run<H: Handler>(
-    broker: Broker,
+    outbox: Outbox,
     queue: &'static str,
     handler: H,
     shutdown: CancellationToken,
 ) {
     let mut backoff = Backoff::default();
     while !shutdown.is_cancelled() {
-        match broker.subscribe(queue, PREFETCH).await {
+        match outbox.broker().subscribe(queue, PREFETCH).await {
             Ok((channel, deliveries)) => {
                 info!(queue, "consuming");
                 backoff.reset();
-                let session = Session::new(&broker, queue, &handler, &shutdown, channel);
+                let session = Session::new(&outbox, queue, &handler, &shutdown, channel);
                 session.run(deliveries).await;
                 if !shutdown.is_cancelled() {
                     warn!(queue, "the subscription ended: subscribing again");
@@ -141,7 +142,7 @@ pub async fn run<H: Handler>(
 
 /// One subscription: it ends with its channel.
 struct Session<'a, H: Handler> {
-    broker: &'a Broker,
+    outbox: &'a Outbox,
     queue: &'static str,
     handler: &'a H,
     shutdown: &'a CancellationToken,
@@ -164,16 +165,16 @@ struct Readable<I> {
 
 impl<'a, H: Handler> Session<'a, H> {
     fn new(
-        broker: &'a Broker,
+        outbox: &'a Outbox,
         queue: &'static str,
         handler: &'a H,
         shutdown: &'a CancellationToken,
         channel: Channel,
     ) -> Self {
         let (finished, batches) = mpsc::channel(UNCONFIRMED_BATCHES);
-        let finisher = tokio::spawn(finish(broker.clone(), channel.clone(), batches));
+        let finisher = tokio::spawn(finish(outbox.clone(), channel.clone(), batches));
         Self {
-            broker,
+            outbox,
             queue,
             handler,
             shutdown,
@@ -377,7 +378,7 @@ impl<'a, H: Handler> Session<'a, H> {
                             error = format!("{cause:#}"),
                             "holding: a dependency is away"
                         );
-                        hold = Some(self.broker.hold());
+                        hold = Some(self.outbox.broker().hold());
                     }
                     backoff.wait(self.shutdown).await;
                     if self.shutdown.is_cancelled() || !self.channel.status().connected() {
@@ -421,9 +422,9 @@ fn add_reason(headers: &mut FieldTable, kind: &str, error: &str, attempts: u32) 
 }
 
 /// Publishes what each batch has to say, then acks the batch, in order.
-async fn finish(broker: Broker, channel: Channel, mut batches: mpsc::Receiver<Finished>) {
+async fn finish(outbox: Outbox, channel: Channel, mut batches: mpsc::Receiver<Finished>) {
     while let Some(batch) = batches.recv().await {
-        if !publish_all(&broker, &channel, batch.messages).await {
+        if !publish_all(&outbox, &channel, batch.messages).await {
             // The channel is gone, and with it the right to ack: the broker delivers all of it again.
             return;
         }
@@ -436,13 +437,21 @@ async fn finish(broker: Broker, channel: Channel, mut batches: mpsc::Receiver<Fi
 }
 
 /// Publishes until every message is confirmed; false when the deliveries' channel ends before that.
-async fn publish_all(broker: &Broker, channel: &Channel, mut messages: Vec<Outgoing>) -> bool {
+///
+/// Sagas do not wait for events that some queue does not take: the outbox keeps these.
+async fn publish_all(outbox: &Outbox, channel: &Channel, mut messages: Vec<Outgoing>) -> bool {
     let mut backoff = Backoff::default();
     while !messages.is_empty() {
-        if let Ok(confirms) = broker.publish(&messages).await {
-            let results = confirms.wait().await;
-            let mut confirmed = results.iter().map(Result::is_ok);
-            messages.retain(|_| !confirmed.next().unwrap_or(false));
+        let results = outbox.broker().publish(&messages).await.wait().await;
+        let mut confirmed = results.iter().map(Result::is_ok);
+        messages.retain(|_| !confirmed.next().unwrap_or(false));
+        let (events, rest): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(|message| message.lane() == Lane::Events);
+        messages = rest;
+        if let Err(error) = outbox.keep(&events).await {
+            warn!(%error, "cannot keep events that are not published");
+            messages.extend(events);
         }
         if !messages.is_empty() {
             if !channel.status().connected() {

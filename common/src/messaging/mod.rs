@@ -21,10 +21,12 @@
 pub mod broker;
 pub mod consumer;
 pub mod idempotency;
+mod link;
 pub mod outbox;
 mod outgoing;
 pub mod participant;
+mod publisher;
 pub mod topology;
 
 pub use broker::Broker;
-pub use outgoing::Outgoing;
+pub use outgoing::{Lane, Outgoing};

@@ -8,32 +8,37 @@
 //!
 //! Who commits a row hands it over to the relay in memory, so nothing is read back while all goes well. A row is
 //! leased to that process for some seconds; after that, any replica's sweep may take it. A message may therefore
-//! go out twice, and never not at all. Memory holds nothing that the table does not.
+//! go out twice, and never not at all. Memory holds nothing that the table does not. All of it exists once for each
+//! [`Lane`].
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use metrics::counter;
 use sqlx::{PgPool, Postgres, Row, Transaction};
 use tokio::{
-    sync::{Notify, mpsc},
-    time::{Instant, sleep_until},
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{
-    Broker, Outgoing,
+    Broker, Lane, Outgoing,
     broker::{Confirms, NotPublished},
+    topology,
 };
-use crate::crash;
+use crate::{crash, db};
 
-/// Batches that wait to be published; who commits more has to wait, which is the back-pressure.
+/// Batches of a lane that wait to be published; who commits more has to wait, which is the back-pressure.
 const HANDED_OVER_MAX: usize = 4;
-/// How long they wait. A queue that confirms nothing must not keep orders from being placed.
+/// How long they wait for a relay that takes nothing. A broker that confirms nothing must not keep orders from being
+/// placed.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Published batches that wait for their confirms.
 const UNCONFIRMED_MAX: usize = 4;
+/// How long a row belongs to the process that wrote or claimed it.
+const LEASE: Duration = Duration::from_secs(10);
 /// Rows that one sweep takes at a time.
 const SWEEP_MAX: i64 = 500;
 /// How often the sweep looks for rows whose lease is over.
@@ -41,104 +46,204 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Rows that are deleted in one statement at most.
 const DELETE_MAX: usize = 2000;
 
-/// Writes messages into the outbox, within the caller's transaction. Only events can be in an outbox.
-///
-/// # Errors
-/// The database's.
-pub async fn enqueue(
-    tx: &mut Transaction<'_, Postgres>,
-    messages: &[Outgoing],
-) -> sqlx::Result<()> {
-    if messages.is_empty() {
-        return Ok(());
-    }
-    let column = |get: fn(&Outgoing) -> &str| messages.iter().map(get).collect::<Vec<_>>();
-    sqlx::query(
-        "INSERT INTO outbox (id, exchange, routing_key, message)
-         SELECT id, exchange, routing_key, message::json
-         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[]) AS m (id, exchange, routing_key, message)",
-    )
-    .bind(messages.iter().filter_map(Outgoing::id).collect::<Vec<_>>())
-    .bind(column(Outgoing::exchange))
-    .bind(column(Outgoing::routing_key))
-    .bind(column(|message| message.json().unwrap_or_default()))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Where committed messages are handed over. Clones share the relay.
+/// What transactions leave messages in, and where they are handed over after the commit. Clones share the relay.
 #[derive(Clone, Debug)]
 pub struct Outbox {
+    db: PgPool,
     broker: Broker,
-    relay: mpsc::Sender<Vec<Outgoing>>,
-    wake: Arc<Notify>,
+    saga: Handover,
+    events: Handover,
+}
+
+/// The way to the relay of a lane.
+#[derive(Clone, Debug)]
+struct Handover {
+    batches: mpsc::Sender<Vec<Outgoing>>,
+    /// When the relay took something last, not counting what it took while nothing was confirmed.
+    taken: watch::Receiver<Instant>,
 }
 
 impl Outbox {
     /// An outbox in `db` and its relay, which is to be run.
     #[must_use]
     pub fn new(db: PgPool, broker: Broker) -> (Self, Relay) {
-        let (relay, handed_over) = mpsc::channel(HANDED_OVER_MAX);
-        let wake = Arc::new(Notify::new());
+        let table = |lane| Table {
+            db: db.clone(),
+            lane,
+        };
+        let (saga, saga_relay) = LaneRelay::new(table(Lane::Saga), broker.clone());
+        let (events, events_relay) = LaneRelay::new(table(Lane::Events), broker.clone());
         let outbox = Self {
-            broker: broker.clone(),
-            relay,
-            wake: Arc::clone(&wake),
+            db,
+            broker,
+            saga,
+            events,
         };
         let relay = Relay {
-            table: Table { db },
-            broker,
-            handed_over,
-            wake,
+            lanes: [saga_relay, events_relay],
         };
         (outbox, relay)
     }
 
+    /// The broker that the messages go to.
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Writes messages into the outbox, within the caller's transaction. Only events can be in an outbox.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn enqueue(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        messages: &[Outgoing],
+    ) -> sqlx::Result<()> {
+        // Without a broker nobody will be handed the rows, so they are leased to nobody.
+        let lease = |message: &Outgoing| {
+            let connected = self.broker.is_connected(message.lane());
+            if connected { LEASE } else { Duration::ZERO }
+        };
+        insert(tx, messages, lease).await
+    }
+
     /// Has `messages`, which are committed, published soon.
     ///
-    /// Waits for a moment while the broker is slower than the callers, but not while it is away: the sweep publishes
-    /// them then.
+    /// Waits while the broker is slower than the callers, but not while it is away or confirms nothing: the sweep
+    /// publishes them then.
     pub async fn hand_over(&self, messages: Vec<Outgoing>) {
         if messages.is_empty() {
             return;
         }
         crash::point("outbox.committed");
-        if self.broker.is_connected() {
-            // In vain when the relay has stopped, or does not get on: then a sweep publishes them.
-            let _ = self.relay.send_timeout(messages, HAND_OVER_TIMEOUT).await;
+        let (saga, events): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(|message| message.lane() == Lane::Saga);
+        for (lane, messages) in [(Lane::Saga, saga), (Lane::Events, events)] {
+            if !messages.is_empty() && self.broker.is_connected(lane) {
+                self.handover(lane).send(messages).await;
+            }
         }
     }
 
-    /// Has the sweep look at once, for example because the broker is back.
-    pub fn wake(&self) {
-        self.wake.notify_one();
+    /// Takes messages over that have no transaction of their own, and that could not be published.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn keep(&self, messages: &[Outgoing]) -> sqlx::Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let mut tx = db::begin(&self.db).await?;
+        // It may have been taken over before: who publishes again, after a crash for example, fails again.
+        let ids: Vec<_> = messages.iter().filter_map(Outgoing::id).collect();
+        sqlx::query("DELETE FROM outbox WHERE id = ANY($1)")
+            .bind(ids)
+            .execute(&mut *tx)
+            .await?;
+        insert(&mut tx, messages, |_| Duration::ZERO).await?;
+        tx.commit().await
+    }
+
+    fn handover(&self, lane: Lane) -> &Handover {
+        match lane {
+            Lane::Saga => &self.saga,
+            Lane::Events => &self.events,
+        }
+    }
+}
+
+async fn insert(
+    tx: &mut Transaction<'_, Postgres>,
+    messages: &[Outgoing],
+    lease: impl Fn(&Outgoing) -> Duration,
+) -> sqlx::Result<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let column = |get: fn(&Outgoing) -> &str| messages.iter().map(get).collect::<Vec<_>>();
+    sqlx::query(
+        "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
+         SELECT id, exchange, routing_key, message::json, now() + make_interval(secs => lease)
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::float8[])
+              AS m (id, exchange, routing_key, message, lease)",
+    )
+    .bind(messages.iter().filter_map(Outgoing::id).collect::<Vec<_>>())
+    .bind(column(Outgoing::exchange))
+    .bind(column(Outgoing::routing_key))
+    .bind(column(|message| message.json().unwrap_or_default()))
+    .bind(
+        messages
+            .iter()
+            .map(|message| lease(message).as_secs_f64())
+            .collect::<Vec<_>>(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+impl Handover {
+    /// In vain when the relay has stopped, or does not get on: then a sweep publishes them.
+    async fn send(&self, messages: Vec<Outgoing>) {
+        let patience = *self.taken.borrow() + HAND_OVER_TIMEOUT;
+        let _ = timeout_at(patience, self.batches.send(messages)).await;
     }
 }
 
 /// Publishes what is handed over, and sweeps up what was not.
 #[derive(Debug)]
 pub struct Relay {
-    table: Table,
-    broker: Broker,
-    handed_over: mpsc::Receiver<Vec<Outgoing>>,
-    wake: Arc<Notify>,
+    lanes: [LaneRelay; 2],
 }
 
 impl Relay {
     /// Runs until every [`Outbox`] is dropped or `shutdown` is cancelled, and what was handed over is published.
     pub async fn run(self, shutdown: CancellationToken) {
+        let [saga, events] = self.lanes;
+        tokio::join!(saga.run(&shutdown), events.run(&shutdown));
+    }
+}
+
+/// The relay of one lane: each has its own, so that one that does not get on cannot hold up the other.
+#[derive(Debug)]
+struct LaneRelay {
+    table: Table,
+    broker: Broker,
+    batches: mpsc::Receiver<Vec<Outgoing>>,
+    taken: watch::Sender<Instant>,
+}
+
+impl LaneRelay {
+    fn new(table: Table, broker: Broker) -> (Handover, Self) {
+        let (sender, batches) = mpsc::channel(HANDED_OVER_MAX);
+        let (taken, seen) = watch::channel(Instant::now());
+        let handover = Handover {
+            batches: sender,
+            taken: seen,
+        };
+        let relay = Self {
+            table,
+            broker,
+            batches,
+            taken,
+        };
+        (handover, relay)
+    }
+
+    async fn run(self, shutdown: &CancellationToken) {
         let Self {
             table,
             broker,
-            handed_over,
-            wake,
+            batches,
+            taken,
         } = self;
         let (published, confirms) = mpsc::channel(UNCONFIRMED_MAX);
         tokio::join!(
-            publish(&broker, handed_over, published, &shutdown),
+            publish((table.lane, &broker), batches, &taken, published, shutdown),
             confirm(&table, confirms),
-            sweep(&table, &broker, &wake, &shutdown),
+            sweep(&table, &broker, shutdown),
         );
     }
 }
@@ -150,12 +255,11 @@ struct Published {
 }
 
 impl Published {
-    async fn start(broker: &Broker, messages: &[Outgoing]) -> Option<Self> {
-        let confirms = broker.publish(messages).await.ok()?;
-        Some(Self {
+    async fn start(broker: &Broker, messages: &[Outgoing]) -> Self {
+        Self {
+            confirms: broker.publish(messages).await,
             ids: messages.iter().filter_map(Outgoing::id).collect(),
-            confirms,
-        })
+        }
     }
 
     async fn wait(self) -> impl Iterator<Item = (Uuid, Result<(), NotPublished>)> {
@@ -163,10 +267,11 @@ impl Published {
     }
 }
 
-/// Publishes without waiting for confirms. What cannot be published is forgotten here, for the table has it.
+/// Publishes without waiting for confirms.
 async fn publish(
-    broker: &Broker,
+    (lane, broker): (Lane, &Broker),
     mut handed_over: mpsc::Receiver<Vec<Outgoing>>,
+    taken: &watch::Sender<Instant>,
     published: mpsc::Sender<Published>,
     shutdown: &CancellationToken,
 ) {
@@ -183,10 +288,12 @@ async fn publish(
         if received == 0 {
             return;
         }
+        if !broker.is_stalled(lane) {
+            taken.send_replace(Instant::now());
+        }
         let messages: Vec<_> = batches.drain(..).flatten().collect();
-        if let Some(started) = Published::start(broker, &messages).await
-            && published.send(started).await.is_err()
-        {
+        let started = Published::start(broker, &messages).await;
+        if published.send(started).await.is_err() {
             return;
         }
     }
@@ -209,64 +316,71 @@ async fn confirm(table: &Table, mut published: mpsc::Receiver<Published>) {
 }
 
 /// Publishes rows that nobody does: of a process that died, or from a time without the broker.
-async fn sweep(table: &Table, broker: &Broker, wake: &Notify, shutdown: &CancellationToken) {
-    let mut next = Instant::now();
+async fn sweep(table: &Table, broker: &Broker, shutdown: &CancellationToken) {
+    let mut turns = interval(SWEEP_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = wake.notified() => {}
-            () = sleep_until(next) => {}
+            _ = turns.tick() => {}
         }
         // Connecting is part of it: on an idle service, nobody else would notice that the broker is back.
-        if broker.check().await.is_ok() {
-            let mut swept = 0;
-            while !shutdown.is_cancelled() {
-                match sweep_once(table, broker).await {
-                    Ok(0) => break,
-                    Ok(rows) => swept += rows,
-                    Err(error) => {
-                        warn!(%error, "cannot sweep the outbox");
-                        break;
-                    }
+        if broker.check_lane(table.lane).await.is_err() {
+            continue;
+        }
+        let mut swept = 0;
+        while !shutdown.is_cancelled() {
+            match sweep_once(table, broker).await {
+                Ok(0) => break,
+                Ok(rows) => swept += rows,
+                Err(error) => {
+                    warn!(%error, "cannot sweep the outbox");
+                    break;
                 }
             }
-            if swept > 0 {
-                info!(rows = swept, "published outbox rows that were left over");
-                counter!("outbox_swept_total").increment(swept as u64);
-            }
         }
-        next = Instant::now() + SWEEP_EVERY;
+        if swept > 0 {
+            info!(rows = swept, "published outbox rows that were left over");
+            counter!("outbox_swept_total").increment(swept as u64);
+        }
     }
 }
 
 /// Claims some rows, publishes them, and returns how many were settled for good.
 async fn sweep_once(table: &Table, broker: &Broker) -> sqlx::Result<usize> {
-    let messages = table.claim().await?;
-    let Some(published) = Published::start(broker, &messages).await else {
+    // While nothing is confirmed, one row at a time finds out when that is over.
+    let stalled = broker.is_stalled(table.lane);
+    let messages = table.claim(if stalled { 1 } else { SWEEP_MAX }).await?;
+    if messages.is_empty() {
         return Ok(0);
-    };
+    }
+    let published = Published::start(broker, &messages).await;
     let results: Vec<_> = published.wait().await.collect();
     let confirmed = results.iter().filter(|(_, result)| result.is_ok()).count();
     table.settle(results).await?;
     Ok(confirmed)
 }
 
-/// The table `outbox`.
+/// The rows of one lane.
 #[derive(Debug)]
 struct Table {
     db: PgPool,
+    lane: Lane,
 }
 
 impl Table {
-    /// Leases the oldest rows whose lease is over.
-    async fn claim(&self) -> sqlx::Result<Vec<Outgoing>> {
+    /// Leases at most `max` of the rows whose lease is over, the oldest first.
+    async fn claim(&self, max: i64) -> sqlx::Result<Vec<Outgoing>> {
         let rows = sqlx::query(
-            "UPDATE outbox SET lease_until = now() + interval '10 s'
-             WHERE id IN (SELECT id FROM outbox WHERE lease_until <= now() ORDER BY id LIMIT $1
-                          FOR UPDATE SKIP LOCKED)
+            "UPDATE outbox SET lease_until = now() + make_interval(secs => $4)
+             WHERE id IN (SELECT id FROM outbox WHERE lease_until <= now() AND (exchange = $2) = $3
+                          ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
              RETURNING id, exchange, routing_key, message::text",
         )
-        .bind(SWEEP_MAX)
+        .bind(max)
+        .bind(topology::EVENTS)
+        .bind(self.lane == Lane::Events)
+        .bind(LEASE.as_secs_f64())
         .fetch_all(&self.db)
         .await?;
         let mut rows: Vec<(Uuid, Outgoing)> = rows.iter().filter_map(read).collect();

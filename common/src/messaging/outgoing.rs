@@ -18,6 +18,20 @@ pub(crate) const MANY: &str = "application/cloudevents-batch+json";
 /// AMQP delivery mode of a message that survives a restart of the broker.
 const PERSISTENT: u8 = 2;
 
+/// What is kept apart on its way out, so that a queue that does not get on holds up its own lane only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Commands, replies, answers and dead letters: sagas wait for them, and the queues are ours.
+    Saga,
+    /// Public events: nobody here waits for them, and anybody may bind a queue.
+    Events,
+}
+
+impl Lane {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Saga, Self::Events];
+}
+
 /// A message with its destination.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -141,6 +155,15 @@ impl Outgoing {
 
     pub(super) fn routing_key(&self) -> &str {
         &self.routing_key
+    }
+
+    /// The lane that it takes.
+    pub(super) fn lane(&self) -> Lane {
+        if self.exchange() == topology::EVENTS {
+            Lane::Events
+        } else {
+            Lane::Saga
+        }
     }
 
     /// Whether being unroutable is an error: not for what may have no listener.

@@ -23,7 +23,7 @@ use super::{
     Outgoing,
     consumer::{self, Handler, Incoming},
     idempotency::{self, Direction, Key, Record},
-    outbox::{self, Outbox},
+    outbox::Outbox,
 };
 use crate::{
     contract::{Envelope, Message, OrderId, Unreadable},
@@ -209,7 +209,7 @@ impl<P: Participant> Commands<P> {
                 tx.rollback().await?;
                 return Ok(None);
             }
-            outbox::enqueue(&mut tx, &applied.events).await?;
+            self.outbox.enqueue(&mut tx, &applied.events).await?;
             crash::point("participant.applied");
             tx.commit().await?;
             self.outbox.hand_over(applied.events).await;

@@ -20,7 +20,6 @@ use common::{
         extract::{Body, Checks, PathId, Query},
         limit,
     },
-    messaging::outbox,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
@@ -345,7 +344,7 @@ async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Or
         .await?
         .ok_or_else(|| no_such_order(id))?;
     tx.commit().await?;
-    api.orchestrator.hand_over(messages).await;
+    api.orchestrator.outbox().hand_over(messages).await;
     Ok(order)
 }
 
@@ -412,11 +411,14 @@ async fn deliver(api: &Api, id: OrderId, to: Delivery) -> Result<Order, ApiError
         }
     };
     orders::update(&mut tx, std::slice::from_ref(&order)).await?;
-    outbox::enqueue(&mut tx, std::slice::from_ref(&event)).await?;
+    api.orchestrator
+        .outbox()
+        .enqueue(&mut tx, std::slice::from_ref(&event))
+        .await?;
     let order = orders::find(&mut *tx, id)
         .await?
         .ok_or_else(|| no_such_order(id))?;
     tx.commit().await?;
-    api.orchestrator.hand_over(vec![event]).await;
+    api.orchestrator.outbox().hand_over(vec![event]).await;
     Ok(order)
 }

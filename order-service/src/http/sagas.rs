@@ -464,7 +464,7 @@ async fn resume(
     };
     let messages = api.orchestrator.apply(&mut tx, &[news]).await?;
     tx.commit().await?;
-    api.orchestrator.hand_over(messages).await;
+    api.orchestrator.outbox().hand_over(messages).await;
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use common::{
         Outgoing,
         consumer::{self, Handler, Incoming},
         idempotency::{self, Direction, Key, Record},
-        outbox::{self, Outbox},
+        outbox::Outbox,
         participant::waves,
     },
 };
@@ -145,9 +145,10 @@ impl Orchestrator {
         self.deadline_scale
     }
 
-    /// Has committed messages published.
-    pub async fn hand_over(&self, messages: Vec<Outgoing>) {
-        self.outbox.hand_over(messages).await;
+    /// The outbox that its messages go through.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// Applies news, of each saga at most one, within `tx`, and returns the messages that it put into the outbox.
@@ -191,7 +192,7 @@ impl Orchestrator {
         if !decisions.is_empty() {
             saga_log::update(tx, &decisions, self.deadline_scale).await?;
             orders::update(tx, &orders).await?;
-            outbox::enqueue(tx, &messages).await?;
+            self.outbox.enqueue(tx, &messages).await?;
         }
         Ok(messages)
     }
@@ -373,7 +374,7 @@ impl Handler for Orchestrator {
             let messages = self.apply(&mut tx, &wave).await?;
             crash::point("orchestrator.applied");
             tx.commit().await?;
-            self.hand_over(messages).await;
+            self.outbox.hand_over(messages).await;
         }
         // All that follows went through the outbox, so nothing has to be published before the ack.
         Ok(Vec::new())

@@ -128,6 +128,6 @@ async fn wake(orchestrator: &Orchestrator, only: Option<SagaId>) -> Result<usize
     if !news.is_empty() {
         info!(sagas = news.len(), "deadlines passed");
     }
-    orchestrator.hand_over(messages).await;
+    orchestrator.outbox().hand_over(messages).await;
     Ok(rows.len())
 }

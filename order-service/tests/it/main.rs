@@ -12,4 +12,5 @@ mod messages;
 mod operator;
 mod outage;
 mod replies;
+mod slow_broker;
 mod timeouts;

@@ -1,0 +1,104 @@
+//! One AMQP connection that is made anew, to the next node, when it is found broken.
+//!
+//! lapin's automatic recovery is not used: it tries one node only, and a publish hangs while it works.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::{sync::Mutex, time::timeout};
+use tracing::{info, warn};
+
+use super::broker::Error;
+use crate::config::Secret;
+
+/// A node that has not answered by then is given up for the next one.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    name: String,
+    nodes: Vec<Secret>,
+    next: AtomicUsize,
+    connection: Mutex<Option<Connection>>,
+    up: AtomicBool,
+}
+
+impl Link {
+    pub(super) fn new(name: String, nodes: Vec<Secret>) -> Self {
+        Self {
+            name,
+            nodes,
+            next: AtomicUsize::new(0),
+            connection: Mutex::new(None),
+            up: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the connection stood when last looked at. Costs nothing.
+    pub(super) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// A new channel, on a new connection if need be. Each node is tried once.
+    pub(super) async fn channel(&self) -> Result<Channel, Error> {
+        let mut connection = self.connection.lock().await;
+        if let Some(open) = connection.as_ref().filter(|open| open.status().connected())
+            && let Ok(Ok(channel)) = timeout(CONNECT_TIMEOUT, open.create_channel()).await
+        {
+            return Ok(channel);
+        }
+        *connection = None;
+        let mut last_error = String::from("no node is configured");
+        for _ in 0..self.nodes.len() {
+            let node = &self.nodes[self.next.load(Ordering::Relaxed) % self.nodes.len()];
+            match self.connect(node).await {
+                Ok((open, channel)) => {
+                    *connection = Some(open);
+                    self.changed(true, "");
+                    return Ok(channel);
+                }
+                Err(error) => last_error = error,
+            }
+            self.next.fetch_add(1, Ordering::Relaxed);
+        }
+        self.changed(false, &last_error);
+        Err(Error::Unreachable(last_error))
+    }
+
+    async fn connect(&self, node: &Secret) -> Result<(Connection, Channel), String> {
+        let properties =
+            ConnectionProperties::default().with_connection_name(self.name.as_str().into());
+        let attempt = async {
+            let connection = Connection::connect(node.expose(), properties).await?;
+            let channel = connection.create_channel().await?;
+            Ok::<_, lapin::Error>((connection, channel))
+        };
+        match timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {CONNECT_TIMEOUT:?}")),
+        }
+    }
+
+    /// One log line for each change of state, not for each attempt.
+    fn changed(&self, up: bool, error: &str) {
+        let before = self.up.swap(up, Ordering::Relaxed);
+        match (before, up) {
+            (false, true) => info!(connection = %self.name, "connected to RabbitMQ"),
+            (true, false) => warn!(connection = %self.name, error, "lost RabbitMQ"),
+            _ => {}
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(open) = self.connection.lock().await.take() {
+            // It may be broken already: then there is nothing to close.
+            let _ = timeout(CONNECT_TIMEOUT, open.close(200, "bye".into())).await;
+        }
+        self.up.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,182 @@
+//! A lane's channel, and the confirms of what goes out on it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lapin::{
+    Channel, Confirmation, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    broker::Error,
+    link::{CONNECT_TIMEOUT, Link},
+    outgoing::Frame,
+    topology,
+};
+use crate::config::Secret;
+
+/// A confirm that has not come by then is taken for lost, and its channel with it.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same after one was lost, until one comes: who waits for others has no time for a queue that does not answer.
+const STALLED_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a message is not with the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPublished {
+    /// No queue wants it.
+    #[error("unroutable: no queue is bound for it")]
+    Unroutable,
+    /// The broker refused it, for example because a queue is full.
+    #[error("refused by the broker")]
+    Refused,
+    /// There is no connection, it broke, or the confirm did not come: the broker may have the message or not.
+    #[error("the connection was lost before the confirm")]
+    Lost,
+}
+
+/// Publishes on a connection of its own.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    link: Link,
+    channel: Mutex<Option<Channel>>,
+    stalled: Arc<AtomicBool>,
+}
+
+impl Publisher {
+    pub(super) fn new(name: String, nodes: Vec<Secret>) -> Self {
+        Self {
+            link: Link::new(name, nodes),
+            channel: Mutex::new(None),
+            stalled: Arc::default(),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn close(&self) {
+        self.link.close().await;
+    }
+
+    /// The channel, with the topology declared.
+    pub(super) async fn channel(&self) -> Result<Channel, Error> {
+        let mut current = self.channel.lock().await;
+        if let Some(channel) = current
+            .as_ref()
+            .filter(|channel| channel.status().connected())
+        {
+            return Ok(channel.clone());
+        }
+        let channel = self.link.channel().await?;
+        let prepare = async {
+            topology::declare(&channel).await?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+            Ok::<_, Error>(())
+        };
+        timeout(CONNECT_TIMEOUT, prepare)
+            .await
+            .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
+        *current = Some(channel.clone());
+        Ok(channel)
+    }
+
+    /// Publishes `frames`; what could not even be sent counts as lost.
+    pub(super) async fn publish(&self, frames: Vec<Frame>) -> Confirms {
+        let channel = self.channel().await.ok();
+        let mut pending = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let options = BasicPublishOptions {
+                mandatory: frame.mandatory,
+                ..BasicPublishOptions::default()
+            };
+            let confirm = match &channel {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "this is the one place that publishes"
+                )]
+                Some(channel) => channel
+                    .basic_publish(
+                        frame.exchange.into(),
+                        frame.routing_key.into(),
+                        options,
+                        &frame.payload,
+                        frame.properties,
+                    )
+                    .await
+                    .ok(),
+                None => None,
+            };
+            pending.push((frame.carries, confirm));
+        }
+        Confirms {
+            pending,
+            channel,
+            stalled: Arc::clone(&self.stalled),
+        }
+    }
+}
+
+/// Confirms that are on their way on one channel.
+#[derive(Debug)]
+pub(super) struct Confirms {
+    /// Which messages each of them is about, by position.
+    pending: Vec<(Vec<usize>, Option<PublisherConfirm>)>,
+    channel: Option<Channel>,
+    stalled: Arc<AtomicBool>,
+}
+
+impl Confirms {
+    /// Waits for all confirms, and notes what they say in `results`.
+    pub(super) async fn wait(self, results: &mut [Result<(), NotPublished>]) {
+        let patience = if self.stalled.load(Ordering::Relaxed) {
+            STALLED_CONFIRM_TIMEOUT
+        } else {
+            CONFIRM_TIMEOUT
+        };
+        let deadline = Instant::now() + patience;
+        let (mut lost, mut late) = (false, false);
+        for (carries, confirm) in self.pending {
+            let result = match confirm {
+                Some(confirm) => match timeout_at(deadline, confirm).await {
+                    Ok(Ok(Confirmation::Ack(None))) => Ok(()),
+                    // A returned message is acked too: only the return tells that nobody has it.
+                    Ok(Ok(Confirmation::Ack(Some(_)))) => Err(NotPublished::Unroutable),
+                    Ok(Ok(Confirmation::Nack(_))) => Err(NotPublished::Refused),
+                    Ok(Ok(Confirmation::NotRequested) | Err(_)) => Err(NotPublished::Lost),
+                    Err(_) => {
+                        late = true;
+                        Err(NotPublished::Lost)
+                    }
+                },
+                None => Err(NotPublished::Lost),
+            };
+            lost |= result == Err(NotPublished::Lost);
+            for position in carries {
+                results[position] = result;
+            }
+        }
+        self.stalled.store(late, Ordering::Relaxed);
+        if let Some(channel) = self.channel.filter(|_| lost) {
+            // Whether it still works is unknown, so the next publish gets another one. Closing it may take long.
+            let close = async move { channel.close(200, "confirms lost".into()).await };
+            tokio::spawn(timeout(CONNECT_TIMEOUT, close));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! RabbitMQ is there, but some queue, or all of it, does not get on.
+
+use std::time::Duration;
+
+use common::messaging::topology;
+use lapin::{
+    options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable},
+};
+use test_support::{Amqp, Environment, Proxy, eventually};
+use url::Url;
+
+use crate::harness::{System, count, text};
+
+const DATABASES: [&str; 3] = ["order", "payment", "inventory"];
+const WAITING: &str = "SELECT count(*) FROM outbox";
+
+/// A queue for all events that takes none.
+async fn bind_full_queue(amqp: &Amqp, name: &str) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
+    let overflow = AMQPValue::LongString("reject-publish".into());
+    arguments.insert("x-overflow".into(), overflow);
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let channel = amqp.channel();
+    channel
+        .queue_declare(name.into(), durable, arguments)
+        .await
+        .unwrap();
+    channel
+        .queue_bind(
+            name.into(),
+            topology::EVENTS.into(),
+            "#".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+}
+
+async fn waiting(system: &System) -> Vec<i64> {
+    let mut rows = Vec::new();
+    for database in DATABASES {
+        rows.push(count(&system.environment.pool(database).await, WAITING).await);
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_s_queue_that_takes_nothing_holds_up_no_saga() {
+    let system = System::whole().await;
+    let amqp = Amqp::connect(&system.environment.rabbitmq_url()).await;
+    bind_full_queue(&amqp, "stranger").await;
+
+    let completed = system.place("prod-1", 1).await;
+    let declined = system
+        .place_with("prod-1", 1, "pm_card_chargeDeclined")
+        .await;
+    system.until(&completed, "COMPLETED").await;
+    system.until(&declined, "CANCELLED").await;
+    // Each participant has acked the command, and kept the event for later.
+    eventually(
+        "the events wait in the outbox",
+        || waiting(&system),
+        |rows| rows.iter().all(|rows| *rows > 0),
+    )
+    .await;
+
+    let events = amqp.listen(topology::EVENTS, "#").await;
+    let delete = QueueDeleteOptions::default();
+    amqp.channel()
+        .queue_delete("stranger".into(), delete)
+        .await
+        .unwrap();
+    eventually(
+        "the events go out",
+        || waiting(&system),
+        |rows| rows.iter().all(|rows| *rows == 0),
+    )
+    .await;
+    let mut kinds = Vec::new();
+    while let Some(event) = amqp.get(&events).await {
+        let event: serde_json::Value = serde_json::from_slice(&event.data).unwrap();
+        if event["subject"] == completed["orderId"] {
+            kinds.push(text(&event, "type").to_owned());
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    let all = [
+        "inventory.reserved.v1",
+        "order.completed.v1",
+        "order.created.v1",
+        "payment.processed.v1",
+    ];
+    assert_eq!(kinds, all);
+    system.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_placed_while_the_broker_confirms_nothing() {
+    const ORDERS: i64 = 300;
+    let environment = Environment::new().await;
+    let mut url = Url::parse(&environment.rabbitmq_url()).unwrap();
+    let target = url.socket_addrs(|| Some(5672)).unwrap()[0];
+    let proxy = Proxy::start(0, target).await.unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.address().port())).unwrap();
+    let mut system = System::on(environment, &[("RABBITMQ_URL", url.as_str())]).await;
+    system.add_participants(&[]).await;
+    system.stock(&[("prod-1", 1000)]).await;
+
+    proxy.stall(Duration::from_secs(3600));
+    // One after the other: if each waited for the broker, that alone would take longer than a test may.
+    for _ in 0..ORDERS {
+        system.place("prod-1", 1).await;
+    }
+    proxy.heal();
+    let db = system.environment.pool("order").await;
+    let completed = "SELECT count(*) FROM orders WHERE status = 'COMPLETED'";
+    eventually(
+        "all orders are completed",
+        || count(&db, completed),
+        |completed| *completed == ORDERS,
+    )
+    .await;
+    system.audit().await;
+}
