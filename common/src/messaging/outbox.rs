@@ -308,6 +308,7 @@ async fn confirm(table: &Table, mut published: mpsc::Receiver<Published>) {
         {
             results.extend(next.wait().await);
         }
+        crash::point("outbox.confirmed");
         if let Err(error) = table.settle(results).await {
             // The rows stay and go out again, which consumers expect.
             warn!(%error, "cannot settle outbox rows");

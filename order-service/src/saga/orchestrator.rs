@@ -193,6 +193,7 @@ impl Orchestrator {
             saga_log::update(tx, &decisions, self.deadline_scale).await?;
             orders::update(tx, &orders).await?;
             self.outbox.enqueue(tx, &messages).await?;
+            crash::point("orchestrator.applied");
         }
         Ok(messages)
     }
@@ -372,7 +373,6 @@ impl Handler for Orchestrator {
         for wave in waves(batch, |news| news.saga) {
             let mut tx = db::begin(self.db()).await?;
             let messages = self.apply(&mut tx, &wave).await?;
-            crash::point("orchestrator.applied");
             tx.commit().await?;
             self.outbox.hand_over(messages).await;
         }
