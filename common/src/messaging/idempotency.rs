@@ -7,6 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     str::FromStr,
+    sync::Arc,
 };
 
 use sqlx::{PgExecutor, Row};
@@ -87,7 +88,7 @@ pub struct Record {
     /// The message that tells of it: the outcome, or for the orchestrator the reply that it took.
     pub message_id: Uuid,
     /// The outcome as JSON; a participant always has one.
-    pub outcome: Option<String>,
+    pub outcome: Option<Arc<str>>,
     /// Whether the compensation came first, so that the action must not happen any more.
     pub tombstone: bool,
 }
@@ -158,7 +159,7 @@ pub async fn find(db: impl PgExecutor<'_>, keys: &[Key]) -> sqlx::Result<HashMap
         let record = Record {
             key: key(row)?,
             message_id: row.get("message_id"),
-            outcome: row.get("outcome"),
+            outcome: row.get::<Option<&str>, _>("outcome").map(Arc::from),
             tombstone: row.get("tombstone"),
         };
         Some((record.key.clone(), record))

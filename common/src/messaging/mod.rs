@@ -29,4 +29,4 @@ mod publisher;
 pub mod topology;
 
 pub use broker::Broker;
-pub use outgoing::{Lane, Outgoing};
+pub use outgoing::{Lane, Outcome, Outgoing};

@@ -48,6 +48,47 @@ enum Content {
     Raw(Arc<[u8]>, Box<BasicProperties>),
 }
 
+/// What a participant did for a command, and its JSON, which is made once.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    envelope: Arc<Envelope>,
+    json: Arc<str>,
+}
+
+impl Outcome {
+    /// An outcome that nobody knows yet.
+    #[must_use]
+    pub fn new(envelope: Envelope) -> Self {
+        Self {
+            json: envelope.to_json().into(),
+            envelope: Arc::new(envelope),
+        }
+    }
+
+    /// One that was stored as JSON.
+    ///
+    /// # Errors
+    /// `json` is not a CloudEvent.
+    pub fn stored(json: &str) -> Result<Self, Unreadable> {
+        Ok(Self {
+            envelope: Arc::new(Envelope::parse(json.as_bytes())?),
+            json: json.into(),
+        })
+    }
+
+    /// The message's id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.envelope.id
+    }
+
+    /// The message's JSON.
+    #[must_use]
+    pub fn json(&self) -> &Arc<str> {
+        &self.json
+    }
+}
+
 impl Outgoing {
     /// A command to a participant.
     #[must_use]
@@ -62,22 +103,18 @@ impl Outgoing {
         Self::event_to(topology::EVENTS, &kind, envelope)
     }
 
-    /// An outcome that is already JSON: a reply to `reply_to`, and the same as a public event.
-    ///
-    /// # Errors
-    /// `json` is not a CloudEvent.
-    pub fn outcome(reply_to: &str, json: &str) -> Result<[Self; 2], Unreadable> {
-        let envelope = Arc::new(Envelope::parse(json.as_bytes())?);
-        let json = Arc::<str>::from(json);
+    /// An outcome: a reply to `reply_to`, and the same as a public event.
+    #[must_use]
+    pub fn outcome(reply_to: &str, outcome: &Outcome) -> [Self; 2] {
         let to = |exchange, routing_key: &str| Self {
             exchange: Cow::Borrowed(exchange),
             routing_key: routing_key.to_owned(),
-            content: Content::Event(Arc::clone(&envelope), Arc::clone(&json)),
+            content: Content::Event(Arc::clone(&outcome.envelope), Arc::clone(&outcome.json)),
         };
-        Ok([
+        [
             to(topology::REPLIES, reply_to),
-            to(topology::EVENTS, &envelope.kind),
-        ])
+            to(topology::EVENTS, &outcome.envelope.kind),
+        ]
     }
 
     /// The answer to a request that named an AMQP `reply_to` queue. Dropped where nobody waits any more.

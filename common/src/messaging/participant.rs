@@ -14,13 +14,14 @@
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
+    sync::Arc,
 };
 
 use sqlx::{PgPool, Postgres, Transaction};
 use tracing::info;
 
 use super::{
-    Outgoing,
+    Outcome, Outgoing,
     consumer::{self, Handler, Incoming},
     idempotency::{self, Direction, Key, Record},
     outbox::Outbox,
@@ -157,7 +158,7 @@ pub struct Commands<P> {
 /// Commands of a wave, by what is to be done with them.
 struct Sorted<B> {
     /// Outcomes that are recorded, with where they go.
-    recorded: Vec<(String, String)>,
+    recorded: Vec<(String, Outcome)>,
     new: Vec<Command<B>>,
     too_late: Vec<Command<B>>,
     /// Actions of new compensations that are recorded, so that they need no tombstone.
@@ -204,7 +205,7 @@ impl<P: Participant> Commands<P> {
         if !new.is_empty() {
             let mut tx = db::begin(&self.db).await?;
             let applied = self.participant.apply(&mut tx, &new, &prepared).await?;
-            let records = self.records(&new, applied.outcomes, &actions);
+            let (records, outcomes) = self.records(&new, applied.outcomes, &actions);
             if idempotency::record(&mut *tx, &records).await?.len() < records.len() {
                 tx.rollback().await?;
                 return Ok(None);
@@ -213,19 +214,13 @@ impl<P: Participant> Commands<P> {
             crash::point("participant.applied");
             tx.commit().await?;
             self.outbox.hand_over(applied.events).await;
-            let mut outcomes: HashMap<_, _> =
-                records.into_iter().map(|r| (r.key, r.outcome)).collect();
-            for command in new {
-                let outcome = outcomes.remove(&command.key).flatten().unwrap_or_default();
-                recorded.push((command.envelope.reply_to, outcome));
-            }
+            let reply_to = new.into_iter().map(|command| command.envelope.reply_to);
+            recorded.extend(reply_to.zip(outcomes));
         }
-        let mut messages = Vec::with_capacity(recorded.len() * 2);
-        for (reply_to, outcome) in recorded {
-            let both = Outgoing::outcome(&reply_to, &outcome);
-            messages.extend(both.map_err(|error| consumer::Error::Failed(error.into()))?);
-        }
-        Ok(Some(messages))
+        let messages = recorded
+            .iter()
+            .flat_map(|(reply_to, outcome)| Outgoing::outcome(reply_to, outcome));
+        Ok(Some(messages.collect()))
     }
 
     async fn sort(&self, wave: &[Command<P::Body>]) -> Result<Sorted<P::Body>, consumer::Error> {
@@ -245,10 +240,11 @@ impl<P: Participant> Commands<P> {
                 if record.tombstone {
                     sorted.too_late.push(command.clone());
                 }
-                let reply_to = command.envelope.reply_to.clone();
+                let stored = Outcome::stored(record.outcome.as_deref().unwrap_or_default())
+                    .map_err(|error| consumer::Error::Failed(error.into()))?;
                 sorted
                     .recorded
-                    .push((reply_to, record.outcome.unwrap_or_default()));
+                    .push((command.envelope.reply_to.clone(), stored));
             } else {
                 let action = command.key.action();
                 if found.contains_key(&action) {
@@ -260,39 +256,42 @@ impl<P: Participant> Commands<P> {
         Ok(sorted)
     }
 
-    /// What to record: each command's outcome, and tombstones. They are numbered in the order in which they exist.
+    /// What to record, each command's outcome and tombstones, and the outcomes. They are numbered in the order in
+    /// which they exist.
     fn records(
         &self,
         new: &[Command<P::Body>],
         outcomes: Vec<Envelope>,
         actions: &HashSet<Key>,
-    ) -> Vec<Record> {
+    ) -> (Vec<Record>, Vec<Outcome>) {
         let mut records = Vec::with_capacity(new.len());
+        let mut told = Vec::with_capacity(new.len());
         for (command, outcome) in new.iter().zip(outcomes) {
             let is_compensation = command.key.direction == Direction::Compensation;
             let action = command.key.action();
             let after_action = is_compensation && actions.contains(&action);
-            records.push(record(
-                command.key.clone(),
-                outcome,
-                if after_action { 2 } else { 1 },
-                false,
-            ));
+            let outcome = numbered(outcome, if after_action { 2 } else { 1 });
+            records.push(record(command.key.clone(), &outcome, false));
+            told.push(outcome);
             if is_compensation && !after_action {
                 let outcome = self.participant.already_compensated(command);
-                records.push(record(action, outcome, 2, true));
+                records.push(record(action, &numbered(outcome, 2), true));
             }
         }
-        records
+        (records, told)
     }
 }
 
-fn record(key: Key, mut outcome: Envelope, sequence: i32, tombstone: bool) -> Record {
+fn numbered(mut outcome: Envelope, sequence: i32) -> Outcome {
     outcome.sequence = Some(sequence);
+    Outcome::new(outcome)
+}
+
+fn record(key: Key, outcome: &Outcome, tombstone: bool) -> Record {
     Record {
         key,
-        message_id: outcome.id,
-        outcome: Some(outcome.to_json()),
+        message_id: outcome.id(),
+        outcome: Some(Arc::clone(outcome.json())),
         tombstone,
     }
 }
