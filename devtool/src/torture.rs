@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 use rand::Rng as _;
+use test_support::servers::stop_left_over;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
@@ -65,7 +66,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
     };
     if !matches!(result, Ok(true)) {
         let dir = system::dir(workspace);
-        system::stop_left_over(&dir).await?;
+        stop_left_over(&dir).await?;
         eprintln!(
             "Everything is stopped. Data, logs and evidence are kept in {} until the next run.",
             dir.display()

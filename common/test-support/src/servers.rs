@@ -19,12 +19,14 @@
 //! ```
 
 mod guardian;
+mod leftovers;
 mod ports;
 mod postgres;
 mod probe;
 mod process;
 mod rabbitmq;
 
+pub use leftovers::{remove, stop_left_over};
 pub use ports::{free_ports, is_free};
 pub use postgres::PostgresServer;
 pub use probe::{probe_http, probe_postgres, probe_rabbitmq};

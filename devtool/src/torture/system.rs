@@ -5,7 +5,6 @@
 //!                  └─ proxy ─► PostgreSQL                       └─ proxy ─► …
 //! ```
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +15,8 @@ use futures_util::future::try_join_all;
 use sqlx::PgPool;
 use test_support::Proxy;
 use test_support::servers::{
-    Files, PostgresServer, RabbitMqServer, Signal, detached, free_ports, probe_http, wait_ready,
+    Files, PostgresServer, RabbitMqServer, Signal, detached, free_ports, probe_http, remove,
+    stop_left_over, wait_ready,
 };
 use tokio::sync::Mutex;
 use url::Url;
@@ -269,43 +269,6 @@ impl Replica {
 /// Where a run keeps everything.
 pub(super) fn dir(workspace: &Workspace) -> PathBuf {
     workspace.dev().join("torture")
-}
-
-/// Ends, at once, whatever the pid files below `dir` name.
-///
-/// # Errors
-/// A process does not end.
-pub(super) async fn stop_left_over(dir: &Path) -> Result<()> {
-    let files = fs::read_dir(dir.join("run"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    for file in files {
-        let path = file.path();
-        let name = path.file_stem().and_then(|name| name.to_str());
-        let name = name.context("a pid file has a name")?;
-        // PostgreSQL's other processes shall end with it, which a SIGKILL does not promise.
-        let signal = if name == "postgres" {
-            Signal::QUIT
-        } else {
-            Signal::KILL
-        };
-        let files = Files::below(dir, name);
-        files.stop(signal, Duration::from_secs(10)).await?;
-    }
-    Ok(())
-}
-
-/// Removes the directory of a run; nothing may run there.
-fn remove(dir: &Path) -> Result<()> {
-    // It may keep its data elsewhere.
-    PostgresServer::new(dir, 0, "", "").remove_data()?;
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn database_url(server: &str, database: &str) -> Result<String> {

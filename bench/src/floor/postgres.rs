@@ -1,0 +1,133 @@
+//! PostgreSQL alone: all rows that a completed saga writes, 100 sagas a commit, one set-based statement a table.
+//!
+//! The tables are those of the migrations, with all keys, indexes and checks, in a database of their own.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use sqlx::{PgPool, Postgres, Transaction};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Watch;
+use crate::orders::stock;
+use crate::report::Part;
+use crate::system::{System, connect};
+
+/// Sagas a commit, and connections that write at once, so that one waits for the disk while another works.
+const SAGAS: usize = 100;
+const CONNECTIONS: usize = 2;
+
+/// One database for all tables, as the migrations make them.
+const SCHEMA: [&str; 4] = [
+    include_str!("../../../migrations/src/sql/messaging.sql"),
+    include_str!("../../../migrations/src/sql/order.sql"),
+    include_str!("../../../migrations/src/sql/payment.sql"),
+    include_str!("../../../migrations/src/sql/inventory.sql"),
+];
+
+/// What is written of each saga. `$1` and `$2` are ids of orders and sagas, `$3` is the content of a message.
+const STATEMENTS: [&str; 10] = [
+    "INSERT INTO orders (id, saga_id, customer_id, status, items, currency, total_minor, payment_method, event_sequence)
+     SELECT o, s, 'customer-1', 'PENDING', '[{\"productId\":\"product-123\",\"quantity\":1,\"unitPrice\":\"19.99\"}]',
+            'USD', 1999, 'pm_any', 1
+     FROM UNNEST($1::uuid[], $2::uuid[]) AS n (o, s) WHERE $3 <> ''",
+    "INSERT INTO sagas (id, order_id, type, definition_version, status, current_step, attempt, version, command_id,
+                        correlation_id, traceparent, deadline_at)
+     SELECT s, o, 'create_order', 1, 'RUNNING', 'payment', 1, 2, o, o::text,
+            '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', now() + interval '30 s'
+     FROM UNNEST($1::uuid[], $2::uuid[]) AS n (o, s) WHERE $3 <> ''",
+    "INSERT INTO saga_log (saga_id, seq, event, step, details)
+     SELECT s, seq, event, step, '{\"attempt\":1}' FROM UNNEST($2::uuid[]) AS s, (VALUES
+         (1, 'SAGA_STARTED', NULL), (2, 'ACTION_SENT', 'payment'), (3, 'STEP_SUCCEEDED', 'payment'),
+         (4, 'ACTION_SENT', 'inventory'), (5, 'STEP_SUCCEEDED', 'inventory'), (6, 'SAGA_COMPLETED', NULL))
+         AS e (seq, event, step) WHERE $3 <> '' AND $1::uuid[] IS NOT NULL",
+    // order.created, payment.process, inventory.reserve, order.completed.
+    "INSERT INTO outbox (id, exchange, routing_key, message)
+     SELECT gen_random_uuid(), 'saga.commands', 'payment', $3::json
+     FROM UNNEST($1::uuid[]) AS o, generate_series(1, 4) WHERE $2::uuid[] IS NOT NULL",
+    // Two replies at the orchestrator; the participants' with their outcomes.
+    "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome)
+     SELECT s, step, 'ACTION', o, CASE WHEN kept THEN $3::json END
+     FROM UNNEST($1::uuid[], $2::uuid[]) AS n (o, s),
+          (VALUES ('payment', true), ('inventory', true), ('a', false), ('b', false)) AS r (step, kept)",
+    "INSERT INTO payments (id, saga_id, step, order_id, customer_id, amount_minor, currency, status, gateway_id)
+     SELECT o, s, 'payment', o, 'customer-1', 1999, 'USD', 'CAPTURED', 'sim_0123456789abcdef'
+     FROM UNNEST($1::uuid[], $2::uuid[]) AS n (o, s) WHERE $3 <> ''",
+    "INSERT INTO reservations (id, saga_id, step, order_id, items, status)
+     SELECT o, s, 'inventory', o, '[{\"productId\":\"product-123\",\"quantity\":1}]', 'RESERVED'
+     FROM UNNEST($1::uuid[], $2::uuid[]) AS n (o, s) WHERE $3 <> ''",
+    "UPDATE sagas SET status = 'COMPLETED', current_step = NULL, version = 6, deadline_at = NULL, updated_at = now()
+     WHERE id = ANY($2) AND $3 <> '' AND $1::uuid[] IS NOT NULL",
+    "UPDATE orders SET status = 'COMPLETED', event_sequence = 2, updated_at = now()
+     WHERE id = ANY($1) AND $3 <> '' AND $2::uuid[] IS NOT NULL",
+    "DELETE FROM outbox WHERE $3 <> '' AND $1::uuid[] IS NOT NULL AND $2::uuid[] IS NOT NULL
+     AND xmin = pg_current_xact_id()::xid",
+];
+/// A piece of each of a hundred products.
+const STOCK: &str =
+    "UPDATE inventory_items AS i SET reserved_quantity = reserved_quantity + 1, updated_at = now()
+     FROM generate_series($1::int, $1 + $2 - 1) AS n WHERE i.product_id = 'product-' || n";
+
+/// Writes for `window`.
+pub(super) async fn measure(system: &System, window: Duration) -> Result<Part> {
+    let server = connect(&system.postgres, "postgres").await?;
+    sqlx::raw_sql("DROP DATABASE IF EXISTS floor")
+        .execute(&server)
+        .await?;
+    sqlx::raw_sql("CREATE DATABASE floor")
+        .execute(&server)
+        .await?;
+    let db = connect(&system.postgres, "floor").await?;
+    for tables in SCHEMA {
+        sqlx::raw_sql(tables).execute(&db).await?;
+    }
+    stock(&db).await?;
+    let watch = Watch::start(system.postgres.process())?;
+    let end = Instant::now() + window;
+    let mut writers = JoinSet::new();
+    for writer in 0..CONNECTIONS {
+        let db = db.clone();
+        writers.spawn(async move { write(&db, end, writer).await });
+    }
+    let mut sagas = 0;
+    while let Some(written) = writers.join_next().await {
+        sagas += written??;
+    }
+    let part = watch.stop(sagas);
+    db.close().await;
+    sqlx::raw_sql("DROP DATABASE floor")
+        .execute(&server)
+        .await?;
+    Ok(part)
+}
+
+/// How many sagas it wrote.
+async fn write(db: &PgPool, end: Instant, writer: usize) -> Result<usize> {
+    let message = super::rabbitmq::event();
+    let mut sagas = 0;
+    while Instant::now() < end {
+        let ids = || (0..SAGAS).map(|_| Uuid::now_v7()).collect::<Vec<_>>();
+        let mut tx: Transaction<'_, Postgres> = common::db::begin(db).await?;
+        let (orders, of_orders) = (ids(), ids());
+        for statement in STATEMENTS {
+            sqlx::query(statement)
+                .bind(&orders)
+                .bind(&of_orders)
+                .bind(&message)
+                .execute(&mut *tx)
+                .await?;
+        }
+        // Of other products than the other writer, who would wait.
+        let first = i32::try_from(writer * SAGAS)?;
+        sqlx::query(STOCK)
+            .bind(first)
+            .bind(i32::try_from(SAGAS)?)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        sagas += SAGAS;
+    }
+    Ok(sagas)
+}
