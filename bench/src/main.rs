@@ -30,12 +30,14 @@ mod system;
 mod table;
 
 use std::fs::{self, File};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
+use futures_util::FutureExt as _;
 use test_support::servers::stop_left_over;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -86,8 +88,17 @@ fn scenario_named(name: &str) -> Result<Scenario, String> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode> {
-    let options = Options::parse();
+async fn main() -> ExitCode {
+    match bench(&Options::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn bench(options: &Options) -> Result<ExitCode> {
     ensure!(
         Path::new("bench/Cargo.toml").exists(),
         "run this from the root of the checkout, best as ./dev bench"
@@ -114,7 +125,9 @@ async fn main() -> Result<ExitCode> {
         signal(SignalKind::terminate())?,
     );
     let result = tokio::select! {
-        result = run(&dir, &options) => result,
+        // Also after a panic, nothing may go on running.
+        result = AssertUnwindSafe(run(&dir, options)).catch_unwind() =>
+            result.unwrap_or_else(|_| Err(anyhow::anyhow!("a bug in the benchmark"))),
         _ = interrupted.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
     };

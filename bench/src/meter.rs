@@ -151,8 +151,9 @@ async fn published(system: &System) -> Result<f64> {
     let url = format!("{}/api/overview", system.rabbitmq.api_url());
     let client = reqwest::Client::builder().no_proxy().build()?;
     let overview: Value = client.get(url).send().await?.json().await?;
-    let stats = overview["message_stats"].as_object();
-    stats
-        .map_or(Some(0.0), |stats| stats["publish"].as_f64())
-        .context("RabbitMQ does not count messages")
+    // Both are absent until something is published.
+    let published = overview.pointer("/message_stats/publish");
+    published
+        .map_or(Some(0.0), Value::as_f64)
+        .context("RabbitMQ does not tell how many messages were published")
 }
