@@ -92,6 +92,12 @@ impl Ends {
         self.at.values().copied()
     }
 
+    /// How many a second, from `start` to the last one.
+    pub(crate) fn per_second(&self, start: i64) -> f64 {
+        let last = self.times().max().unwrap_or(start);
+        self.at.len() as f64 * 1e6 / (last - start).max(1) as f64
+    }
+
     /// Whether each accepted order ended, no other order is there, and the ways are those that were to be expected.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool};
 
 use crate::clock::now;
 use crate::system::Databases;
@@ -59,17 +59,17 @@ async fn fill_one(db: &PgPool, functions: &str, rows: &'static str, sagas: i64) 
     let functions = AssertSqlSafe(functions.to_owned());
     sqlx::raw_sql(functions).execute(&mut connection).await?;
     for first in (1..=sagas).step_by(usize::try_from(PART)?) {
-        let last = sagas.min(first + PART - 1);
-        for statement in rows.split(";\n") {
-            sqlx::query(statement)
-                .bind(first)
-                .bind(last)
-                .execute(&mut connection)
-                .await?;
-        }
+        sqlx::query("CALL pg_temp.make_part($1, $2)")
+            .bind(first)
+            .bind(sagas.min(first + PART - 1))
+            .execute(&mut connection)
+            .await?;
+        // One transaction.
+        sqlx::raw_sql(rows).execute(&mut connection).await?;
     }
     sqlx::query("VACUUM ANALYZE")
         .execute(&mut connection)
         .await?;
+    connection.close().await?;
     Ok(())
 }

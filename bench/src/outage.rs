@@ -72,6 +72,7 @@ pub(crate) async fn run(scenario: &Scenario, system: &System, times: Times) -> R
         window_s: times.window.as_secs_f64(),
         accepted_per_s: backlog.len() as f64 / times.window.as_secs_f64(),
         sagas_per_s: backlog.len() as f64 / drained_in,
+        overall_per_s: ends.per_second(start),
         to_answer_ms: Latency::of(to_answer),
         to_end_ms: Latency::of(to_end.collect()),
         ends: ends.ways.clone().into_iter().collect(),

@@ -45,6 +45,9 @@ pub(crate) struct Outcome {
     pub(crate) accepted_per_s: f64,
     /// Sagas whose end was committed within the window, by its length.
     pub(crate) sagas_per_s: f64,
+    /// All sagas, warm-up included, by the time from the first order to the last end. Less than what was accepted means
+    /// that a backlog grew, or in `outage` that there was one.
+    pub(crate) overall_per_s: f64,
     /// From when an order was due to the answer, of orders due in the window.
     pub(crate) to_answer_ms: Latency,
     /// From when an order was due to the commit of its saga's end.

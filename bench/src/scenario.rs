@@ -197,6 +197,7 @@ impl Scenario {
             window_s: seconds,
             accepted_per_s: rate(accepted),
             sagas_per_s: rate(ended),
+            overall_per_s: ends.per_second(start),
             to_answer_ms: Latency::of(to_answer.collect()),
             to_end_ms: Latency::of(to_end.collect()),
             ends: ends.ways.into_iter().collect(),

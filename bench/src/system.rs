@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 use test_support::servers::{
     Files, PostgresServer, RabbitMqServer, Signal, detached, free_ports, probe_http, remove,
@@ -227,9 +227,13 @@ fn migrate(postgres: &PostgresServer) -> Result<()> {
 /// # Errors
 /// It does not answer.
 pub(crate) async fn connect(postgres: &PostgresServer, database: &str) -> Result<PgPool> {
+    let options: PgConnectOptions = database_url(postgres, database)?.parse()?;
+    // As the services have it: a statement that is planned on an empty table must not scan it for ever.
+    let options = options.options([("enable_seqscan", "off"), ("jit", "off")]);
     let pool = PgPoolOptions::new().max_connections(4);
-    let url = database_url(postgres, database)?;
-    pool.connect(&url).await.context(database.to_owned())
+    pool.connect_with(options)
+        .await
+        .context(database.to_owned())
 }
 
 fn database_url(postgres: &PostgresServer, database: &str) -> Result<String> {

@@ -45,21 +45,22 @@ type Row<'a> = (String, &'a Outcome);
 fn speed(text: &mut String, rows: &[Row<'_>]) -> std::fmt::Result {
     writeln!(
         text,
-        "\n{:<11} {:>9} {:>9} │ {:>34} │ {:>21}",
-        "", "accepted", "ended", "POST to the saga's end, ms", "POST to answer, ms"
+        "\n{:<11} {:>8} {:>8} {:>8} │ {:>34} │ {:>21}",
+        "", "accepted", "ended", "overall", "POST to the saga's end, ms", "POST to answer, ms"
     )?;
     writeln!(
         text,
-        "{:<11} {:>9} {:>9} │ {:>7} {:>8} {:>8} {:>8} │ {:>6} {:>6} {:>7}",
-        "scenario", "/s", "/s", "p50", "p99", "p99.9", "max", "p50", "p99", "max"
+        "{:<11} {:>8} {:>8} {:>8} │ {:>7} {:>8} {:>8} {:>8} │ {:>6} {:>6} {:>7}",
+        "scenario", "/s", "/s", "/s", "p50", "p99", "p99.9", "max", "p50", "p99", "max"
     )?;
     for (name, o) in rows {
         let (end, answer) = (&o.to_end_ms, &o.to_answer_ms);
         writeln!(
             text,
-            "{name:<11} {:>9.0} {:>9.0} │ {:>7.1} {:>8.1} {:>8.1} {:>8.1} │ {:>6.1} {:>6.1} {:>7.1}",
+            "{name:<11} {:>8.0} {:>8.0} {:>8.0} │ {:>7.1} {:>8.1} {:>8.1} {:>8.1} │ {:>6.1} {:>6.1} {:>7.1}",
             o.accepted_per_s,
             o.sagas_per_s,
+            o.overall_per_s,
             end.p50,
             end.p99,
             end.p999,
