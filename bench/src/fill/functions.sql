@@ -1,11 +1,12 @@
 -- What follows from a saga's number alone, in all three databases. {first_ms}, {span_ms} and {count} are filled in.
-CREATE FUNCTION pg_temp.at(n bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS
+-- STABLE, as what they call: only then are they inlined, which makes them a hundred times as fast.
+CREATE FUNCTION pg_temp.at(n bigint) RETURNS timestamptz STABLE LANGUAGE sql AS
     'SELECT to_timestamp(({first_ms} + n * {span_ms} / {count}) / 1000.0)';
 -- A UUID v7 of that time.
-CREATE FUNCTION pg_temp.id(what text, n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.id(what text, n bigint) RETURNS uuid STABLE LANGUAGE sql AS $$
     SELECT (lpad(to_hex({first_ms} + n * {span_ms} / {count}), 12, '0') || '7' || substr(md5(what || n), 1, 3)
             || '8' || substr(md5(what || n), 4, 15))::uuid $$;
-CREATE FUNCTION pg_temp.fate(n bigint) RETURNS text IMMUTABLE LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.fate(n bigint) RETURNS text STABLE LANGUAGE sql AS $$
     SELECT CASE WHEN n % 10 = 3 THEN 'PAYMENT_DECLINED' WHEN n % 20 = 7 THEN 'OUT_OF_STOCK' ELSE 'COMPLETED' END $$;
 
 -- A part of the sagas, from which the rows of all tables are made.
@@ -24,7 +25,7 @@ CREATE PROCEDURE pg_temp.make_part(first bigint, last bigint) LANGUAGE sql AS $$
 
 -- What a participant answered: the CloudEvent that is stored with the idempotency row.
 CREATE FUNCTION pg_temp.outcome(part, id uuid, source text, type text, step text, sequence integer, data text)
-    RETURNS json LANGUAGE sql AS $$
+    RETURNS json STABLE LANGUAGE sql AS $$
     SELECT format('{"specversion":"1.0","id":"%s","source":"%s","type":"%s","subject":"%s","time":"%s",'
                   '"datacontenttype":"application/json","sagaid":"%s","sagastep":"%s","correlationid":"%s",'
                   '"causationid":"%s","sequence":%s,"traceparent":"%s","data":{"orderId":"%s",%s}}',
