@@ -153,7 +153,7 @@ async fn run(dir: &Path, options: &Options) -> Result<Results> {
     orders::stock(&system.databases.inventory).await?;
     let mut results = Results {
         cores: std::thread::available_parallelism()?.get(),
-        settings: system.settings().await?.into_iter().collect(),
+        settings: system.settings().await?,
         ..Results::default()
     };
     let times = Times {

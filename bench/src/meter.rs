@@ -148,12 +148,20 @@ fn memory(system: &System) -> BTreeMap<String, f64> {
 
 /// AMQP messages that were published since RabbitMQ started.
 async fn published(system: &System) -> Result<f64> {
-    let url = format!("{}/api/overview", system.rabbitmq.api_url());
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let overview: Value = client.get(url).send().await?.json().await?;
+    let overview = overview(system).await?;
     // Both are absent until something is published.
     let published = overview.pointer("/message_stats/publish");
     published
         .map_or(Some(0.0), Value::as_f64)
         .context("RabbitMQ does not tell how many messages were published")
+}
+
+/// What RabbitMQ tells about itself.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) async fn overview(system: &System) -> Result<Value> {
+    let url = format!("{}/api/overview", system.rabbitmq.api_url());
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    Ok(client.get(url).send().await?.json().await?)
 }

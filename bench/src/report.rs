@@ -13,7 +13,7 @@ use crate::meter::Cost;
 pub(crate) struct Results {
     /// Processors that all share, driver and servers included.
     pub(crate) cores: usize,
-    /// PostgreSQL's settings that decide what the numbers mean.
+    /// Versions, and settings of PostgreSQL, that decide what the numbers mean.
     pub(crate) settings: BTreeMap<String, String>,
     /// In the order in which they ran.
     pub(crate) scenarios: Vec<Outcome>,

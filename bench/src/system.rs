@@ -1,5 +1,6 @@
 //! A whole system of its own, as `./dev up` makes it: no proxies, no debug build, durable settings.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use test_support::servers::{
     stop_left_over, wait_ready,
 };
 use url::Url;
+
+use crate::meter;
 
 /// A service, the variable of its address, its database and that one's variable.
 const SERVICES: [(&str, &str, &str, &str); 3] = [
@@ -161,8 +164,8 @@ impl System {
         orders.map(Replica::address).collect()
     }
 
-    /// Settings that decide what the numbers mean, as the server itself tells them.
-    pub(crate) async fn settings(&self) -> Result<Vec<(String, String)>> {
+    /// Settings and versions that decide what the numbers mean, as the servers themselves tell them.
+    pub(crate) async fn settings(&self) -> Result<BTreeMap<String, String>> {
         let names = SETTINGS.map(|(name, _)| name);
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT name, current_setting(name) FROM pg_settings
@@ -171,7 +174,11 @@ impl System {
         .bind(&names[..])
         .fetch_all(&self.databases.order)
         .await?;
-        Ok(rows)
+        let mut settings: BTreeMap<_, _> = rows.into_iter().collect();
+        let rabbitmq = meter::overview(self).await?;
+        let version = rabbitmq["rabbitmq_version"].as_str().unwrap_or("?");
+        settings.insert("rabbitmq_version".to_owned(), version.to_owned());
+        Ok(settings)
     }
 
     /// Ends the services as an operator would, then the servers, and removes everything.
