@@ -214,16 +214,22 @@ impl Outgoing {
     }
 }
 
-/// One AMQP message.
+/// An AMQP message that carries one or several of a batch.
 #[derive(Debug)]
 pub(super) struct Frame {
+    pub(super) message: AmqpMessage,
+    /// Which messages of the batch it carries, by position.
+    pub(super) carries: Vec<usize>,
+}
+
+/// What `basic.publish` takes.
+#[derive(Debug)]
+pub(super) struct AmqpMessage {
     pub(super) exchange: String,
     pub(super) routing_key: String,
     pub(super) mandatory: bool,
     pub(super) properties: BasicProperties,
     pub(super) payload: Vec<u8>,
-    /// Which messages of the batch it carries, by position.
-    pub(super) carries: Vec<usize>,
 }
 
 /// Puts `messages` into as few AMQP messages as the contract allows, in order for each destination.
@@ -260,14 +266,14 @@ fn frame(messages: &[Outgoing], carries: Vec<usize>) -> Frame {
             batch_payload(messages, &carries),
         ),
     };
-    Frame {
+    let message = AmqpMessage {
         exchange: first.exchange().to_owned(),
         routing_key: first.routing_key().to_owned(),
         mandatory: first.mandatory(),
         properties,
         payload,
-        carries,
-    }
+    };
+    Frame { message, carries }
 }
 
 fn batch_payload(messages: &[Outgoing], carries: &[usize]) -> Vec<u8> {
@@ -358,13 +364,18 @@ mod tests {
         let [batch] = &frames(&messages, 64)[..] else {
             panic!("one frame")
         };
-        let events: Vec<Envelope> = serde_json::from_slice(&batch.payload).unwrap();
+        let events: Vec<Envelope> = serde_json::from_slice(&batch.message.payload).unwrap();
         assert_eq!(
             events.iter().map(|e| Some(e.id)).collect::<Vec<_>>(),
             messages.iter().map(Outgoing::id).collect::<Vec<_>>()
         );
         assert_eq!(
-            batch.properties.content_type().as_ref().map(|t| t.as_str()),
+            batch
+                .message
+                .properties
+                .content_type()
+                .as_ref()
+                .map(|t| t.as_str()),
             Some(MANY)
         );
     }

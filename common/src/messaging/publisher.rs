@@ -1,13 +1,16 @@
 //! A lane's channel, and the confirms of what goes out on it.
 
 use std::{
+    future::{Future, poll_fn},
     sync::{
-        Arc,
+        Arc, Mutex as SyncMutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
+use futures_util::future::maybe_done;
 use lapin::{
     Channel, Confirmation, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -20,7 +23,7 @@ use tokio::{
 use super::{
     broker::Error,
     link::{CONNECT_TIMEOUT, Link},
-    outgoing::Frame,
+    outgoing::{AmqpMessage, Frame},
     topology,
 };
 use crate::config::Secret;
@@ -50,6 +53,7 @@ pub(super) struct Publisher {
     link: Link,
     channel: Mutex<Option<Channel>>,
     stalled: Arc<AtomicBool>,
+    turn: SyncMutex<()>,
 }
 
 impl Publisher {
@@ -58,6 +62,7 @@ impl Publisher {
             link: Link::new(name, nodes),
             channel: Mutex::new(None),
             stalled: Arc::default(),
+            turn: SyncMutex::default(),
         }
     }
 
@@ -100,37 +105,65 @@ impl Publisher {
     /// Publishes `frames`; what could not even be sent counts as lost.
     pub(super) async fn publish(&self, frames: Vec<Frame>) -> Confirms {
         let channel = self.channel().await.ok();
-        let mut pending = Vec::with_capacity(frames.len());
-        for frame in frames {
-            let options = BasicPublishOptions {
-                mandatory: frame.mandatory,
-                ..BasicPublishOptions::default()
-            };
-            let confirm = match &channel {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "this is the one place that publishes"
-                )]
-                Some(channel) => channel
-                    .basic_publish(
-                        frame.exchange.into(),
-                        frame.routing_key.into(),
-                        options,
-                        &frame.payload,
-                        frame.properties,
-                    )
-                    .await
-                    .ok(),
-                None => None,
-            };
-            pending.push((frame.carries, confirm));
-        }
+        let (carried, messages): (Vec<_>, Vec<_>) = frames
+            .into_iter()
+            .map(|frame| (frame.carries, frame.message))
+            .unzip();
+        let sent = match &channel {
+            Some(channel) => self.send(channel, messages).await,
+            None => messages.iter().map(|_| None).collect(),
+        };
         Confirms {
-            pending,
+            pending: carried.into_iter().zip(sent).collect(),
             channel,
             stalled: Arc::clone(&self.stalled),
         }
     }
+
+    /// Sends all of `messages` at once. lapin's future of one ends when its bytes are written by the connection's
+    /// thread, so that one after the other would be a change of threads for each.
+    async fn send(
+        &self,
+        channel: &Channel,
+        messages: Vec<AmqpMessage>,
+    ) -> Vec<Option<PublisherConfirm>> {
+        let mut sending: Vec<_> = messages
+            .into_iter()
+            .map(|message| Box::pin(maybe_done(send(channel, message))))
+            .collect();
+        poll_fn(|context| {
+            // lapin numbers a message before it queues it. Between these two, nobody else may: the broker counts what
+            // comes, and a confirm would be taken for another message's.
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            for one in &mut sending {
+                let _ = one.as_mut().poll(context);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        let mut sent = Vec::with_capacity(sending.len());
+        for mut one in sending {
+            one.as_mut().await;
+            sent.push(one.as_mut().take_output().and_then(Result::ok));
+        }
+        sent
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that publishes"
+)]
+async fn send(channel: &Channel, message: AmqpMessage) -> lapin::Result<PublisherConfirm> {
+    let options = BasicPublishOptions {
+        mandatory: message.mandatory,
+        ..BasicPublishOptions::default()
+    };
+    let (exchange, routing_key) = (message.exchange.into(), message.routing_key.into());
+    let (payload, properties) = (&message.payload, message.properties);
+    channel
+        .basic_publish(exchange, routing_key, options, payload, properties)
+        .await
 }
 
 /// Confirms that are on their way on one channel.
