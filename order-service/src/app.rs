@@ -82,10 +82,11 @@ impl App {
         )
         .await?;
         let (db, outbox) = (service.db.clone(), service.outbox.clone());
+        let orchestrator = Orchestrator::new(db.clone(), outbox.clone(), config.deadline_scale);
         let (intake, intake_worker) =
-            Intake::new(db.clone(), outbox.clone(), config.deadline_scale);
+            Intake::new(db, outbox, config.deadline_scale, orchestrator.behind());
         Ok(Self {
-            orchestrator: Orchestrator::new(db, outbox, config.deadline_scale),
+            orchestrator,
             service,
             intake,
             intake_worker,

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use common::{
@@ -16,7 +17,10 @@ use common::{
 };
 use metrics::counter;
 use sqlx::{PgPool, Postgres, Row, Transaction, types::Json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -34,6 +38,8 @@ use crate::{
 const BATCH_MAX: usize = 256;
 /// Orders that wait for a transaction at most; more requests wait to hand theirs in.
 const WAITING_MAX: usize = 1024;
+/// How long the replies of sagas that are under way may hold up new ones.
+const REPLIES_FIRST: Duration = Duration::from_secs(1);
 /// The saga that executes new orders.
 const DEFINITION: &Definition = &CREATE_ORDER;
 
@@ -84,17 +90,27 @@ pub(crate) struct Worker {
     db: PgPool,
     outbox: Outbox,
     deadline_scale: f64,
+    /// Whether replies wait.
+    behind: watch::Receiver<bool>,
     waiting: mpsc::Receiver<(Placement, Answer)>,
 }
 
 impl Intake {
     /// An intake and its worker, which is to be run.
-    pub(crate) fn new(db: PgPool, outbox: Outbox, deadline_scale: f64) -> (Self, Worker) {
+    ///
+    /// While there is more `behind` than the orchestrator can take at a time, new orders wait.
+    pub(crate) fn new(
+        db: PgPool,
+        outbox: Outbox,
+        deadline_scale: f64,
+        behind: watch::Receiver<bool>,
+    ) -> (Self, Worker) {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
             db,
             outbox,
             deadline_scale,
+            behind,
             waiting,
         };
         (Self(sender), worker)
@@ -116,6 +132,9 @@ impl Worker {
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
+            // What is begun is finished first: orders come faster than sagas end, so that they would never end.
+            let caught_up = self.behind.wait_for(|behind| !behind);
+            let _ = timeout(REPLIES_FIRST, caught_up).await;
             let received = tokio::select! {
                 n = self.waiting.recv_many(&mut batch, BATCH_MAX) => n,
                 () = shutdown.cancelled(), if !self.waiting.is_closed() => {

@@ -37,8 +37,8 @@ use crate::{
     shutdown::Backoff,
 };
 
-/// Events that one transaction handles at most.
-const BATCH_MAX: usize = 256;
+/// Events that a batch is filled with. One that is full says that more are waiting.
+pub const BATCH_MAX: usize = 256;
 /// Deliveries that RabbitMQ sends ahead of their acks.
 const PREFETCH: u16 = 256;
 /// Batches that may wait for their confirms.

@@ -26,6 +26,7 @@ use common::{
 use metrics::counter;
 use serde::Deserialize;
 use sqlx::{PgPool, Postgres, Transaction};
+use tokio::sync::watch;
 use tracing::{error, info};
 use uuid::Uuid;
 
@@ -120,6 +121,7 @@ pub struct Orchestrator {
     db: PgPool,
     outbox: Outbox,
     deadline_scale: f64,
+    behind: watch::Sender<bool>,
 }
 
 impl Orchestrator {
@@ -130,7 +132,14 @@ impl Orchestrator {
             db,
             outbox,
             deadline_scale,
+            behind: watch::Sender::new(false),
         }
+    }
+
+    /// Whether more replies wait than one batch takes, so that whoever starts sagas should let them pass.
+    #[must_use]
+    pub fn behind(&self) -> watch::Receiver<bool> {
+        self.behind.subscribe()
     }
 
     /// The database of the sagas.
@@ -370,6 +379,7 @@ impl Handler for Orchestrator {
     }
 
     async fn handle(&self, batch: &[News]) -> Result<Vec<Outgoing>, consumer::Error> {
+        self.behind.send_replace(batch.len() >= consumer::BATCH_MAX);
         for wave in waves(batch, |news| news.saga) {
             let mut tx = db::begin(self.db()).await?;
             let messages = self.apply(&mut tx, &wave).await?;
