@@ -13,7 +13,7 @@ use std::{
 use common::{
     contract::{OrderId, order::OrderCreated},
     crash, db,
-    messaging::{Outgoing, outbox::Outbox},
+    messaging::{Outgoing, Pace, outbox::Outbox},
 };
 use metrics::counter;
 use sqlx::{PgPool, Postgres, Row, Transaction, types::Json};
@@ -131,7 +131,9 @@ impl Worker {
     /// Works until `shutdown`, and then until what was handed in is answered.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut pace = Pace::default();
         loop {
+            pace.wait().await;
             // What is begun is finished first: orders come faster than sagas end, so that they would never end.
             let caught_up = self.behind.wait_for(|behind| !behind);
             let _ = timeout(REPLIES_FIRST, caught_up).await;
@@ -145,6 +147,7 @@ impl Worker {
             if received == 0 {
                 return;
             }
+            pace.start(received);
             let (placements, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
             match self.place(&placements).await {
                 Ok(messages) => self.answer(answers, messages).await,

@@ -7,7 +7,7 @@
 //!                                                   └─ any other error: one by one, 3 tries each, then ─► .dlq
 //! ```
 //!
-//! Batches form by themselves: what has arrived is taken, nothing is waited for. While one batch waits for its
+//! Batches form by themselves: what has arrived is taken, at a [`Pace`] that makes no lone event wait. While one batch waits for its
 //! confirms, the next one is handled. Acks go out in order, one for a batch.
 
 use std::{future::Future, panic::AssertUnwindSafe};
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{
-    Lane, Outgoing,
+    Lane, Outgoing, Pace,
     outbox::Outbox,
     outgoing::{MANY, ONE, event_properties},
 };
@@ -185,14 +185,16 @@ impl<'a, H: Handler> Session<'a, H> {
     }
 
     async fn run(self, mut deliveries: lapin::Consumer) {
+        let mut pace = Pace::default();
         loop {
+            pace.wait().await;
             let first = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => break,
                 next = deliveries.next() => next,
             };
             let Some(Ok(first)) = first else { break };
-            let Some(batch) = self.process(first, &mut deliveries).await else {
+            let Some(batch) = self.process(first, &mut deliveries, &mut pace).await else {
                 break;
             };
             if self.finished.send(batch).await.is_err() {
@@ -214,7 +216,12 @@ impl<'a, H: Handler> Session<'a, H> {
     }
 
     /// Handles `first` and what has arrived behind it. `None`: the session is over.
-    async fn process(&self, first: Delivery, deliveries: &mut lapin::Consumer) -> Option<Finished> {
+    async fn process(
+        &self,
+        first: Delivery,
+        deliveries: &mut lapin::Consumer,
+        pace: &mut Pace,
+    ) -> Option<Finished> {
         let mut dead = Vec::new();
         let mut batch = Vec::new();
         let mut last = first;
@@ -228,6 +235,7 @@ impl<'a, H: Handler> Session<'a, H> {
                 _ => break,
             }
         }
+        pace.start(batch.len());
         histogram!("consumer_batch_events", "queue" => self.queue).record(batch.len() as f64);
         let span = info_span!("batch", queue = self.queue, events = batch.len());
         let mut messages = self.handle(batch).instrument(span).await?;

@@ -24,9 +24,11 @@ pub mod idempotency;
 mod link;
 pub mod outbox;
 mod outgoing;
+mod pace;
 pub mod participant;
 mod publisher;
 pub mod topology;
 
 pub use broker::Broker;
 pub use outgoing::{Lane, Outcome, Outgoing};
+pub use pace::Pace;

@@ -43,7 +43,9 @@ const LEASE: Duration = Duration::from_secs(10);
 const SWEEP_MAX: i64 = 500;
 /// How often the sweep looks for rows whose lease is over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Rows that are deleted in one statement at most.
+/// How long confirmed rows are collected before they are deleted,
+const SETTLE_EVERY: Duration = Duration::from_millis(50);
+/// and how many are enough.
 const DELETE_MAX: usize = 2000;
 
 /// What transactions leave messages in, and where they are handed over after the commit. Clones share the relay.
@@ -202,7 +204,13 @@ impl Relay {
     /// Runs until every [`Outbox`] is dropped or `shutdown` is cancelled, and what was handed over is published.
     pub async fn run(self, shutdown: CancellationToken) {
         let [saga, events] = self.lanes;
-        tokio::join!(saga.run(&shutdown), events.run(&shutdown));
+        let table = saga.table.clone();
+        let (settled, results) = mpsc::channel(UNCONFIRMED_MAX);
+        tokio::join!(
+            saga.run(settled.clone(), &shutdown),
+            events.run(settled, &shutdown),
+            settle(&table, results),
+        );
     }
 }
 
@@ -232,7 +240,7 @@ impl LaneRelay {
         (handover, relay)
     }
 
-    async fn run(self, shutdown: &CancellationToken) {
+    async fn run(self, settled: mpsc::Sender<Results>, shutdown: &CancellationToken) {
         let Self {
             table,
             broker,
@@ -242,11 +250,14 @@ impl LaneRelay {
         let (published, confirms) = mpsc::channel(UNCONFIRMED_MAX);
         tokio::join!(
             publish((table.lane, &broker), batches, &taken, published, shutdown),
-            confirm(&table, confirms),
+            confirm(confirms, settled),
             sweep(&table, &broker, shutdown),
         );
     }
 }
+
+/// What became of rows.
+type Results = Vec<(Uuid, Result<(), NotPublished>)>;
 
 /// Messages that are on their way to the broker.
 struct Published {
@@ -299,14 +310,23 @@ async fn publish(
     }
 }
 
-/// Waits for confirms, in order, and settles the rows of several batches at a time.
-async fn confirm(table: &Table, mut published: mpsc::Receiver<Published>) {
-    while let Some(first) = published.recv().await {
-        let mut results: Vec<_> = first.wait().await.collect();
+/// Waits for confirms, in order.
+async fn confirm(mut published: mpsc::Receiver<Published>, settled: mpsc::Sender<Results>) {
+    while let Some(next) = published.recv().await {
+        if settled.send(next.wait().await.collect()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Settles rows, many at a time: a row that is there a moment longer costs less than a commit.
+async fn settle(table: &Table, mut settled: mpsc::Receiver<Results>) {
+    while let Some(mut results) = settled.recv().await {
+        let deadline = Instant::now() + SETTLE_EVERY;
         while results.len() < DELETE_MAX
-            && let Ok(next) = published.try_recv()
+            && let Ok(Some(more)) = timeout_at(deadline, settled.recv()).await
         {
-            results.extend(next.wait().await);
+            results.extend(more);
         }
         crash::point("outbox.confirmed");
         if let Err(error) = table.settle(results).await {
@@ -363,7 +383,7 @@ async fn sweep_once(table: &Table, broker: &Broker) -> sqlx::Result<usize> {
 }
 
 /// The rows of one lane.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table {
     db: PgPool,
     lane: Lane,
@@ -390,7 +410,7 @@ impl Table {
     }
 
     /// Deletes what is confirmed, and keeps the rest for a later sweep.
-    async fn settle(&self, results: Vec<(Uuid, Result<(), NotPublished>)>) -> sqlx::Result<()> {
+    async fn settle(&self, results: Results) -> sqlx::Result<()> {
         let (confirmed, failed): (Vec<_>, Vec<_>) =
             results.into_iter().partition(|(_, result)| result.is_ok());
         if !confirmed.is_empty() {
