@@ -4,6 +4,7 @@
 //! once. Services do not migrate: they wait until it is done ([`is_current`]).
 
 mod m20261121_000001_initial;
+mod m20261121_000002_retention;
 
 use anyhow::Context;
 use common::{config::Secret, db};
@@ -30,11 +31,11 @@ macro_rules! migrators {
 
 migrators! {
     /// order_db
-    Order: [m20261121_000001_initial::ORDER],
+    Order: [m20261121_000001_initial::ORDER, m20261121_000002_retention::ORDER],
     /// payment_db
-    Payment: [m20261121_000001_initial::PAYMENT],
+    Payment: [m20261121_000001_initial::PAYMENT, m20261121_000002_retention::PAYMENT],
     /// inventory_db
-    Inventory: [m20261121_000001_initial::INVENTORY],
+    Inventory: [m20261121_000001_initial::INVENTORY, m20261121_000002_retention::INVENTORY],
 }
 
 /// Creates the database of `url` if there is none, and brings its schema up to date.

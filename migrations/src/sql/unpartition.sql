@@ -1,0 +1,5 @@
+CREATE TABLE {table}_whole (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+INSERT INTO {table}_whole SELECT * FROM {table};
+DROP TABLE {table};
+ALTER TABLE {table}_whole RENAME TO {table};
+ALTER TABLE {table} ADD PRIMARY KEY ({key});
