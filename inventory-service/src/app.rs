@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
     messaging::{
-        consumer,
+        consumer, idempotency,
+        partitions::{self, Retention},
         topology::{INVENTORY_COMMANDS, INVENTORY_EVENTS},
     },
     service::{Service, Worker, wait_for_schema},
@@ -20,10 +21,11 @@ pub struct Config {
     http_addr: SocketAddr,
     database: DatabaseConfig,
     broker: BrokerConfig,
+    retention: Retention,
 }
 
 impl Config {
-    /// Reads `INVENTORY_HTTP_ADDR`, `INVENTORY_DATABASE_URL` and what all services have in common.
+    /// Reads `INVENTORY_HTTP_ADDR`, `INVENTORY_DATABASE_URL`, `RETENTION_DAYS` and what all services have in common.
     ///
     /// # Errors
     /// A value cannot be used.
@@ -32,6 +34,7 @@ impl Config {
             http_addr: vars.http_addr("INVENTORY_HTTP_ADDR", 3003)?,
             database: DatabaseConfig::from_vars(vars, "INVENTORY_DATABASE_URL", "inventory_db")?,
             broker: BrokerConfig::from_vars(vars)?,
+            retention: Retention::from_vars(vars)?,
         })
     }
 }
@@ -40,6 +43,7 @@ impl Config {
 #[derive(Debug)]
 pub struct App {
     service: Service,
+    retention: Retention,
 }
 
 impl App {
@@ -50,7 +54,10 @@ impl App {
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let service =
             Service::build(SOURCE, config.http_addr, &config.database, &config.broker).await?;
-        Ok(Self { service })
+        Ok(Self {
+            service,
+            retention: config.retention,
+        })
     }
 
     /// Where it serves HTTP.
@@ -66,7 +73,8 @@ impl App {
     /// # Errors
     /// The broker has another topology under our names, or a worker panicked.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Service { db, outbox, .. } = &self.service;
+        let Self { service, retention } = self;
+        let Service { db, outbox, .. } = &service;
         let (db, outbox) = (db.clone(), outbox.clone());
         let routes = http::routes(db.clone(), outbox.clone());
         let schema = db.clone();
@@ -75,9 +83,11 @@ impl App {
             Ok(())
         };
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
-            let commands = Commands::new(db.clone(), outbox.clone());
-            let shipping = Shipping::new(db, outbox.clone());
+            let commands = Commands::new(db.clone(), outbox.clone(), retention);
+            let shipping = Shipping::new(db.clone(), outbox.clone());
+            let tables = &[idempotency::TABLE];
             vec![
+                Box::pin(partitions::run(db, tables, retention, stop.clone())),
                 Box::pin(consumer::run(
                     outbox.clone(),
                     INVENTORY_COMMANDS.name,
@@ -87,6 +97,6 @@ impl App {
                 Box::pin(consumer::run(outbox, INVENTORY_EVENTS.name, shipping, stop)),
             ]
         };
-        self.service.run(routes, prepare, workers, shutdown).await
+        service.run(routes, prepare, workers, shutdown).await
     }
 }

@@ -21,6 +21,7 @@ use common::{
         idempotency::Direction,
         outbox::Outbox,
         participant::{self, Applied, Command, Participant},
+        partitions::Retention,
     },
 };
 use sqlx::{PgPool, Postgres, Transaction};
@@ -52,9 +53,9 @@ pub(crate) enum Input {
 }
 
 impl Commands {
-    pub(crate) fn new(db: PgPool, outbox: Outbox) -> Self {
+    pub(crate) fn new(db: PgPool, outbox: Outbox, retention: Retention) -> Self {
         Self {
-            commands: participant::Commands::new(Inventory, db.clone(), outbox),
+            commands: participant::Commands::new(Inventory, db.clone(), outbox, retention),
             db,
         }
     }

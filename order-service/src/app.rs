@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 
 use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
-    messaging::{consumer, topology},
+    messaging::{
+        consumer, idempotency,
+        partitions::{self, Retention},
+        topology,
+    },
     service::{Service, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
@@ -12,8 +16,17 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     http::{self, Books},
     intake::{Intake, Worker},
-    saga::{Orchestrator, orchestrator, timeout},
+    saga::{Orchestrator, orchestrator, saga_log, timeout},
 };
+
+/// What of it is old is dropped, but nothing that a saga still needs.
+const PARTITIONED: &[partitions::Table] = &[
+    saga_log::TABLE,
+    partitions::Table {
+        in_use: saga_log::TABLE.in_use,
+        ..idempotency::TABLE
+    },
+];
 
 /// What the service can be told.
 #[derive(Clone, Debug)]
@@ -24,6 +37,7 @@ pub struct Config {
     payment_database: DatabaseConfig,
     inventory_database: DatabaseConfig,
     broker: BrokerConfig,
+    retention: Retention,
     deadline_scale: f64,
 }
 
@@ -48,6 +62,7 @@ impl Config {
                 "inventory_db",
             )?,
             broker: BrokerConfig::from_vars(vars)?,
+            retention: Retention::from_vars(vars)?,
             deadline_scale: vars.parse_if(
                 "SAGA_DEADLINE_SCALE",
                 1.0,
@@ -66,6 +81,7 @@ pub struct App {
     intake: Intake,
     intake_worker: Worker,
     books: Books,
+    retention: Retention,
 }
 
 impl App {
@@ -98,6 +114,7 @@ impl App {
                 ],
                 &config.broker,
             )?,
+            retention: config.retention,
         })
     }
 
@@ -120,6 +137,7 @@ impl App {
             intake,
             intake_worker,
             books,
+            retention,
         } = self;
         let (db, outbox) = (service.db.clone(), service.outbox.clone());
         let routes = http::routes(orchestrator.clone(), intake, books);
@@ -129,6 +147,12 @@ impl App {
         };
         let workers = |stop: CancellationToken| {
             vec![
+                Box::pin(partitions::run(
+                    db.clone(),
+                    PARTITIONED,
+                    retention,
+                    stop.clone(),
+                )) as _,
                 Box::pin(intake_worker.run(stop.clone())) as _,
                 Box::pin(timeout::run(orchestrator.clone(), stop.clone())) as _,
                 Box::pin(consumer::run(

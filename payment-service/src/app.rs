@@ -4,7 +4,12 @@ use std::net::SocketAddr;
 
 use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
-    messaging::{consumer, participant::Commands, topology},
+    messaging::{
+        consumer, idempotency,
+        participant::Commands,
+        partitions::{self, Retention},
+        topology,
+    },
     service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,12 +29,14 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where commands come from.
     pub broker: BrokerConfig,
+    /// How long answers are remembered.
+    pub retention: Retention,
     /// Who takes the money.
     pub gateway: Simulated,
 }
 
 impl Config {
-    /// Reads `PAYMENT_HTTP_ADDR`, `PAYMENT_DATABASE_URL`, and what the broker and the gateway need.
+    /// Reads `PAYMENT_HTTP_ADDR`, `PAYMENT_DATABASE_URL`, `RETENTION_DAYS`, and what the broker and the gateway need.
     ///
     /// # Errors
     /// A value cannot be used.
@@ -38,6 +45,7 @@ impl Config {
             http_addr: vars.http_addr("PAYMENT_HTTP_ADDR", 3002)?,
             database: DatabaseConfig::from_vars(vars, "PAYMENT_DATABASE_URL", "payment_db")?,
             broker: BrokerConfig::from_vars(vars)?,
+            retention: Retention::from_vars(vars)?,
             gateway: Simulated::from_vars(vars)?,
         })
     }
@@ -48,6 +56,7 @@ impl Config {
 pub struct App<G = Simulated> {
     service: Service,
     gateway: G,
+    retention: Retention,
 }
 
 impl App {
@@ -68,7 +77,11 @@ impl<G: Gateway> App<G> {
     pub async fn with_gateway(config: &Config, gateway: G) -> anyhow::Result<Self> {
         let (database, broker) = (&config.database, &config.broker);
         let service = Service::build("payment-service", config.http_addr, database, broker).await?;
-        Ok(Self { service, gateway })
+        Ok(Self {
+            service,
+            gateway,
+            retention: config.retention,
+        })
     }
 
     /// Where it serves HTTP.
@@ -84,21 +97,35 @@ impl<G: Gateway> App<G> {
     /// # Errors
     /// The broker's topology is not ours.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { service, gateway } = self;
+        let Self {
+            service,
+            gateway,
+            retention,
+        } = self;
         let (db, outbox) = (service.db.clone(), service.outbox.clone());
         let commands = Commands::new(
             Payments::new(gateway, db.clone()),
             db.clone(),
             outbox.clone(),
+            retention,
         );
         let routes = http::routes(db.clone());
-        let schema = async move {
+        let schema = async {
             wait_for_schema(|| migrations::is_current::<migrations::Payment>(&db)).await;
             Ok(())
         };
-        let workers = move |stop| -> Vec<Worker> {
+        let kept = db.clone();
+        let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let queue = topology::PAYMENT_COMMANDS.name;
-            vec![Box::pin(consumer::run(outbox, queue, commands, stop))]
+            vec![
+                Box::pin(partitions::run(
+                    kept,
+                    &[idempotency::TABLE],
+                    retention,
+                    stop.clone(),
+                )),
+                Box::pin(consumer::run(outbox, queue, commands, stop)),
+            ]
         };
         service.run(routes, schema, workers, shutdown).await
     }

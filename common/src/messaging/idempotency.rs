@@ -1,7 +1,8 @@
 //! The idempotency table: what a service has done already, and what it answered.
 //!
 //! Its key is (saga, step, direction). Participants store the outcome beside it and say the same again when asked
-//! again; the orchestrator stores nothing, for its answer is the saga log.
+//! again; the orchestrator stores nothing, for its answer is the saga log. Rows are dropped when their saga began more
+//! than `RETENTION_DAYS` ago.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +14,14 @@ use std::{
 use sqlx::{PgExecutor, Row};
 use uuid::Uuid;
 
+use super::partitions::Table;
 use crate::contract::SagaId;
+
+/// The table, of a participant: it does not know which sagas are open.
+pub const TABLE: Table = Table {
+    name: "idempotency",
+    in_use: None,
+};
 
 /// Forward or back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,7 +16,7 @@
 //! [`topology`] names every exchange and queue. [`broker`] connects and publishes. [`outbox`] keeps what a
 //! transaction wants to say until the broker has it. [`consumer`] turns deliveries into batches and errors into
 //! retries or dead letters. [`participant`] is the frame of a service that executes commands, and [`idempotency`]
-//! the table that makes it do so once.
+//! the table that makes it do so once. [`partitions`] drops what is old.
 
 pub mod broker;
 pub mod consumer;
@@ -26,6 +26,7 @@ pub mod outbox;
 mod outgoing;
 mod pace;
 pub mod participant;
+pub mod partitions;
 mod publisher;
 pub mod topology;
 

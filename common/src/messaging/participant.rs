@@ -10,6 +10,9 @@
 //! action leaves a tombstone under the action's key, so that the action finds its answer already there: it was
 //! compensated. Races between replicas are not prevented but noticed: recording a key that exists starts the batch
 //! over.
+//!
+//! When what is recorded of a saga may have been dropped, an action is not executed any more: nobody could tell whether
+//! it was before. It is a dead letter. A compensation can be repeated without harm, and is.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,6 +28,7 @@ use super::{
     consumer::{self, Handler, Incoming},
     idempotency::{self, Direction, Key, Record},
     outbox::Outbox,
+    partitions::Retention,
 };
 use crate::{
     contract::{Envelope, Message, OrderId, Unreadable},
@@ -153,6 +157,7 @@ pub struct Commands<P> {
     participant: P,
     db: PgPool,
     outbox: Outbox,
+    retention: Retention,
 }
 
 /// Commands of a wave, by what is to be done with them.
@@ -161,18 +166,19 @@ struct Sorted<B> {
     recorded: Vec<(String, Outcome)>,
     new: Vec<Command<B>>,
     too_late: Vec<Command<B>>,
-    /// Actions of new compensations that are recorded, so that they need no tombstone.
+    /// Actions of new compensations that are recorded or will never be executed, so that they need no tombstone.
     actions: HashSet<Key>,
 }
 
 impl<P: Participant> Commands<P> {
     /// The handler of `participant`'s commands.
     #[must_use]
-    pub fn new(participant: P, db: PgPool, outbox: Outbox) -> Self {
+    pub fn new(participant: P, db: PgPool, outbox: Outbox, retention: Retention) -> Self {
         Self {
             participant,
             db,
             outbox,
+            retention,
         }
     }
 
@@ -247,7 +253,13 @@ impl<P: Participant> Commands<P> {
                     .push((command.envelope.reply_to.clone(), stored));
             } else {
                 let action = command.key.action();
-                if found.contains_key(&action) {
+                let is_old = self.retention.is_over_for(command.key.saga);
+                if is_old && command.key == action {
+                    return Err(consumer::Error::Failed(anyhow::anyhow!(
+                        "{action} is older than RETENTION_DAYS: whether it was done is not known any more"
+                    )));
+                }
+                if is_old || found.contains_key(&action) {
                     sorted.actions.insert(action);
                 }
                 sorted.new.push(command.clone());

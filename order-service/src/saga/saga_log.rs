@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use common::{
     contract::{Envelope, Reason, SagaId, UnknownReason},
-    messaging::Outgoing,
+    messaging::{Outgoing, partitions},
 };
 use serde_json::Value;
 use sqlx::{PgExecutor, Postgres, Row, Transaction, postgres::PgRow};
@@ -19,6 +19,13 @@ use super::{
     transition::{Deadline, Transition},
 };
 use crate::orders::{Context, Order};
+
+/// The log, of which that of an open or parked saga is kept, however old it is.
+pub const TABLE: partitions::Table = partitions::Table {
+    name: "saga_log",
+    // In the words of the partial indexes, whatever the number of sagas that have ended.
+    in_use: Some("SELECT id FROM sagas WHERE deadline_at IS NOT NULL OR status = 'PARKED'"),
+};
 
 /// What `replyto` says on our commands: the routing key of our queue of replies.
 const REPLY_TO: &str = "order";
@@ -363,7 +370,7 @@ impl Written {
     }
 }
 
-/// The whole log of a saga, in order.
+/// The log of a saga, in order: the whole, or what is left of it when it is older than `RETENTION_DAYS`.
 ///
 /// # Errors
 /// The database's.
@@ -392,7 +399,7 @@ pub async fn of_unknown_definitions(db: impl PgExecutor<'_>) -> sqlx::Result<Vec
     let known = || super::DEFINITIONS.iter();
     let rows = sqlx::query(
         "SELECT s.id, s.type, s.definition_version FROM sagas s
-         WHERE s.status NOT IN ('COMPLETED', 'COMPENSATED')
+         WHERE (s.deadline_at IS NOT NULL OR s.status = 'PARKED')
            AND NOT EXISTS (SELECT FROM UNNEST($1::text[], $2::int[]) AS known (type, version)
                            WHERE known.type = s.type AND known.version = s.definition_version)
          ORDER BY s.id LIMIT 20",
