@@ -79,20 +79,20 @@ impl State {
     }
 }
 
-/// What is wrong with a log whose saga's row says `state` and `version`; nothing, if it is right.
-pub(super) fn problem(log: &[Entry], state: &State, version: i32) -> Option<String> {
-    let gap = (1..).zip(log).find(|(seq, entry)| *seq != entry.seq);
-    if let Some((expected, entry)) = gap {
-        return Some(format!(
-            "the log has entry {} where entry {expected} should be",
-            entry.seq
-        ));
+/// What is wrong with a log whose saga's row says `state` and `version`; nothing, if it is right. `is_dropped`: it may
+/// have lost its beginning to retention.
+pub(super) fn problem(
+    log: &[Entry],
+    state: &State,
+    version: i32,
+    is_dropped: bool,
+) -> Option<String> {
+    let first = log.first().map_or(0, |entry| entry.seq);
+    if is_dropped && first != 1 {
+        return problem_of_rest(log, first, state, version);
     }
-    let last = log.last().map_or(0, |entry| entry.seq);
-    if last != version {
-        return Some(format!(
-            "the log ends with entry {last}, but the saga's version is {version}"
-        ));
+    if let Some(problem) = gap(log, 1).or_else(|| end(log, version)) {
+        return Some(problem);
     }
     if log
         .first()
@@ -102,13 +102,47 @@ pub(super) fn problem(log: &[Entry], state: &State, version: i32) -> Option<Stri
     }
     match log.iter().try_fold(State::default(), State::after) {
         Err(why) => Some(why),
-        Ok(folded) if folded != *state => Some(format!(
-            "the log adds up to {}, but the saga's row says {}",
-            shown(&folded),
-            shown(state)
-        )),
-        Ok(_) => None,
+        Ok(folded) => differs(&folded, state),
     }
+}
+
+/// The same of what is left of a log, from entry `first` on. Only sagas that have ended lose theirs, so what is left
+/// tells all that came after that.
+fn problem_of_rest(log: &[Entry], first: i32, state: &State, version: i32) -> Option<String> {
+    if log.is_empty() {
+        let has_ended = matches!(state.status.as_str(), "COMPLETED" | "COMPENSATED");
+        return (!has_ended).then(|| format!("it is {}, but its log was dropped", state.status));
+    }
+    if let Some(problem) = gap(log, first).or_else(|| end(log, version)) {
+        return Some(problem);
+    }
+    match log.iter().try_fold(State::default(), State::after) {
+        Err(why) => Some(why),
+        // Nothing but late replies: they change nothing.
+        Ok(folded) if folded.status.is_empty() => None,
+        Ok(folded) => differs(&folded, state),
+    }
+}
+
+fn gap(log: &[Entry], first: i32) -> Option<String> {
+    let gap = (first..).zip(log).find(|(seq, entry)| *seq != entry.seq);
+    gap.map(|(expected, entry)| {
+        let seq = entry.seq;
+        format!("the log has entry {seq} where entry {expected} should be")
+    })
+}
+
+fn end(log: &[Entry], version: i32) -> Option<String> {
+    let last = log.last().map_or(0, |entry| entry.seq);
+    (last != version)
+        .then(|| format!("the log ends with entry {last}, but the saga's version is {version}"))
+}
+
+fn differs(folded: &State, state: &State) -> Option<String> {
+    (folded != state).then(|| {
+        let (folded, state) = (shown(folded), shown(state));
+        format!("the log adds up to {folded}, but the saga's row says {state}")
+    })
 }
 
 fn shown(state: &State) -> String {
@@ -181,7 +215,11 @@ mod tests {
         ] {
             let log = &long()[..length];
             let version = i32::try_from(length).unwrap();
-            assert_eq!(problem(log, &expected, version), None, "{length} entries");
+            assert_eq!(
+                problem(log, &expected, version, false),
+                None,
+                "{length} entries"
+            );
         }
     }
 
@@ -189,7 +227,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let done = state("COMPENSATED", None, 0, Some("TIMEOUT"));
         let found = |log: &[Entry], state: &State, version| {
-            problem(log, state, version).unwrap_or_default()
+            problem(log, state, version, false).unwrap_or_default()
         };
         let mut gap = long();
         gap.remove(4);
@@ -202,5 +240,35 @@ mod tests {
         let mut unknown = long();
         unknown[12].event = "SAGA_FORGOTTEN".to_owned();
         assert!(found(&unknown, &done, 13).contains("SAGA_FORGOTTEN"));
+    }
+
+    #[test]
+    fn what_is_left_of_a_dropped_log_must_be_right() {
+        let found = |log: &[Entry], state: &State, version| problem(log, state, version, true);
+        let done = state("COMPENSATED", None, 0, Some("TIMEOUT"));
+        assert_eq!(found(&[], &done, 13), None);
+        assert_eq!(found(&long()[5..], &done, 13), None);
+        assert_eq!(found(&long(), &done, 13), None);
+        let open = state("COMPENSATING", Some("payment"), 1, Some("TIMEOUT"));
+        assert!(found(&[], &open, 7).unwrap().contains("was dropped"));
+        assert!(
+            found(&long()[5..12], &done, 13)
+                .unwrap()
+                .contains("ends with entry 12")
+        );
+        let mut gap = long()[5..].to_vec();
+        gap.remove(2);
+        assert!(
+            found(&gap, &done, 13)
+                .unwrap()
+                .contains("entry 9 where entry 8")
+        );
+        let other = state("COMPENSATED", None, 0, Some("OPERATOR"));
+        assert!(
+            found(&long()[5..], &other, 13)
+                .unwrap()
+                .contains("adds up to")
+        );
+        assert!(problem(&[], &done, 13, false).is_some());
     }
 }

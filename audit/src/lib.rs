@@ -140,6 +140,9 @@ impl Databases<'_> {
         strays::sagas(self.order, report)
             .await
             .context("order_db")?;
+        strays::entries(self.order, report)
+            .await
+            .context("order_db")?;
         strays::payments(self.payment, self.order, report).await?;
         strays::reservations(self.inventory, self.order, report).await
     }

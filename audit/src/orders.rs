@@ -36,6 +36,8 @@ pub(super) struct Saga {
     pub(super) state: State,
     pub(super) log: Vec<Entry>,
     version: i32,
+    /// Its log may have been dropped: it began on a day that no partition is kept of.
+    log_is_dropped: bool,
     deadline_at: Option<DateTime<Utc>>,
     is_overdue: bool,
 }
@@ -65,9 +67,17 @@ pub(super) async fn page(db: &PgPool, after: Uuid, last: Uuid) -> Result<Vec<Uui
 /// Orders with their sagas and logs, in one statement and therefore of one moment.
 pub(super) async fn load(db: &PgPool, ids: &[Uuid]) -> Result<Vec<Order>> {
     let rows = sqlx::query(
-        "SELECT o.id, o.status, o.saga_id, o.cancellation_reason, o.items, o.currency, o.total_minor,
+        // Ids above all partitions are of no day, and are kept.
+        r"WITH bounds AS (SELECT regexp_match(pg_get_expr(relpartbound, oid), $$\('?([^')]*)'?\) TO \('([^']*)'\)$$) AS bound
+                          FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'saga_log'::regclass),
+               kept AS (SELECT CASE bound[1] WHEN 'MINVALUE' THEN '00000000-0000-0000-0000-000000000000'
+                                             ELSE bound[1] END::uuid AS first, bound[2]::uuid AS after
+                        FROM bounds WHERE bound IS NOT NULL)
+         SELECT o.id, o.status, o.saga_id, o.cancellation_reason, o.items, o.currency, o.total_minor,
                 s.id AS saga, s.status AS saga_status, s.current_step, s.attempt, s.reason, s.version, s.deadline_at,
                 COALESCE(s.deadline_at < now() - interval '1 minute', false) AS is_overdue,
+                EXISTS (SELECT FROM kept WHERE s.id < after)
+                    AND NOT EXISTS (SELECT FROM kept WHERE s.id >= first AND s.id < after) AS log_is_dropped,
                 COALESCE((SELECT json_agg(json_build_object('seq', seq, 'event', event, 'step', step, 'details', details)
                                           ORDER BY seq)
                           FROM saga_log WHERE saga_id = s.id), '[]') AS log
@@ -118,6 +128,7 @@ fn saga(row: &PgRow) -> Result<Option<Saga>> {
         },
         log: row.try_get::<Json<_>, _>("log")?.0,
         version: row.try_get("version")?,
+        log_is_dropped: row.try_get("log_is_dropped")?,
         deadline_at: row.try_get("deadline_at")?,
         is_overdue: row.try_get("is_overdue")?,
     }))
@@ -149,9 +160,8 @@ pub(super) fn judge(
             return of(order, found);
         }
     };
-    found.extend(
-        fold::problem(&saga.log, &saga.state, saga.version).map(|problem| (Rule::Log, problem)),
-    );
+    let log = fold::problem(&saga.log, &saga.state, saga.version, saga.log_is_dropped);
+    found.extend(log.map(|problem| (Rule::Log, problem)));
     found.extend(late(saga).map(|problem| (Rule::Deadline, problem)));
     let (status, ends_as) = (order.status.as_str(), saga.state.status.as_str());
     let fits = match status {

@@ -30,6 +30,35 @@ pub(super) async fn sagas(db: &PgPool, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// Entries of the log whose saga does not exist. No foreign key forbids them.
+pub(super) async fn entries(db: &PgPool, report: &mut Report) -> Result<()> {
+    let mut after = Uuid::nil();
+    loop {
+        let rows = sqlx::query(
+            "SELECT l.saga_id, s.id IS NULL AS is_stray
+             FROM (SELECT DISTINCT saga_id FROM saga_log WHERE saga_id > $1 ORDER BY saga_id LIMIT $2) l
+             LEFT JOIN sagas s ON s.id = l.saga_id ORDER BY l.saga_id",
+        )
+        .bind(after)
+        .bind(BATCH)
+        .fetch_all(db)
+        .await?;
+        let Some(end) = rows.last() else {
+            return Ok(());
+        };
+        after = end.try_get("saga_id")?;
+        for row in rows {
+            if row.try_get("is_stray")? {
+                report.violations.push(Violation {
+                    subject: Subject::SagaId(row.try_get("saga_id")?),
+                    rule: Rule::OneSaga,
+                    detail: "there is no such saga, but a log".to_owned(),
+                });
+            }
+        }
+    }
+}
+
 /// Payments of unknown orders, or of another saga than the order's.
 pub(super) async fn payments(db: &PgPool, orders: &PgPool, report: &mut Report) -> Result<()> {
     let mut after = Uuid::nil();

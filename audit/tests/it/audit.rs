@@ -366,6 +366,62 @@ async fn an_order_without_a_saga_is_found() {
 }
 
 #[tokio::test]
+async fn a_log_without_a_saga_is_found() {
+    let books = Books::new().await;
+    books.completed().await;
+    let nobody = Uuid::now_v7();
+    let entry = format!(
+        "INSERT INTO saga_log (saga_id, seq, event, details) VALUES ('{nobody}', 1, 'SAGA_STARTED', '{{}}')"
+    );
+    books.run(&books.order, &entry).await;
+    books
+        .breaks(
+            Rule::OneSaga,
+            format!("saga {nobody}"),
+            "no such saga, but a log",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_log_that_was_dropped_is_no_violation_and_a_hole_is() {
+    let books = Books::new().await;
+    let (dropped, reopened) = (books.completed().await, books.cancelled().await);
+    let partition: String =
+        sqlx::query_scalar("SELECT tableoid::regclass::text FROM saga_log LIMIT 1")
+            .fetch_one(&books.order)
+            .await
+            .unwrap();
+    // The day of these sagas is gone, one before it and one after it are kept. Of the saga that was cancelled later,
+    // what was written since then is left.
+    let drop = format!(
+        "CREATE TABLE rest AS SELECT * FROM saga_log WHERE saga_id = '{}' AND seq > 6;
+         DROP TABLE {partition};
+         CREATE TABLE early PARTITION OF saga_log
+             FOR VALUES FROM (first_id('2000-01-01')) TO (first_id('2000-01-02'));
+         CREATE TABLE late PARTITION OF saga_log
+             FOR VALUES FROM (first_id('2999-01-01')) TO (first_id('2999-01-02'));
+         INSERT INTO saga_log SELECT * FROM rest",
+        reopened.saga
+    );
+    books.script(&books.order, &drop).await;
+    let report = books.audit().await;
+    assert!(report.is_clean(), "{report}");
+
+    // The same of sagas whose day is kept.
+    let keep = "ALTER TABLE saga_log DETACH PARTITION saga_log_default;
+                CREATE TABLE between PARTITION OF saga_log
+                    FOR VALUES FROM (first_id('2000-01-02')) TO (first_id('2999-01-01'))";
+    books.script(&books.order, keep).await;
+    let report = books.audit().await;
+    assert_eq!(report.violations.len(), 2, "{report}");
+    for order in [dropped.order, reopened.order] {
+        let about = |v: &audit::Violation| v.order() == Some(order) && v.rule == Rule::Log;
+        assert!(report.violations.iter().any(about), "{report}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_with_two_sagas_is_found() {
     let books = Books::new().await;
     let order = books.completed().await.order;

@@ -56,6 +56,11 @@ impl Books {
         sqlx::query(AssertSqlSafe(sql)).execute(db).await.unwrap();
     }
 
+    /// The same of several statements.
+    pub(crate) async fn script(&self, db: &PgPool, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(db).await.unwrap();
+    }
+
     /// 3 of `mug` (in two lines) and 1 of `cup`, for 39.98; paid and held.
     pub(crate) async fn completed(&self) -> Ids {
         let ids = self.order_as("COMPLETED", "COMPLETED", None).await;

@@ -71,12 +71,15 @@ struct SagaSummary {
     deadline_at: Option<DateTime<Utc>>,
 }
 
-/// A saga with its steps and its whole log.
+/// A saga with its steps and its log.
 #[derive(Debug, Serialize, ToSchema)]
 struct SagaDetails {
     #[serde(flatten)]
     saga: SagaSummary,
     steps: Vec<StepView>,
+    /// Whether the log's beginning was dropped, for it is older than RETENTION_DAYS. The steps then tell less, too.
+    #[serde(rename = "logDropped")]
+    log_dropped: bool,
     log: Vec<LogEntry>,
 }
 
@@ -157,6 +160,7 @@ impl SagaDetails {
     fn new(row: saga::Model, log: Vec<Written>) -> Self {
         let saga = SagaSummary::from(row);
         let steps = steps(&saga, &log);
+        let log_dropped = log.first().is_none_or(|entry| entry.seq > 1);
         let log = log.into_iter().map(|entry| LogEntry {
             seq: entry.seq,
             at: entry.at,
@@ -166,6 +170,7 @@ impl SagaDetails {
         });
         Self {
             steps,
+            log_dropped,
             log: log.collect(),
             saga,
         }
@@ -182,15 +187,18 @@ fn steps(saga: &SagaSummary, log: &[Written]) -> Vec<StepView> {
     let Some(definition) = definition(&saga.kind, saga.definition_version) else {
         return Vec::new();
     };
-    let is_undone = saga.reason.is_some();
+    // Of a step that the log says nothing of.
+    let status = match (saga.status.as_str(), log.first()) {
+        ("COMPLETED", _) => StepStatus::Succeeded,
+        // It is not known which ones were done, but nothing of any is left.
+        ("COMPENSATED", None) => StepStatus::Undone,
+        _ if saga.reason.is_some() => StepStatus::Skipped,
+        _ => StepStatus::Pending,
+    };
     let view = |name: &'static str| {
         let mut step = StepView {
             name,
-            status: if is_undone {
-                StepStatus::Skipped
-            } else {
-                StepStatus::Pending
-            },
+            status,
             attempts: 0,
             started_at: None,
             finished_at: None,
@@ -256,7 +264,9 @@ impl StepView {
     }
 }
 
-/// Read a saga with its steps and its whole log.
+/// Read a saga with its steps and its log.
+///
+/// Of a saga that ended and is older than RETENTION_DAYS, the log is dropped.
 #[utoipa::path(get, path = "/sagas/{sagaId}", tag = "sagas", params(("sagaId" = Uuid, Path)),
     responses((status = 200, description = "The saga", body = SagaDetails,
                headers(("ETag" = String, description = "Its version, for If-Match"))),
