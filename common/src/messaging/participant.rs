@@ -166,7 +166,7 @@ struct Sorted<B> {
     recorded: Vec<(String, Outcome)>,
     new: Vec<Command<B>>,
     too_late: Vec<Command<B>>,
-    /// Actions of new compensations that are recorded or will never be executed, so that they need no tombstone.
+    /// Actions of new compensations that are recorded, so that they need no tombstone.
     actions: HashSet<Key>,
 }
 
@@ -253,13 +253,12 @@ impl<P: Participant> Commands<P> {
                     .push((command.envelope.reply_to.clone(), stored));
             } else {
                 let action = command.key.action();
-                let is_old = self.retention.is_over_for(command.key.saga);
-                if is_old && command.key == action {
+                if command.key == action && self.retention.is_over_for(action.saga) {
                     return Err(consumer::Error::Failed(anyhow::anyhow!(
                         "{action} is older than RETENTION_DAYS: whether it was done is not known any more"
                     )));
                 }
-                if is_old || found.contains_key(&action) {
+                if found.contains_key(&action) {
                     sorted.actions.insert(action);
                 }
                 sorted.new.push(command.clone());
@@ -282,12 +281,15 @@ impl<P: Participant> Commands<P> {
             let is_compensation = command.key.direction == Direction::Compensation;
             let action = command.key.action();
             let after_action = is_compensation && actions.contains(&action);
-            let outcome = numbered(outcome, if after_action { 2 } else { 1 });
+            // Of an old saga, the action may have been told, and the record of that dropped.
+            let is_second = after_action || self.retention.is_over_for(action.saga);
+            let sequence = if is_second { 2 } else { 1 };
+            let outcome = numbered(outcome, sequence);
             records.push(record(command.key.clone(), &outcome, false));
             told.push(outcome);
             if is_compensation && !after_action {
                 let outcome = self.participant.already_compensated(command);
-                records.push(record(action, &numbered(outcome, 2), true));
+                records.push(record(action, &numbered(outcome, sequence + 1), true));
             }
         }
         (records, told)

@@ -9,8 +9,8 @@
 //! partition, whenever it is written. Dropping one costs the same whatever is in it, and leaves nothing to vacuum.
 //! A partition's name ends with the last day in it.
 //!
-//! Any number of replicas do this at once; one at a time changes a table. Nobody else waits for long: what cannot
-//! be locked at once is left for later.
+//! Any number of replicas do this at once; one at a time changes something. Nobody else waits for long: a table that
+//! cannot be locked at once is left for later.
 
 use std::time::{Duration, SystemTime};
 
@@ -96,7 +96,7 @@ pub async fn run(db: PgPool, tables: &[Table], retention: Retention, shutdown: C
 /// Makes the partitions that are going to be needed, and drops those that are too old.
 ///
 /// # Errors
-/// The database's, also when a lock is not to be had at once. What was done until then stays done.
+/// The database's, also when a table cannot be locked at once. What was done until then stays done.
 pub async fn maintain(db: &PgPool, tables: &[Table], retention: Retention) -> sqlx::Result<()> {
     for table in tables {
         while table.make_next(db).await? {}
@@ -115,13 +115,15 @@ pub async fn maintain(db: &PgPool, tables: &[Table], retention: Retention) -> sq
     Ok(())
 }
 
-/// Begins a change of partitions. `None`: another replica is at it.
-async fn begin(db: &PgPool) -> sqlx::Result<Option<Transaction<'static, Postgres>>> {
+/// Begins a change of partitions, when no other replica is at one.
+async fn begin(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
     let mut tx = db::begin(db).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(PARTITIONS_LOCK)
+        .execute(&mut *tx)
+        .await?;
     tx.execute(LOCK_TIMEOUT).await?;
-    let lock = sqlx::query("SELECT pg_try_advisory_xact_lock($1)").bind(PARTITIONS_LOCK);
-    let is_ours = lock.fetch_one(&mut *tx).await?.get(0);
-    Ok(if is_ours { Some(tx) } else { None })
+    Ok(tx)
 }
 
 impl Table {
@@ -145,9 +147,7 @@ impl Table {
 
     /// Makes the partition after the last one, if it is time, and says whether it did.
     async fn make_next(&self, db: &PgPool) -> sqlx::Result<bool> {
-        let Some(mut tx) = begin(db).await? else {
-            return Ok(false);
-        };
+        let mut tx = begin(db).await?;
         let (today, days) = self.days(&mut *tx).await?;
         let day = days.last().map_or(today, |last| *last + Days::new(1));
         if day > today + AHEAD {
@@ -194,9 +194,7 @@ impl Table {
     ///
     /// A saga that is taken up again at this moment may lose its old records, as it would a moment later.
     async fn drop(&self, db: &PgPool, day: NaiveDate) -> sqlx::Result<()> {
-        let Some(mut tx) = begin(db).await? else {
-            return Ok(());
-        };
+        let mut tx = begin(db).await?;
         let (_, days) = self.days(&mut *tx).await?;
         let partition = self.partition(day);
         if !days.contains(&day) || self.is_in_use(&mut tx, &partition).await? {

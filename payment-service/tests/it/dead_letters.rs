@@ -1,6 +1,6 @@
 //! What cannot be done goes to the dead-letter queue alone, and with its reason.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::messaging::topology;
 use futures_util::StreamExt;
@@ -13,6 +13,7 @@ use lapin::{
 use serde_json::{Value, json};
 use test_support::{PATIENCE, wait_until};
 use tokio::time::timeout;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::service::{DLQ, Orchestrator, Saga};
 
@@ -101,6 +102,34 @@ async fn a_message_that_cannot_be_read_is_dead_at_once_and_alone() {
         serde_json::from_slice::<Value>(&letters[5].data).unwrap(),
         unknown
     );
+    assert_eq!(orchestrator.dead_letters().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_may_be_forgotten_is_not_made_and_its_refund_is() {
+    let (orchestrator, _service) = Orchestrator::with_service(&[("RETENTION_DAYS", "2")]).await;
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let ago = |hours: u64| {
+        let began = Timestamp::from_unix(NoContext, now - hours * 3600, 0);
+        Saga {
+            id: Uuid::new_v7(began),
+            ..Saga::new()
+        }
+    };
+    let (old, young) = (ago(49), ago(24));
+    orchestrator.send(&old.process("pm_card_visa")).await;
+    let letter = orchestrator.amqp.next(DLQ).await;
+    assert!(header(&letter, "x-error").contains("RETENTION_DAYS"));
+    assert!(orchestrator.payments(&old).await.is_empty());
+    // Of a compensation nothing need be known.
+    for _ in 0..2 {
+        orchestrator.send(&old.refund()).await;
+        let reply = orchestrator.reply().await;
+        assert_eq!(reply["type"], "payment.refunded.v1");
+        assert_eq!(reply["sequence"], 2);
+    }
+    orchestrator.send(&young.process("pm_card_visa")).await;
+    assert_eq!(orchestrator.reply().await["type"], "payment.processed.v1");
     assert_eq!(orchestrator.dead_letters().await, 0);
 }
 
