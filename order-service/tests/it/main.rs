@@ -5,6 +5,7 @@
 mod bad_input;
 mod crash;
 mod ends;
+mod growth;
 mod harness;
 mod idempotency_key;
 mod load;
@@ -12,5 +13,6 @@ mod messages;
 mod operator;
 mod outage;
 mod replies;
+mod retention;
 mod slow_broker;
 mod timeouts;

@@ -1,0 +1,135 @@
+//! What has ended costs nothing: what a saga reads does not depend on how many there were before it.
+
+use sqlx::{PgPool, Row};
+use test_support::{Environment, PATIENCE, wait_until};
+
+use crate::harness::{System, count};
+
+/// Sagas that ended in the last weeks.
+const ENDED: i64 = 50_000;
+/// Orders that are placed after that, of each kind.
+const ORDERS: usize = 8;
+
+/// The id of the ended saga `i`: UUID v7, so many minutes old.
+const IDS: &str = "CREATE TEMPORARY TABLE ended AS
+    SELECT i, (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - i * 30000), 12, '0') || '7' || substr(md5(i::text), 1, 3)
+               || '8' || substr(md5(i::text), 4, 15))::uuid AS id
+    FROM generate_series(1, $1::bigint) i";
+
+const ORDER_DB: &[&str] = &[
+    "INSERT INTO orders (id, saga_id, customer_id, status, items, currency, total_minor, event_sequence)
+     SELECT id, id, 'customer-' || i % 100, 'COMPLETED', '[]', 'USD', 1, 3 FROM ended",
+    "INSERT INTO sagas (id, order_id, type, definition_version, status, version, correlation_id)
+     SELECT id, id, 'create_order', 1, 'COMPLETED', 6, 'test' FROM ended",
+    "INSERT INTO saga_log (saga_id, seq, event, details)
+     SELECT id, seq, 'STEP_SUCCEEDED', '{}' FROM ended, generate_series(1, 6) seq",
+    "INSERT INTO idempotency (saga_id, step, direction, message_id)
+     SELECT id, step, 'ACTION', id FROM ended, UNNEST('{payment,inventory}'::text[]) step",
+];
+const PAYMENT_DB: &[&str] = &[
+    "INSERT INTO payments (id, saga_id, step, order_id, customer_id, amount_minor, currency, status, gateway_id)
+     SELECT id, id, 'payment', id, 'customer-1', 1, 'USD', 'CAPTURED', 'sim_1' FROM ended",
+    "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome)
+     SELECT id, 'payment', 'ACTION', id, '{}' FROM ended",
+];
+const INVENTORY_DB: &[&str] = &[
+    "INSERT INTO reservations (id, saga_id, step, order_id, items, status)
+     SELECT id, id, 'inventory', id, '[]', 'RELEASED' FROM ended",
+    "INSERT INTO inventory_items (product_id, quantity) SELECT 'product-' || i, 100 FROM ended",
+    "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome)
+     SELECT id, 'inventory', 'ACTION', id, '{}' FROM ended",
+];
+
+const DATABASES: [(&str, &[&str]); 3] = [
+    ("order", ORDER_DB),
+    ("payment", PAYMENT_DB),
+    ("inventory", INVENTORY_DB),
+];
+
+/// Of each table and index, the rows that sessions which have ended read there. A scan, also of an index, reads all.
+async fn rows_read(db: &PgPool) -> Vec<(String, i64)> {
+    let rows = sqlx::query(
+        "SELECT relname::text, seq_tup_read FROM pg_stat_user_tables
+         UNION ALL SELECT indexrelname::text, idx_tup_read FROM pg_stat_user_indexes ORDER BY 1",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// One order of each kind: completed, declined, out of stock, cancelled.
+async fn place_each(system: &System) {
+    let completed = system.place("prod-1", 1).await;
+    let declined = system
+        .place_with("prod-1", 1, "pm_card_chargeDeclined")
+        .await;
+    let refused = system.place("prod-1", 1000).await;
+    for (order, status) in [
+        (&completed, "COMPLETED"),
+        (&declined, "CANCELLED"),
+        (&refused, "CANCELLED"),
+    ] {
+        system.until(order, status).await;
+    }
+    system.cancel(&completed).await;
+    system.until(&completed, "CANCELLED").await;
+    system.saga(&completed).await;
+}
+
+/// Fails when orders make somebody read more rows than they have to do with. Ends the system.
+async fn read_little(system: System) -> Environment {
+    let environment = &system.environment;
+    let mut before = Vec::new();
+    for (service, _) in DATABASES {
+        before.push(rows_read(&environment.pool(service).await).await);
+    }
+    for _ in 0..ORDERS {
+        place_each(&system).await;
+    }
+    let environment = system.stop().await;
+    for ((service, _), before) in DATABASES.into_iter().zip(before) {
+        let db = environment.pool(service).await;
+        wait_until(PATIENCE, "all sessions have ended", || async {
+            let others = "SELECT count(*) FROM pg_stat_activity
+                          WHERE datname = current_database() AND application_name <> ''";
+            count(&db, others).await == 0
+        })
+        .await;
+        for ((name, before), (_, after)) in before.into_iter().zip(rows_read(&db).await) {
+            let read = after - before;
+            assert!(read < ENDED / 10, "{read} rows of {name} were read");
+        }
+    }
+    environment
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_reads_no_more_when_many_have_ended_before_it() {
+    let system = System::whole_with(&[("DATABASE_MAX_CONNECTIONS", "4")]).await;
+    // Now statements are planned, some for good, on tables that are empty.
+    for _ in 0..ORDERS {
+        place_each(&system).await;
+    }
+    for (service, fill) in DATABASES {
+        let db = system.environment.pool(service).await;
+        let mut connection = db.acquire().await.unwrap();
+        let ids = sqlx::query(IDS).bind(ENDED);
+        ids.execute(&mut *connection).await.unwrap();
+        for table in fill {
+            sqlx::query(*table).execute(&mut *connection).await.unwrap();
+        }
+        drop(connection);
+        db.close().await;
+    }
+    let environment = read_little(system).await;
+    // And with plans that know of the rows.
+    for (service, _) in DATABASES {
+        let db = environment.pool(service).await;
+        sqlx::query("ANALYZE").execute(&db).await.unwrap();
+        db.close().await;
+    }
+    let mut system = System::on(environment, &[]).await;
+    system.add_participants(&[]).await;
+    read_little(system).await;
+}
