@@ -7,6 +7,8 @@
 //! workers, and [`in_own_task`] for HTTP handlers, whose future is dropped when the client hangs up.
 //! Source: <https://github.com/transact-rs/sqlx/issues/4393>
 
+mod writes;
+
 use std::{future::Future, time::Duration};
 
 use sqlx::{
@@ -15,6 +17,7 @@ use sqlx::{
 };
 use tracing::{Instrument, Span};
 
+pub use self::writes::Writes;
 use crate::config::{self, DatabaseConfig, Secret};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.

@@ -7,7 +7,7 @@ use common::{
         Money,
         inventory::{InventoryUpdated, StockLevel},
     },
-    db,
+    db::{self, Writes},
     messaging::{Outgoing, outbox::Outbox},
 };
 use sqlx::{PgPool, Postgres, Row, Transaction, postgres::PgRow};
@@ -120,7 +120,9 @@ impl Catalogue {
             });
         }
         stock.update(product_id, details.quantity);
-        let events = stock::write(&mut tx, stock.changes()).await?;
+        let mut writes = Writes::default();
+        let events = stock::write(&mut writes, stock.changes());
+        writes.execute(&mut *tx).await?;
         let row = sqlx::query(
             "UPDATE inventory_items
              SET price_minor = COALESCE($2, price_minor), product_name = COALESCE($3, product_name),
@@ -167,7 +169,9 @@ impl Catalogue {
         mut tx: Transaction<'_, Postgres>,
         events: Vec<Outgoing>,
     ) -> sqlx::Result<()> {
-        self.outbox.enqueue(&mut tx, &events).await?;
+        let mut writes = Writes::default();
+        self.outbox.enqueue(&mut writes, &events);
+        writes.execute(&mut *tx).await?;
         tx.commit().await?;
         self.outbox.hand_over(events).await;
         Ok(())

@@ -15,6 +15,7 @@ use common::{
             StockReserved, ValidateStock,
         },
     },
+    db::Writes,
     messaging::{
         Outgoing,
         consumer::{Error, Handler, Incoming},
@@ -128,6 +129,7 @@ impl Participant for Inventory {
     async fn apply(
         &self,
         tx: &mut Transaction<'static, Postgres>,
+        writes: &mut Writes,
         new: &[Command<Body>],
         (): &(),
     ) -> Result<Applied, Error> {
@@ -136,7 +138,7 @@ impl Participant for Inventory {
         let mut work = Work::new(stock::lock(tx, &products(new, &held)).await?, held);
         let outcomes = new.iter().map(|command| work.execute(command));
         let outcomes = outcomes.collect::<Result<_, _>>()?;
-        let events = work.write(tx).await?;
+        let events = work.write(writes);
         Ok(Applied { outcomes, events })
     }
 
@@ -240,11 +242,11 @@ impl Work {
         Ok(command.outcome(SOURCE, &data))
     }
 
-    /// Writes all of it, and returns the events to enqueue.
-    async fn write(self, tx: &mut Transaction<'_, Postgres>) -> Result<Vec<Outgoing>, Error> {
-        let events = stock::write(tx, self.stock.changes()).await?;
-        reservations::insert(tx, self.reserved).await?;
-        reservations::set_status(tx, &self.released, Status::Released).await?;
-        Ok(events)
+    /// Adds all of it to `writes`, and returns the events to enqueue.
+    fn write(self, writes: &mut Writes) -> Vec<Outgoing> {
+        let events = stock::write(writes, self.stock.changes());
+        reservations::insert(writes, self.reserved);
+        reservations::set_status(writes, &self.released, Status::Released);
+        events
     }
 }

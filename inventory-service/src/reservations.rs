@@ -7,6 +7,7 @@
 
 use common::{
     contract::{OrderId, SagaId, inventory::StockItem},
+    db::Writes,
     messaging::idempotency::Key,
 };
 use sqlx::{Postgres, Row, Transaction, postgres::PgRow, types::Json};
@@ -95,22 +96,16 @@ pub(crate) async fn lock_by_order(
 
 /// Writes new `reservations`. A step that has one keeps it: then a faster replica made it, which the frame is about
 /// to notice.
-///
-/// # Errors
-/// The database's.
-pub(crate) async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
-    mut reservations: Vec<Reservation>,
-) -> sqlx::Result<()> {
+pub(crate) fn insert(writes: &mut Writes, mut reservations: Vec<Reservation>) {
     if reservations.is_empty() {
-        return Ok(());
+        return;
     }
     // The order is the same in all transactions, so that two of them cannot wait for each other.
     reservations.sort_unstable_by(|a, b| (a.saga_id, &a.step).cmp(&(b.saga_id, &b.step)));
     let uuids = |get: fn(&Reservation) -> Uuid| reservations.iter().map(get).collect::<Vec<_>>();
     let texts = |get: fn(&Reservation) -> &str| reservations.iter().map(get).collect::<Vec<_>>();
     let items: Vec<_> = reservations.iter().map(|r| Json(&r.items)).collect();
-    sqlx::query(
+    writes.add(
         "INSERT INTO reservations (id, saga_id, step, order_id, items, status)
          SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::json[], $6::text[])
          ON CONFLICT (saga_id, step) DO NOTHING",
@@ -120,30 +115,18 @@ pub(crate) async fn insert(
     .bind(texts(|r| &r.step))
     .bind(uuids(|r| r.order_id.0))
     .bind(items)
-    .bind(texts(|r| r.status.as_str()))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .bind(texts(|r| r.status.as_str()));
 }
 
 /// Gives locked reservations a new status.
-///
-/// # Errors
-/// The database's.
-pub(crate) async fn set_status(
-    tx: &mut Transaction<'_, Postgres>,
-    ids: &[Uuid],
-    status: Status,
-) -> sqlx::Result<()> {
+pub(crate) fn set_status(writes: &mut Writes, ids: &[Uuid], status: Status) {
     if ids.is_empty() {
-        return Ok(());
+        return;
     }
-    sqlx::query("UPDATE reservations SET status = $2, updated_at = now() WHERE id = ANY($1)")
+    writes
+        .add("UPDATE reservations SET status = $2, updated_at = now() WHERE id = ANY($1)")
         .bind(ids)
-        .bind(status.as_str())
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+        .bind(status.as_str());
 }
 
 fn read(row: &PgRow) -> sqlx::Result<Reservation> {

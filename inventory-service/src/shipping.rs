@@ -7,7 +7,7 @@ use common::{
         Message, OrderId, Unreadable,
         order::{OrderShipped, OrderSnapshot},
     },
-    db,
+    db::{self, Writes},
     messaging::{
         Outgoing,
         consumer::{Error, Handler, Incoming},
@@ -46,10 +46,12 @@ impl Shipping {
             let failed = |error: stock::Error| Error::Failed(error.into());
             stock.ship(&reservation.items).map_err(failed)?;
         }
-        let events = stock::write(&mut tx, stock.changes()).await?;
+        let mut writes = Writes::default();
+        let events = stock::write(&mut writes, stock.changes());
         let ids: Vec<_> = leaving.iter().map(|r| r.id).collect();
-        reservations::set_status(&mut tx, &ids, Status::Committed).await?;
-        self.outbox.enqueue(&mut tx, &events).await?;
+        reservations::set_status(&mut writes, &ids, Status::Committed);
+        self.outbox.enqueue(&mut writes, &events);
+        writes.execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(events)
     }

@@ -4,19 +4,16 @@
 //! lone order does not wait for others, and a thousand at once need a few commits. What a client does while it
 //! waits, hanging up for example, cannot touch the transaction.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use common::{
-    contract::{OrderId, order::OrderCreated},
-    crash, db,
+    contract::order::OrderCreated,
+    crash,
+    db::{self, Writes},
     messaging::{Outgoing, Pace, outbox::Outbox},
 };
 use metrics::counter;
-use sqlx::{PgPool, Postgres, Row, Transaction, types::Json};
+use sqlx::{PgPool, Row, types::Json};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -40,6 +37,8 @@ const BATCH_MAX: usize = 256;
 const WAITING_MAX: usize = 1024;
 /// How long the replies of sagas that are under way may hold up new ones.
 const REPLIES_FIRST: Duration = Duration::from_secs(1);
+/// Times that orders are tried again because another replica was faster with a key.
+const MAX_RACES: usize = 3;
 /// The saga that executes new orders.
 const DEFINITION: &Definition = &CREATE_ORDER;
 
@@ -55,6 +54,9 @@ pub(crate) struct Placement {
     /// W3C trace context of the request.
     pub(crate) traceparent: Option<String>,
 }
+
+/// Orders that were placed with a key, by key, and their requests' hashes.
+type Known = HashMap<String, (Vec<u8>, Order)>;
 
 /// What became of a placement.
 #[derive(Clone, Debug)]
@@ -176,35 +178,51 @@ impl Worker {
 
     /// Places orders in one transaction, and returns what became of each, and the messages to be handed over.
     async fn place(&self, placements: &[Placement]) -> sqlx::Result<(Vec<Placed>, Vec<Outgoing>)> {
-        let mut tx = db::begin(&self.db).await?;
-        let new = insert_orders(&mut tx, placements).await?;
-        let mut messages = Vec::new();
-        let mut decisions = Vec::new();
-        let mut placed = HashMap::new();
-        for placement in placements
-            .iter()
-            .filter(|placement| new.contains(&placement.order.id))
-        {
+        for _ in 0..MAX_RACES {
+            match self.try_place(placements).await {
+                // The key was not there a moment ago: another replica placed the same order meanwhile.
+                Err(error) if db::violates(&error, "orders_idempotency_key") => {}
+                placed => return placed,
+            }
+        }
+        self.try_place(placements).await
+    }
+
+    async fn try_place(
+        &self,
+        placements: &[Placement],
+    ) -> sqlx::Result<(Vec<Placed>, Vec<Outgoing>)> {
+        let mut known = find_by_key(&self.db, placements).await?;
+        let mut placed = Vec::with_capacity(placements.len());
+        let mut messages = Vec::with_capacity(placements.len() * 2);
+        let mut new = Vec::with_capacity(placements.len());
+        let mut decisions = Vec::with_capacity(placements.len());
+        for placement in placements {
+            if let Some(before) = before(placement, &known) {
+                placed.push(before);
+                continue;
+            }
             let (decision, said) = start(placement);
+            let order = decision.saga.order.clone();
+            if let Some((key, hash)) = &placement.idempotency {
+                known.insert(key.clone(), (hash.clone(), order.clone()));
+            }
+            placed.push(Placed::New(Box::new(order)));
             messages.extend(said);
-            placed.insert(placement.order.id, decision.saga.order.clone());
             decisions.push(decision);
+            new.push(placement);
         }
-        if !decisions.is_empty() {
-            saga_log::insert(&mut tx, &decisions, self.deadline_scale).await?;
-            self.outbox.enqueue(&mut tx, &messages).await?;
+        let mut writes = Writes::default();
+        if !new.is_empty() {
+            insert_orders(&mut writes, &new);
+            saga_log::insert(&mut writes, &decisions, self.deadline_scale);
+            self.outbox.enqueue(&mut writes, &messages);
         }
-        let before = find_by_key(&mut tx, placements, &new).await?;
-        crash::point("intake.applied");
-        tx.commit().await?;
-        counter!("orders_placed_total").increment(placed.len() as u64);
-        let placed = placements
-            .iter()
-            .map(|placement| match placed.remove(&placement.order.id) {
-                Some(order) => Placed::New(Box::new(order)),
-                None => repeated(placement, &before),
-            });
-        Ok((placed.collect(), messages))
+        crash::point("intake.decided");
+        // One statement is a transaction too.
+        writes.execute(&self.db).await?;
+        counter!("orders_placed_total").increment(new.len() as u64);
+        Ok((placed, messages))
     }
 }
 
@@ -234,18 +252,14 @@ fn start(placement: &Placement) -> (Decision, Vec<Outgoing>) {
     (decision, messages)
 }
 
-/// Inserts the orders whose key is new, and returns their ids.
-async fn insert_orders(
-    tx: &mut Transaction<'_, Postgres>,
-    placements: &[Placement],
-) -> sqlx::Result<HashSet<OrderId>> {
+fn insert_orders(writes: &mut Writes, placements: &[&Placement]) {
     let orders = || placements.iter().map(|placement| &placement.order);
     let keys = || {
         placements
             .iter()
             .map(|placement| placement.idempotency.as_ref())
     };
-    let rows = sqlx::query(
+    writes.add(
         "INSERT INTO orders (id, saga_id, customer_id, status, items, currency, total_minor, payment_method,
                              customer_email, idempotency_key, request_hash, event_sequence, created_at, updated_at)
          SELECT id, saga_id, customer_id, 'PENDING', items, currency, total_minor, payment_method, customer_email,
@@ -253,9 +267,7 @@ async fn insert_orders(
          FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::json[], $5::text[], $6::bigint[], $7::text[], $8::text[],
                      $9::text[], $10::bytea[], $11::timestamptz[])
               AS o (id, saga_id, customer_id, items, currency, total_minor, payment_method, customer_email,
-                    idempotency_key, request_hash, created_at)
-         ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-         RETURNING id",
+                    idempotency_key, request_hash, created_at)",
     )
     .bind(orders().map(|order| order.id.0).collect::<Vec<_>>())
     .bind(orders().map(|order| order.saga_id.0).collect::<Vec<_>>())
@@ -267,30 +279,22 @@ async fn insert_orders(
     .bind(orders().map(|order| order.customer_email.as_deref()).collect::<Vec<_>>())
     .bind(keys().map(|key| key.map(|(key, _)| key.as_str())).collect::<Vec<_>>())
     .bind(keys().map(|key| key.map(|(_, hash)| hash.as_slice())).collect::<Vec<_>>())
-    .bind(orders().map(|order| order.created_at).collect::<Vec<_>>())
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(rows.iter().map(|row| OrderId(row.get("id"))).collect())
+    .bind(orders().map(|order| order.created_at).collect::<Vec<_>>());
 }
 
-/// The orders that were placed before with the keys of placements that are not `new`, and their requests' hashes.
-async fn find_by_key(
-    tx: &mut Transaction<'_, Postgres>,
-    placements: &[Placement],
-    new: &HashSet<OrderId>,
-) -> sqlx::Result<HashMap<String, (Vec<u8>, Order)>> {
-    let repeated = placements
+/// The orders that were placed before with keys of these placements, and their requests' hashes.
+async fn find_by_key(db: &PgPool, placements: &[Placement]) -> sqlx::Result<Known> {
+    let keys: Vec<_> = placements
         .iter()
-        .filter(|placement| !new.contains(&placement.order.id));
-    let keys: Vec<_> = repeated
         .filter_map(|placement| placement.idempotency.as_ref())
+        .map(|(key, _)| key.as_str())
         .collect();
     if keys.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Known::new());
     }
     let rows = sqlx::query("SELECT * FROM orders WHERE idempotency_key = ANY($1)")
-        .bind(keys.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
-        .fetch_all(&mut **tx)
+        .bind(keys)
+        .fetch_all(db)
         .await?;
     rows.iter()
         .map(|row| {
@@ -300,15 +304,13 @@ async fn find_by_key(
         .collect()
 }
 
-fn repeated(placement: &Placement, before: &HashMap<String, (Vec<u8>, Order)>) -> Placed {
-    let found = placement
-        .idempotency
-        .as_ref()
-        .and_then(|(key, hash)| Some((hash, before.get(key)?)));
-    match found {
-        Some((hash, (earlier_hash, order))) if hash == earlier_hash => {
-            Placed::Before(Box::new(order.clone()))
-        }
-        _ => Placed::KeyReused,
-    }
+/// What became of a placement whose key is known.
+fn before(placement: &Placement, known: &Known) -> Option<Placed> {
+    let (key, hash) = placement.idempotency.as_ref()?;
+    let (earlier_hash, order) = known.get(key)?;
+    Some(if hash == earlier_hash {
+        Placed::Before(Box::new(order.clone()))
+    } else {
+        Placed::KeyReused
+    })
 }

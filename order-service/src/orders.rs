@@ -8,9 +8,10 @@ use common::{
         Envelope, Message, Money, OrderId, Reason, SagaId,
         order::{OrderItem, OrderSnapshot},
     },
+    db::Writes,
     messaging::Outgoing,
 };
-use sqlx::{PgExecutor, Postgres, Row, Transaction, postgres::PgRow};
+use sqlx::{PgExecutor, Row, postgres::PgRow};
 
 /// The CloudEvents source of all messages from here.
 pub const SOURCE: &str = "order-service";
@@ -176,15 +177,12 @@ impl Context {
     }
 }
 
-/// Writes status, reason and event sequence of orders whose sagas are locked by `tx`.
-///
-/// # Errors
-/// The database's.
-pub async fn update(tx: &mut Transaction<'_, Postgres>, orders: &[Order]) -> sqlx::Result<()> {
+/// Adds status, reason and event sequence of orders whose sagas are locked to `writes`.
+pub fn update(writes: &mut Writes, orders: &[Order]) {
     if orders.is_empty() {
-        return Ok(());
+        return;
     }
-    sqlx::query(
+    writes.add(
         "UPDATE orders o
          SET status = n.status, cancellation_reason = n.reason, event_sequence = n.event_sequence, updated_at = now()
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::int[]) AS n (id, status, reason, event_sequence)
@@ -193,10 +191,7 @@ pub async fn update(tx: &mut Transaction<'_, Postgres>, orders: &[Order]) -> sql
     .bind(orders.iter().map(|order| order.id.0).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.status.as_str()).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.cancellation_reason.map(Reason::as_str)).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.event_sequence).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .bind(orders.iter().map(|order| order.event_sequence).collect::<Vec<_>>());
 }
 
 /// The order with this id.

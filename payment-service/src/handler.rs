@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use common::{
     contract::{Envelope, PaymentId, Unreadable, payment::ProcessPayment},
+    db::Writes,
     messaging::{
         consumer::{self, Incoming},
         idempotency::{Direction, Key},
@@ -116,7 +117,8 @@ impl<G: Gateway> Participant for Payments<G> {
 
     async fn apply(
         &self,
-        tx: &mut Transaction<'static, Postgres>,
+        _: &mut Transaction<'static, Postgres>,
+        writes: &mut Writes,
         new: &[Command],
         effects: &Vec<Effect>,
     ) -> Result<Applied, consumer::Error> {
@@ -129,8 +131,8 @@ impl<G: Gateway> Participant for Payments<G> {
                 Effect::Refund(None, _) => {}
             }
         }
-        payments::insert(&mut **tx, &made).await?;
-        payments::mark_refunded(&mut **tx, &refunded).await?;
+        payments::insert(writes, &made);
+        payments::mark_refunded(writes, &refunded);
         let outcomes = new.iter().zip(effects);
         Ok(Applied {
             outcomes: outcomes

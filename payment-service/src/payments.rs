@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use common::{
     contract::{Money, OrderId, PaymentId, SagaId},
+    db::Writes,
     messaging::idempotency::{Direction, Key},
 };
 use sea_orm::{
@@ -61,12 +62,9 @@ pub(crate) struct Captured {
 
 /// Inserts `payments`. A step that has one keeps it: then a faster replica made it, which the frame is about to
 /// notice.
-///
-/// # Errors
-/// The database's.
-pub(crate) async fn insert(db: impl PgExecutor<'_>, payments: &[&Payment]) -> sqlx::Result<()> {
+pub(crate) fn insert(writes: &mut Writes, payments: &[&Payment]) {
     if payments.is_empty() {
-        return Ok(());
+        return;
     }
     // The order is the same in all transactions, so that two of them cannot wait for each other.
     let mut payments = payments.to_vec();
@@ -74,7 +72,7 @@ pub(crate) async fn insert(db: impl PgExecutor<'_>, payments: &[&Payment]) -> sq
     let uuids = |get: fn(&Payment) -> Uuid| payments.iter().map(|p| get(p)).collect::<Vec<_>>();
     let texts =
         |get: fn(&Payment) -> Option<&str>| payments.iter().map(|p| get(p)).collect::<Vec<_>>();
-    sqlx::query(
+    writes.add(
         "INSERT INTO payments (id, saga_id, step, order_id, customer_id, amount_minor, currency, payment_method,
                                status, gateway_id, decline_code)
          SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::text[],
@@ -91,10 +89,7 @@ pub(crate) async fn insert(db: impl PgExecutor<'_>, payments: &[&Payment]) -> sq
     .bind(texts(|p| p.payment_method.as_deref()))
     .bind(texts(|p| Some(p.status())))
     .bind(texts(Payment::gateway_id))
-    .bind(texts(Payment::decline_code))
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind(texts(Payment::decline_code));
 }
 
 /// The payments that `actions` made and that nobody has given back.
@@ -140,24 +135,16 @@ pub(crate) async fn captured(
 }
 
 /// Marks exactly `payments`, whose money the gateway has given back.
-///
-/// # Errors
-/// The database's.
-pub(crate) async fn mark_refunded(
-    db: impl PgExecutor<'_>,
-    payments: &[PaymentId],
-) -> sqlx::Result<()> {
+pub(crate) fn mark_refunded(writes: &mut Writes, payments: &[PaymentId]) {
     if payments.is_empty() {
-        return Ok(());
+        return;
     }
-    sqlx::query(
-        "UPDATE payments SET status = 'REFUNDED', updated_at = now()
+    writes
+        .add(
+            "UPDATE payments SET status = 'REFUNDED', updated_at = now()
          WHERE id = ANY($1) AND status = 'CAPTURED'",
-    )
-    .bind(payments.iter().map(|id| id.0).collect::<Vec<_>>())
-    .execute(db)
-    .await?;
-    Ok(())
+        )
+        .bind(payments.iter().map(|id| id.0).collect::<Vec<_>>());
 }
 
 /// Where the API reads: the same pool, through sea-orm.

@@ -11,11 +11,11 @@ use std::{
     sync::Arc,
 };
 
-use sqlx::{PgExecutor, Row};
+use sqlx::{PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::partitions::Table;
-use crate::contract::SagaId;
+use crate::{contract::SagaId, db::Writes};
 
 /// The table, of a participant: it does not know which sagas are open.
 pub const TABLE: Table = Table {
@@ -101,47 +101,48 @@ pub struct Record {
     pub tombstone: bool,
 }
 
-/// Writes `records` and returns the keys that were new. In any number of transactions at once, exactly one
-/// succeeds with a key.
-///
-/// # Errors
-/// The database's.
-pub async fn record(db: impl PgExecutor<'_>, records: &[Record]) -> sqlx::Result<HashSet<Key>> {
+/// Adds `records` to what the caller writes, as the last of it: the rows that it returns are the keys that were new
+/// ([`new_keys`]). In any number of transactions at once, exactly one succeeds with a key.
+pub fn record(writes: &mut Writes, records: &[Record]) {
     // The order is the same in all transactions, so that two of them cannot wait for each other.
     let mut records: Vec<_> = records.iter().collect();
     records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    let rows = sqlx::query(
-        "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome, tombstone)
+    writes
+        .add(
+            "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome, tombstone)
          SELECT saga_id, step, direction, message_id, outcome::json, tombstone
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bool[])
               AS r (saga_id, step, direction, message_id, outcome, tombstone)
          ON CONFLICT DO NOTHING
          RETURNING saga_id, step, direction",
-    )
-    .bind(records.iter().map(|r| r.key.saga.0).collect::<Vec<_>>())
-    .bind(
-        records
-            .iter()
-            .map(|r| r.key.step.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        records
-            .iter()
-            .map(|r| r.key.direction.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(records.iter().map(|r| r.message_id).collect::<Vec<_>>())
-    .bind(
-        records
-            .iter()
-            .map(|r| r.outcome.as_deref())
-            .collect::<Vec<_>>(),
-    )
-    .bind(records.iter().map(|r| r.tombstone).collect::<Vec<_>>())
-    .fetch_all(db)
-    .await?;
-    Ok(rows.iter().filter_map(key).collect())
+        )
+        .bind(records.iter().map(|r| r.key.saga.0).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|r| r.key.step.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|r| r.key.direction.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(records.iter().map(|r| r.message_id).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|r| r.outcome.as_deref())
+                .collect::<Vec<_>>(),
+        )
+        .bind(records.iter().map(|r| r.tombstone).collect::<Vec<_>>());
+}
+
+/// The keys in `rows`, which [`record`] returned.
+#[must_use]
+pub fn new_keys(rows: &[PgRow]) -> HashSet<Key> {
+    rows.iter().filter_map(key).collect()
 }
 
 /// What is recorded under any of `keys`.
@@ -176,7 +177,7 @@ pub async fn find(db: impl PgExecutor<'_>, keys: &[Key]) -> sqlx::Result<HashMap
     Ok(records.collect())
 }
 
-fn key(row: &sqlx::postgres::PgRow) -> Option<Key> {
+fn key(row: &PgRow) -> Option<Key> {
     Some(Key {
         saga: SagaId(row.get("saga_id")),
         step: row.get("step"),

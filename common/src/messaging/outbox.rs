@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use metrics::counter;
-use sqlx::{PgPool, Postgres, Row, Transaction};
+use sqlx::{PgPool, Row};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, timeout_at},
@@ -28,7 +28,10 @@ use super::{
     broker::{Confirms, NotPublished},
     topology,
 };
-use crate::{crash, db};
+use crate::{
+    crash,
+    db::{self, Writes},
+};
 
 /// Batches of a lane that wait to be published; who commits more has to wait, which is the back-pressure.
 const HANDED_OVER_MAX: usize = 4;
@@ -93,21 +96,14 @@ impl Outbox {
         &self.broker
     }
 
-    /// Writes messages into the outbox, within the caller's transaction. Only events can be in an outbox.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn enqueue(
-        &self,
-        tx: &mut Transaction<'_, Postgres>,
-        messages: &[Outgoing],
-    ) -> sqlx::Result<()> {
+    /// Adds messages to what the caller writes. Only events can be in an outbox.
+    pub fn enqueue(&self, writes: &mut Writes, messages: &[Outgoing]) {
         // Without a broker nobody will be handed the rows, so they are leased to nobody.
         let lease = |message: &Outgoing| {
             let connected = self.broker.is_connected(message.lane());
             if connected { LEASE } else { Duration::ZERO }
         };
-        insert(tx, messages, lease).await
+        insert(writes, messages, lease);
     }
 
     /// Has `messages`, which are committed, published soon.
@@ -144,7 +140,9 @@ impl Outbox {
             .bind(ids)
             .execute(&mut *tx)
             .await?;
-        insert(&mut tx, messages, |_| Duration::ZERO).await?;
+        let mut writes = Writes::default();
+        insert(&mut writes, messages, |_| Duration::ZERO);
+        writes.execute(&mut *tx).await?;
         tx.commit().await
     }
 
@@ -156,34 +154,28 @@ impl Outbox {
     }
 }
 
-async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
-    messages: &[Outgoing],
-    lease: impl Fn(&Outgoing) -> Duration,
-) -> sqlx::Result<()> {
+fn insert(writes: &mut Writes, messages: &[Outgoing], lease: impl Fn(&Outgoing) -> Duration) {
     if messages.is_empty() {
-        return Ok(());
+        return;
     }
     let column = |get: fn(&Outgoing) -> &str| messages.iter().map(get).collect::<Vec<_>>();
-    sqlx::query(
-        "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
+    writes
+        .add(
+            "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
          SELECT id, exchange, routing_key, message::json, now() + make_interval(secs => lease)
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::float8[])
               AS m (id, exchange, routing_key, message, lease)",
-    )
-    .bind(messages.iter().filter_map(Outgoing::id).collect::<Vec<_>>())
-    .bind(column(Outgoing::exchange))
-    .bind(column(Outgoing::routing_key))
-    .bind(column(|message| message.json().unwrap_or_default()))
-    .bind(
-        messages
-            .iter()
-            .map(|message| lease(message).as_secs_f64())
-            .collect::<Vec<_>>(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+        )
+        .bind(messages.iter().filter_map(Outgoing::id).collect::<Vec<_>>())
+        .bind(column(Outgoing::exchange))
+        .bind(column(Outgoing::routing_key))
+        .bind(column(|message| message.json().unwrap_or_default()))
+        .bind(
+            messages
+                .iter()
+                .map(|message| lease(message).as_secs_f64())
+                .collect::<Vec<_>>(),
+        );
 }
 
 impl Handover {

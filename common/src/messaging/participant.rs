@@ -32,7 +32,8 @@ use super::{
 };
 use crate::{
     contract::{Envelope, Message, OrderId, Unreadable},
-    crash, db,
+    crash,
+    db::{self, Writes},
 };
 
 /// Times that a batch is started over before it counts as a dependency that is away.
@@ -136,13 +137,15 @@ pub trait Participant: Send + Sync + 'static {
         too_late: &[Command<Self::Body>],
     ) -> impl Future<Output = Result<Self::Prepared, consumer::Error>> + Send;
 
-    /// Does the work of `new` commands in `tx`. Called with compensations also where the action never came.
+    /// Does the work of `new` commands: locks and reads in `tx`, and adds what is to be written to `writes`. Called
+    /// with compensations also where the action never came.
     ///
     /// # Errors
     /// `tx` is rolled back.
     fn apply(
         &self,
         tx: &mut Transaction<'static, Postgres>,
+        writes: &mut Writes,
         new: &[Command<Self::Body>],
         prepared: &Self::Prepared,
     ) -> impl Future<Output = Result<Applied, consumer::Error>> + Send;
@@ -210,13 +213,18 @@ impl<P: Participant> Commands<P> {
         let prepared = self.participant.prepare(&new, &too_late).await?;
         if !new.is_empty() {
             let mut tx = db::begin(&self.db).await?;
-            let applied = self.participant.apply(&mut tx, &new, &prepared).await?;
+            let mut writes = Writes::default();
+            let applied = self
+                .participant
+                .apply(&mut tx, &mut writes, &new, &prepared)
+                .await?;
+            self.outbox.enqueue(&mut writes, &applied.events);
             let (records, outcomes) = self.records(&new, applied.outcomes, &actions);
-            if idempotency::record(&mut *tx, &records).await?.len() < records.len() {
+            idempotency::record(&mut writes, &records);
+            if writes.execute(&mut *tx).await?.len() < records.len() {
                 tx.rollback().await?;
                 return Ok(None);
             }
-            self.outbox.enqueue(&mut tx, &applied.events).await?;
             crash::point("participant.applied");
             tx.commit().await?;
             self.outbox.hand_over(applied.events).await;

@@ -1,5 +1,6 @@
 //! The table `inventory_items`, for a whole batch in one statement each.
 
+use common::db::Writes;
 use std::collections::HashMap;
 
 use common::messaging::Outgoing;
@@ -37,19 +38,13 @@ pub(crate) async fn lock(
     Ok(Stock::new(items.collect::<sqlx::Result<Vec<_>>>()?))
 }
 
-/// Writes `changes` of locked products, each product once, and returns the events to enqueue.
-///
-/// # Errors
-/// The database's.
-pub(crate) async fn write(
-    tx: &mut Transaction<'_, Postgres>,
-    changes: Vec<Change>,
-) -> sqlx::Result<Vec<Outgoing>> {
+/// Adds `changes` of locked products, each product once, to `writes`, and returns the events to enqueue.
+pub(crate) fn write(writes: &mut Writes, changes: Vec<Change>) -> Vec<Outgoing> {
     if changes.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let events = |change: &Change| i32::try_from(change.events.len()).unwrap_or_default();
-    sqlx::query(
+    writes.add(
         "UPDATE inventory_items AS i
          SET quantity = i.quantity + c.quantity, reserved_quantity = i.reserved_quantity + c.reserved,
              version = i.version + c.events, updated_at = now()
@@ -59,10 +54,8 @@ pub(crate) async fn write(
     .bind(changes.iter().map(|c| c.product_id.as_str()).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| c.quantity).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| c.reserved).collect::<Vec<_>>())
-    .bind(changes.iter().map(events).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(outgoing(changes))
+    .bind(changes.iter().map(events).collect::<Vec<_>>());
+    outgoing(changes)
 }
 
 /// How many of each of `products` can be ordered at this moment. Locks nothing.

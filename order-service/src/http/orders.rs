@@ -14,7 +14,7 @@ use common::{
         Money, OrderId, Reason, SagaId, decimal,
         order::{OrderDelivered, OrderItem, OrderShipped},
     },
-    db,
+    db::{self, Writes},
     http::{
         ApiError, Cursor, Page, Problem,
         extract::{Body, Checks, PathId, Query},
@@ -410,11 +410,12 @@ async fn deliver(api: &Api, id: OrderId, to: Delivery) -> Result<Order, ApiError
             )));
         }
     };
-    orders::update(&mut tx, std::slice::from_ref(&order)).await?;
+    let mut writes = Writes::default();
+    orders::update(&mut writes, std::slice::from_ref(&order));
     api.orchestrator
         .outbox()
-        .enqueue(&mut tx, std::slice::from_ref(&event))
-        .await?;
+        .enqueue(&mut writes, std::slice::from_ref(&event));
+    writes.execute(&mut *tx).await?;
     let order = orders::find(&mut *tx, id)
         .await?
         .ok_or_else(|| no_such_order(id))?;

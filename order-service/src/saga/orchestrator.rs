@@ -14,7 +14,8 @@ use common::{
         Reason, SagaId, Unreadable,
         order::{OrderCancelled, OrderCompleted, OrderFailed},
     },
-    crash, db,
+    crash,
+    db::{self, Writes},
     messaging::{
         Outgoing,
         consumer::{self, Handler, Incoming},
@@ -199,9 +200,11 @@ impl Orchestrator {
             decisions.push(decision);
         }
         if !decisions.is_empty() {
-            saga_log::update(tx, &decisions, self.deadline_scale).await?;
-            orders::update(tx, &orders).await?;
-            self.outbox.enqueue(tx, &messages).await?;
+            let mut writes = Writes::default();
+            saga_log::update(&mut writes, &decisions, self.deadline_scale);
+            orders::update(&mut writes, &orders);
+            self.outbox.enqueue(&mut writes, &messages);
+            writes.execute(&mut **tx).await?;
             crash::point("orchestrator.applied");
         }
         Ok(messages)
@@ -228,7 +231,9 @@ async fn record_replies(
     if records.is_empty() {
         return Ok(HashSet::new());
     }
-    Ok(idempotency::record(&mut **tx, &records).await?)
+    let mut writes = Writes::default();
+    idempotency::record(&mut writes, &records);
+    Ok(idempotency::new_keys(&writes.execute(&mut **tx).await?))
 }
 
 impl Reply {

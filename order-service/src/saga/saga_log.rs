@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use common::{
     contract::{Envelope, Reason, SagaId, UnknownReason},
+    db::Writes,
     messaging::{Outgoing, partitions},
 };
 use serde_json::Value;
@@ -226,18 +227,11 @@ impl Decision {
     }
 }
 
-/// Creates the rows and the first log entries of new sagas. `deadline_scale` multiplies all deadlines.
-///
-/// # Errors
-/// The database's.
-pub async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
-    decisions: &[Decision],
-    deadline_scale: f64,
-) -> sqlx::Result<()> {
+/// Adds the rows and the first log entries of new sagas to `writes`. `deadline_scale` multiplies all deadlines.
+pub fn insert(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) {
     let sagas = || decisions.iter().map(|decision| &decision.saga);
     bind_state!(
-        sqlx::query(
+        writes.add(
             "INSERT INTO sagas (id, status, current_step, attempt, reason, version, command_id, deadline_at,
                                 order_id, type, definition_version, correlation_id, traceparent)
              SELECT id, status, current_step, attempt, reason, version, command_id,
@@ -255,23 +249,14 @@ pub async fn insert(
     .bind(sagas().map(|saga| saga.definition.name).collect::<Vec<_>>())
     .bind(sagas().map(|saga| saga.definition.version).collect::<Vec<_>>())
     .bind(sagas().map(|saga| saga.correlation_id.as_str()).collect::<Vec<_>>())
-    .bind(sagas().map(|saga| saga.traceparent.as_deref()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    append(tx, decisions).await
+    .bind(sagas().map(|saga| saga.traceparent.as_deref()).collect::<Vec<_>>());
+    append(writes, decisions);
 }
 
-/// Writes what was decided about sagas that are locked by `tx`: their rows, and their new log entries.
-///
-/// # Errors
-/// The database's.
-pub async fn update(
-    tx: &mut Transaction<'_, Postgres>,
-    decisions: &[Decision],
-    deadline_scale: f64,
-) -> sqlx::Result<()> {
+/// Adds what was decided about locked sagas to `writes`: their rows, and their new log entries.
+pub fn update(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) {
     bind_state!(
-        sqlx::query(
+        writes.add(
             "UPDATE sagas s
              SET status = n.status, current_step = n.current_step, attempt = n.attempt, reason = n.reason,
                  version = n.version, command_id = COALESCE(n.command_id, s.command_id), updated_at = now(),
@@ -285,13 +270,11 @@ pub async fn update(
         decisions,
         deadline_scale
     )
-    .bind(decisions.iter().map(|d| d.transition.deadline == Deadline::Unchanged).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    append(tx, decisions).await
+    .bind(decisions.iter().map(|d| d.transition.deadline == Deadline::Unchanged).collect::<Vec<_>>());
+    append(writes, decisions);
 }
 
-async fn append(tx: &mut Transaction<'_, Postgres>, decisions: &[Decision]) -> sqlx::Result<()> {
+fn append(writes: &mut Writes, decisions: &[Decision]) {
     let entries = || {
         decisions.iter().flat_map(|decision| {
             let numbered = (decision.saga.version + 1..).zip(&decision.transition.log);
@@ -300,24 +283,22 @@ async fn append(tx: &mut Transaction<'_, Postgres>, decisions: &[Decision]) -> s
     };
     let (events, details): (Vec<_>, Vec<_>) =
         entries().map(|(_, _, entry)| entry.to_columns()).unzip();
-    sqlx::query(
-        "INSERT INTO saga_log (saga_id, seq, event, step, details)
+    writes
+        .add(
+            "INSERT INTO saga_log (saga_id, seq, event, step, details)
          SELECT saga_id, seq, event, step, details::json
          FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
               AS e (saga_id, seq, event, step, details)",
-    )
-    .bind(entries().map(|(saga, _, _)| saga).collect::<Vec<_>>())
-    .bind(entries().map(|(_, seq, _)| seq).collect::<Vec<_>>())
-    .bind(events)
-    .bind(
-        entries()
-            .map(|(_, _, entry)| entry.step)
-            .collect::<Vec<_>>(),
-    )
-    .bind(details)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+        )
+        .bind(entries().map(|(saga, _, _)| saga).collect::<Vec<_>>())
+        .bind(entries().map(|(_, seq, _)| seq).collect::<Vec<_>>())
+        .bind(events)
+        .bind(
+            entries()
+                .map(|(_, _, entry)| entry.step)
+                .collect::<Vec<_>>(),
+        )
+        .bind(details);
 }
 
 /// Parks a saga that this program cannot go on with, whatever is wrong with its row or its log.

@@ -68,7 +68,7 @@ async fn end_leases(environment: &Environment) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_was_not_committed_is_not_there() {
     let environment = Environment::new().await;
-    let victim = Victim::start(&environment, "intake.applied").await;
+    let victim = Victim::start(&environment, "intake.decided").await;
     let request = victim
         .orders
         .request(reqwest::Method::POST, "/orders")
