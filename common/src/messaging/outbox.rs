@@ -17,6 +17,7 @@ use metrics::counter;
 use sqlx::{PgPool, Row};
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
 /// and how many are enough.
 const DELETE_MAX: usize = 2000;
+/// Deleted rows after which the table is vacuumed,
+const VACUUM_AFTER: usize = 50_000;
+/// and the part of the time that this may take: one of so many.
+const VACUUM_SHARE: u32 = 20;
 
 /// What transactions leave messages in, and where they are handed over after the commit. Clones share the relay.
 #[derive(Clone, Debug)]
@@ -302,6 +307,42 @@ async fn publish(
     }
 }
 
+/// Keeps the table small: its rows live for milliseconds, and autovacuum looks once a minute. Until then, every sweep
+/// would walk past all that was deleted.
+struct Vacuum {
+    deleted: usize,
+    not_before: Instant,
+    running: Option<JoinHandle<Duration>>,
+}
+
+impl Vacuum {
+    /// Notes that rows were deleted.
+    async fn after(&mut self, deleted: usize, table: &Table) {
+        self.deleted += deleted;
+        if let Some(done) = self.running.take_if(|running| running.is_finished()) {
+            // Where it is slow, a long transaction keeps dead rows alive: then it must not eat up the machine.
+            let took = done.await.unwrap_or_default();
+            self.not_before = Instant::now() + took * VACUUM_SHARE;
+        }
+        if self.deleted >= VACUUM_AFTER
+            && self.running.is_none()
+            && Instant::now() >= self.not_before
+        {
+            self.deleted = 0;
+            self.running = Some(tokio::spawn(vacuum(table.db.clone())));
+        }
+    }
+}
+
+async fn vacuum(db: PgPool) -> Duration {
+    let start = Instant::now();
+    let vacuum = sqlx::query("VACUUM (SKIP_LOCKED, TRUNCATE false) outbox");
+    if let Err(error) = vacuum.execute(&db).await {
+        warn!(%error, "cannot vacuum the outbox: autovacuum will");
+    }
+    start.elapsed()
+}
+
 /// Waits for confirms, in order.
 async fn confirm(mut published: mpsc::Receiver<Published>, settled: mpsc::Sender<Results>) {
     while let Some(next) = published.recv().await {
@@ -313,6 +354,11 @@ async fn confirm(mut published: mpsc::Receiver<Published>, settled: mpsc::Sender
 
 /// Settles rows, many at a time: a row that is there a moment longer costs less than a commit.
 async fn settle(table: &Table, mut settled: mpsc::Receiver<Results>) {
+    let mut vacuum = Vacuum {
+        deleted: 0,
+        not_before: Instant::now(),
+        running: None,
+    };
     while let Some(mut results) = settled.recv().await {
         let deadline = Instant::now() + SETTLE_EVERY;
         while results.len() < DELETE_MAX
@@ -321,9 +367,11 @@ async fn settle(table: &Table, mut settled: mpsc::Receiver<Results>) {
             results.extend(more);
         }
         crash::point("outbox.confirmed");
-        if let Err(error) = table.settle(results).await {
+        let rows = results.len();
+        match table.settle(results).await {
+            Ok(()) => vacuum.after(rows, table).await,
             // The rows stay and go out again, which consumers expect.
-            warn!(%error, "cannot settle outbox rows");
+            Err(error) => warn!(%error, "cannot settle outbox rows"),
         }
     }
 }

@@ -30,7 +30,8 @@ use crate::config::Secret;
 
 /// A confirm that has not come by then is taken for lost, and its channel with it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same after one was lost, until one comes: who waits for others has no time for a queue that does not answer.
+/// The same on a new channel and after a confirm was lost, until one comes: who waits for others has no time for a queue
+/// that does not answer.
 const STALLED_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a message is not with the broker.
@@ -98,6 +99,9 @@ impl Publisher {
         timeout(CONNECT_TIMEOUT, prepare)
             .await
             .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
+        // It has to prove itself: right after its start, RabbitMQ takes messages for queues that have no leader yet, and
+        // then may never confirm them.
+        self.stalled.store(true, Ordering::Relaxed);
         *current = Some(channel.clone());
         Ok(channel)
     }

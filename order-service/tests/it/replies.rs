@@ -146,9 +146,8 @@ async fn a_poisoned_reply_goes_alone() {
             BasicProperties::default(),
         )
         .await;
-    for _ in &orders {
-        participants.command("inventory").await;
-    }
+    let reserve = topology::INVENTORY_COMMANDS.name;
+    participants.amqp.next_events(reserve, orders.len()).await;
     let mut kinds = Vec::new();
     for _ in 0..5 {
         let dead = participants.amqp.next(&dlq).await;
