@@ -92,6 +92,13 @@ pub async fn in_own_task<T: Send + 'static>(work: impl Future<Output = T> + Send
     }
 }
 
+/// Whether two transactions waited for each other, and this one had to give way.
+#[must_use]
+pub fn is_deadlock(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "40P01")
+}
+
 /// Whether the same statement may work later: the database is away, restarting or overloaded, or a lock was lost.
 #[must_use]
 pub fn is_transient(error: &sqlx::Error) -> bool {

@@ -93,7 +93,7 @@ pub(crate) struct Worker {
     outbox: Outbox,
     deadline_scale: f64,
     /// Whether replies wait.
-    behind: watch::Receiver<bool>,
+    behind: watch::Sender<bool>,
     waiting: mpsc::Receiver<(Placement, Answer)>,
 }
 
@@ -105,7 +105,7 @@ impl Intake {
         db: PgPool,
         outbox: Outbox,
         deadline_scale: f64,
-        behind: watch::Receiver<bool>,
+        behind: watch::Sender<bool>,
     ) -> (Self, Worker) {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
@@ -137,8 +137,12 @@ impl Worker {
         loop {
             pace.wait().await;
             // What is begun is finished first: orders come faster than sagas end, so that they would never end.
-            let caught_up = self.behind.wait_for(|behind| !behind);
-            let _ = timeout(REPLIES_FIRST, caught_up).await;
+            let mut behind = self.behind.subscribe();
+            let caught_up = behind.wait_for(|behind| !behind);
+            if timeout(REPLIES_FIRST, caught_up).await.is_err() {
+                // Perhaps no more replies come.
+                self.behind.send_replace(false);
+            }
             let received = tokio::select! {
                 n = self.waiting.recv_many(&mut batch, BATCH_MAX) => n,
                 () = shutdown.cancelled(), if !self.waiting.is_closed() => {
@@ -182,6 +186,8 @@ impl Worker {
             match self.try_place(placements).await {
                 // The key was not there a moment ago: another replica placed the same order meanwhile.
                 Err(error) if db::violates(&error, "orders_idempotency_key") => {}
+                // It has two keys of ours, and we have two of its.
+                Err(error) if db::is_deadlock(&error) => {}
                 placed => return placed,
             }
         }

@@ -438,12 +438,6 @@ async fn an_order_with_two_sagas_is_found() {
 async fn a_saga_without_an_order_is_found() {
     let books = Books::new().await;
     let ids = books.completed().await;
-    books
-        .run(
-            &books.order,
-            "ALTER TABLE sagas DROP CONSTRAINT sagas_order_id_fkey",
-        )
-        .await;
     let nobody = Uuid::now_v7();
     books.run(
         &books.order,

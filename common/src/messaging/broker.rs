@@ -19,7 +19,7 @@ pub use super::publisher::NotPublished;
 use super::{
     Outgoing,
     link::Link,
-    outgoing::{Lane, frames},
+    outgoing::{Frame, Lane, frames},
     publisher::{self, Publisher},
     topology,
 };
@@ -144,16 +144,21 @@ impl Broker {
         let (saga, events): (Vec<_>, Vec<_>) = frames(messages, self.0.batch_max)
             .into_iter()
             .partition(|frame| messages[frame.carries[0]].lane() == Lane::Saga);
-        let mut lanes = Vec::with_capacity(Lane::ALL.len());
-        for (lane, frames) in Lane::ALL.into_iter().zip([saga, events]) {
-            if !frames.is_empty() {
-                lanes.push(self.publisher(lane).publish(frames).await);
-            }
-        }
+        let (saga, events) = tokio::join!(
+            self.publish_on(Lane::Saga, saga),
+            self.publish_on(Lane::Events, events)
+        );
         Confirms {
-            lanes,
+            lanes: saga.into_iter().chain(events).collect(),
             messages: messages.len(),
         }
+    }
+
+    async fn publish_on(&self, lane: Lane, frames: Vec<Frame>) -> Option<publisher::Confirms> {
+        if frames.is_empty() {
+            return None;
+        }
+        Some(self.publisher(lane).publish(frames).await)
     }
 
     /// Subscribes to `queue`, with at most `prefetch` deliveries under way.

@@ -29,16 +29,15 @@ use super::{
     broker::{Confirms, NotPublished},
     topology,
 };
-use crate::{
-    crash,
-    db::{self, Writes},
-};
+use crate::{crash, db::Writes};
 
 /// Batches of a lane that wait to be published; who commits more has to wait, which is the back-pressure.
 const HANDED_OVER_MAX: usize = 4;
-/// How long they wait for a relay that takes nothing. A broker that confirms nothing must not keep orders from being
-/// placed.
+/// How long they wait for a relay that takes nothing: a broker that confirms nothing must not keep orders from being
+/// placed;
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+/// and at least, for a relay that was idle.
+const HAND_OVER_MOMENT: Duration = Duration::from_millis(20);
 /// Published batches that wait for their confirms.
 const UNCONFIRMED_MAX: usize = 4;
 /// How long a row belongs to the process that wrote or claimed it.
@@ -138,17 +137,11 @@ impl Outbox {
         if messages.is_empty() {
             return Ok(());
         }
-        let mut tx = db::begin(&self.db).await?;
-        // It may have been taken over before: who publishes again, after a crash for example, fails again.
-        let ids: Vec<_> = messages.iter().filter_map(Outgoing::id).collect();
-        sqlx::query("DELETE FROM outbox WHERE id = ANY($1)")
-            .bind(ids)
-            .execute(&mut *tx)
-            .await?;
+        // It may be there already: a command that comes twice is answered twice, with the same event.
         let mut writes = Writes::default();
         insert(&mut writes, messages, |_| Duration::ZERO);
-        writes.execute(&mut *tx).await?;
-        tx.commit().await
+        writes.execute(&self.db).await?;
+        Ok(())
     }
 
     fn handover(&self, lane: Lane) -> &Handover {
@@ -169,7 +162,8 @@ fn insert(writes: &mut Writes, messages: &[Outgoing], lease: impl Fn(&Outgoing) 
             "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
          SELECT id, exchange, routing_key, message::json, now() + make_interval(secs => lease)
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::float8[])
-              AS m (id, exchange, routing_key, message, lease)",
+              AS m (id, exchange, routing_key, message, lease)
+         ON CONFLICT (id) DO NOTHING",
         )
         .bind(messages.iter().filter_map(Outgoing::id).collect::<Vec<_>>())
         .bind(column(Outgoing::exchange))
@@ -186,7 +180,8 @@ fn insert(writes: &mut Writes, messages: &[Outgoing], lease: impl Fn(&Outgoing) 
 impl Handover {
     /// In vain when the relay has stopped, or does not get on: then a sweep publishes them.
     async fn send(&self, messages: Vec<Outgoing>) {
-        let patience = *self.taken.borrow() + HAND_OVER_TIMEOUT;
+        let idle = Instant::now() + HAND_OVER_MOMENT;
+        let patience = (*self.taken.borrow() + HAND_OVER_TIMEOUT).max(idle);
         let _ = timeout_at(patience, self.batches.send(messages)).await;
     }
 }

@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     sync::{
         Arc, Mutex as SyncMutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -30,8 +30,8 @@ use crate::config::Secret;
 
 /// A confirm that has not come by then is taken for lost, and its channel with it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same on a new channel and after a confirm was lost, until one comes: who waits for others has no time for a queue
-/// that does not answer.
+/// The same on a new channel, and doubled whenever one did not come, until one comes: who waits for others has no time
+/// for a queue that does not answer.
 const STALLED_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a message is not with the broker.
@@ -48,12 +48,43 @@ pub enum NotPublished {
     Lost,
 }
 
+/// How often in a row confirms did not come in time.
+#[derive(Debug, Default)]
+struct Stalled(AtomicU32);
+
+impl Stalled {
+    fn is_stalled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Nothing is known yet.
+    fn suspect(&self) {
+        self.0.fetch_max(1, Ordering::Relaxed);
+    }
+
+    fn late(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn answered(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// How long to wait for confirms.
+    fn patience(&self) -> Duration {
+        match self.0.load(Ordering::Relaxed) {
+            0 => CONFIRM_TIMEOUT,
+            times => (STALLED_CONFIRM_TIMEOUT * 2_u32.pow(times.min(6) - 1)).min(CONFIRM_TIMEOUT),
+        }
+    }
+}
+
 /// Publishes on a connection of its own.
 #[derive(Debug)]
 pub(super) struct Publisher {
     link: Link,
     channel: Mutex<Option<Channel>>,
-    stalled: Arc<AtomicBool>,
+    stalled: Arc<Stalled>,
     turn: SyncMutex<()>,
 }
 
@@ -72,7 +103,7 @@ impl Publisher {
     }
 
     pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Relaxed)
+        self.stalled.is_stalled()
     }
 
     pub(super) async fn close(&self) {
@@ -101,7 +132,7 @@ impl Publisher {
             .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
         // It has to prove itself: right after its start, RabbitMQ takes messages for queues that have no leader yet, and
         // then may never confirm them.
-        self.stalled.store(true, Ordering::Relaxed);
+        self.stalled.suspect();
         *current = Some(channel.clone());
         Ok(channel)
     }
@@ -146,9 +177,14 @@ impl Publisher {
         })
         .await;
         let mut sent = Vec::with_capacity(sending.len());
+        // A broker that reads nothing any more must not hold up who publishes. What is left alone here may still go out.
+        let deadline = Instant::now() + self.stalled.patience();
         for mut one in sending {
-            one.as_mut().await;
+            let _ = timeout_at(deadline, one.as_mut()).await;
             sent.push(one.as_mut().take_output().and_then(Result::ok));
+        }
+        if Instant::now() >= deadline {
+            self.stalled.late();
         }
         sent
     }
@@ -176,19 +212,14 @@ pub(super) struct Confirms {
     /// Which messages each of them is about, by position.
     pending: Vec<(Vec<usize>, Option<PublisherConfirm>)>,
     channel: Option<Channel>,
-    stalled: Arc<AtomicBool>,
+    stalled: Arc<Stalled>,
 }
 
 impl Confirms {
     /// Waits for all confirms, and notes what they say in `results`.
     pub(super) async fn wait(self, results: &mut [Result<(), NotPublished>]) {
-        let patience = if self.stalled.load(Ordering::Relaxed) {
-            STALLED_CONFIRM_TIMEOUT
-        } else {
-            CONFIRM_TIMEOUT
-        };
-        let deadline = Instant::now() + patience;
-        let (mut lost, mut late) = (false, false);
+        let deadline = Instant::now() + self.stalled.patience();
+        let (mut lost, mut late, mut answered) = (false, false, false);
         for (carries, confirm) in self.pending {
             let result = match confirm {
                 Some(confirm) => match timeout_at(deadline, confirm).await {
@@ -205,11 +236,16 @@ impl Confirms {
                 None => Err(NotPublished::Lost),
             };
             lost |= result == Err(NotPublished::Lost);
+            answered |= result != Err(NotPublished::Lost);
             for position in carries {
                 results[position] = result;
             }
         }
-        self.stalled.store(late, Ordering::Relaxed);
+        if late {
+            self.stalled.late();
+        } else if answered {
+            self.stalled.answered();
+        }
         if let Some(channel) = self.channel.filter(|_| lost) {
             // Whether it still works is unknown, so the next publish gets another one. Closing it may take long.
             let close = async move { channel.close(200, "confirms lost".into()).await };

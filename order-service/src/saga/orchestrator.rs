@@ -137,10 +137,11 @@ impl Orchestrator {
         }
     }
 
-    /// Whether more replies wait than one batch takes, so that whoever starts sagas should let them pass.
+    /// Whether more replies wait than one batch takes, so that whoever starts sagas should let them pass. Set with each
+    /// batch of replies; who has waited in vain takes it back.
     #[must_use]
-    pub fn behind(&self) -> watch::Receiver<bool> {
-        self.behind.subscribe()
+    pub fn behind(&self) -> watch::Sender<bool> {
+        self.behind.clone()
     }
 
     /// The database of the sagas.

@@ -102,7 +102,7 @@ macro_rules! bind_state {
 }
 
 /// Locks the sagas with these ids, in the order of their ids, and loads them with their orders. Ids that do not
-/// exist are left out.
+/// exist are left out. The orders are locked too: else they would be as they were before the wait for the sagas.
 ///
 /// # Errors
 /// The database's, or a saga that cannot be understood.
@@ -114,7 +114,7 @@ pub async fn lock(
         "SELECT s.id AS saga_id, s.type, s.definition_version, s.status AS saga_status, s.current_step, s.attempt,
                 s.reason, s.version, s.correlation_id, s.traceparent, o.*
          FROM sagas s JOIN orders o ON o.id = s.order_id
-         WHERE s.id = ANY($1) ORDER BY s.id FOR UPDATE OF s",
+         WHERE s.id = ANY($1) ORDER BY s.id FOR UPDATE OF s, o",
     )
     .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
     .fetch_all(&mut **tx)

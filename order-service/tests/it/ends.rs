@@ -3,7 +3,9 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{System, events, text};
+use test_support::eventually;
+
+use crate::harness::{System, count, events, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_completes() {
@@ -177,4 +179,35 @@ async fn a_shipped_order_is_final() {
     assert_eq!(change("DELIVERED").await, StatusCode::OK);
     assert_eq!(change("SHIPPED").await, StatusCode::CONFLICT);
     system.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_shipped_while_it_is_cancelled_stays_shipped() {
+    let system = System::whole().await;
+    let order = system.place("prod-1", 1).await;
+    system.until(&order, "COMPLETED").await;
+    let db = system.environment.pool("order").await;
+    let mut shipping = common::db::begin(&db).await.unwrap();
+    sqlx::query("SELECT FROM sagas FOR UPDATE")
+        .execute(&mut *shipping)
+        .await
+        .unwrap();
+    let orders = system.orders.clone();
+    let path = format!("/orders/{}/cancel", text(&order, "orderId"));
+    let cancelling =
+        tokio::spawn(async move { orders.post(&path, &json!({ "reason": "late" })).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually(
+        "the cancellation waits",
+        || count(&db, waiting),
+        |waiting| *waiting == 1,
+    )
+    .await;
+    sqlx::query("UPDATE orders SET status = 'SHIPPED'")
+        .execute(&mut *shipping)
+        .await
+        .unwrap();
+    shipping.commit().await.unwrap();
+    let answer = cancelling.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CONFLICT);
 }
