@@ -11,6 +11,8 @@ const RIGHT: f64 = 500.0;
 const BARS: f64 = 270.0;
 const ROW: f64 = 26.0;
 const TOP: f64 = 64.0;
+/// Sagas a second below which most of the cost is that of waiting: such a bar is cut off.
+const BUSY: f64 = 100.0;
 
 /// A process and its colour.
 const PARTS: [(&str, &str); 5] = [
@@ -32,7 +34,8 @@ pub(crate) fn svg(results: &Results) -> String {
     text(&mut svg, LEFT, 24.0, "start", "Sagas a second");
     text(&mut svg, RIGHT, 24.0, "start", "CPU seconds per 1000 sagas");
     let fastest = largest(rows.iter().map(|row| row.sagas_per_s));
-    let dearest = largest(rows.iter().map(|row| total(row)));
+    let busy = rows.iter().filter(|row| row.sagas_per_s >= BUSY);
+    let dearest = largest(busy.map(|row| total(row)));
     for (row, outcome) in rows.iter().enumerate() {
         let y = TOP + ROW * row as f64;
         text(&mut svg, LEFT - 8.0, y + 14.0, "end", &outcome.scenario);
@@ -58,13 +61,16 @@ pub(crate) fn svg(results: &Results) -> String {
 fn costs(svg: &mut String, y: f64, outcome: &Outcome, dearest: f64) {
     let Some(cost) = &outcome.cost else { return };
     let mut x = RIGHT;
+    let is_cut_off = total(outcome) > dearest;
+    let dearest = dearest.max(total(outcome));
     for (name, colour) in PARTS {
         let seconds = cost.cpu_per_1000.get(name).copied().unwrap_or_default();
         let width = BARS * seconds / dearest;
         bar(svg, x, y, width, colour);
         x += width;
     }
-    let all = format!("{:.2}", cost.cpu_per_1000_total);
+    let cut_off = if is_cut_off { " (cut)" } else { "" };
+    let all = format!("{:.2}{cut_off}", cost.cpu_per_1000_total);
     text(svg, x + 5.0, y + 14.0, "start", &all);
 }
 
