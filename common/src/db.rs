@@ -7,17 +7,19 @@
 //! workers, and [`in_own_task`] for HTTP handlers, whose future is dropped when the client hangs up.
 //! Source: <https://github.com/transact-rs/sqlx/issues/4393>
 
+mod kept;
+mod work;
 mod writes;
 
 use std::{future::Future, time::Duration};
 
 use sqlx::{
-    PgPool, Postgres, Transaction,
+    Acquire, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tracing::{Instrument, Span};
 
-pub use self::writes::Writes;
+pub use self::{kept::Kept, work::UnitOfWork, writes::Writes};
 use crate::config::{self, DatabaseConfig, Secret};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.
@@ -62,7 +64,7 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
     Ok(pool)
 }
 
-/// Begins a transaction. See the module's warning.
+/// Begins a transaction on a connection or on one of a pool. See the module's warning.
 ///
 /// # Errors
 /// The database's.
@@ -70,8 +72,10 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
     clippy::disallowed_methods,
     reason = "this is the one place that begins transactions"
 )]
-pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    pool.begin().await
+pub async fn begin<'c>(
+    on: impl Acquire<'c, Database = Postgres>,
+) -> sqlx::Result<Transaction<'c, Postgres>> {
+    on.begin().await
 }
 
 /// Runs `work` in a task of its own, so that it ends whole whatever becomes of who asked.

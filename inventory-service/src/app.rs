@@ -83,8 +83,8 @@ impl App {
             Ok(())
         };
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
-            let commands = Commands::new(db.clone(), outbox.clone(), retention);
-            let shipping = Shipping::new(db.clone(), outbox.clone());
+            let commands = Commands::new(outbox.clone(), retention);
+            let shipping = Shipping::new(outbox.clone());
             let tables = &[idempotency::TABLE];
             vec![
                 Box::pin(partitions::run(db, tables, retention, stop.clone())),

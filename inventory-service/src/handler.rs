@@ -15,7 +15,7 @@ use common::{
             StockReserved, ValidateStock,
         },
     },
-    db::Writes,
+    db::{UnitOfWork, Writes},
     messaging::{
         Outgoing,
         consumer::{Error, Handler, Incoming},
@@ -25,7 +25,7 @@ use common::{
         partitions::Retention,
     },
 };
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgConnection;
 use tracing::info;
 use uuid::Uuid;
 
@@ -41,7 +41,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Commands {
     commands: participant::Commands<Inventory>,
-    db: PgPool,
 }
 
 /// A message on `inventory.commands`.
@@ -54,10 +53,9 @@ pub(crate) enum Input {
 }
 
 impl Commands {
-    pub(crate) fn new(db: PgPool, outbox: Outbox, retention: Retention) -> Self {
+    pub(crate) fn new(outbox: Outbox, retention: Retention) -> Self {
         Self {
-            commands: participant::Commands::new(Inventory, db.clone(), outbox, retention),
-            db,
+            commands: participant::Commands::new(Inventory, outbox, retention),
         }
     }
 }
@@ -73,7 +71,7 @@ impl Handler for Commands {
         }
     }
 
-    async fn handle(&self, batch: &[Input]) -> Result<Vec<Outgoing>, Error> {
+    async fn handle(&self, db: &mut PgConnection, batch: &[Input]) -> Result<Vec<Outgoing>, Error> {
         let mut commands = Vec::with_capacity(batch.len());
         let mut questions = Vec::new();
         for input in batch {
@@ -82,8 +80,8 @@ impl Handler for Commands {
                 Input::Validate(question) => questions.push(question),
             }
         }
-        let mut messages = self.commands.handle(&commands).await?;
-        messages.extend(validation::answer(&self.db, &questions).await?);
+        let mut messages = self.commands.handle(db, &commands).await?;
+        messages.extend(validation::answer(db, &questions).await?);
         Ok(messages)
     }
 }
@@ -128,17 +126,17 @@ impl Participant for Inventory {
 
     async fn apply(
         &self,
-        tx: &mut Transaction<'static, Postgres>,
-        writes: &mut Writes,
+        work: &mut UnitOfWork<'_>,
         new: &[Command<Body>],
         (): &(),
     ) -> Result<Applied, Error> {
         let actions: Vec<_> = releases(new).map(|command| command.key.action()).collect();
+        let tx = work.transaction().await?;
         let held = reservations::lock_by_action(tx, &actions).await?;
-        let mut work = Work::new(stock::lock(tx, &products(new, &held)).await?, held);
-        let outcomes = new.iter().map(|command| work.execute(command));
+        let mut batch = Batch::new(stock::lock(tx, &products(new, &held)).await?, held);
+        let outcomes = new.iter().map(|command| batch.execute(command));
         let outcomes = outcomes.collect::<Result<_, _>>()?;
-        let events = work.write(writes);
+        let events = batch.write(&mut work.writes);
         Ok(Applied { outcomes, events })
     }
 
@@ -170,14 +168,14 @@ fn products<'a>(commands: &'a [Command<Body>], held: &'a [Reservation]) -> Vec<&
 }
 
 /// What a batch does, in memory until it is written.
-struct Work {
+struct Batch {
     stock: Stock,
     held: HashMap<SagaId, Reservation>,
     reserved: Vec<Reservation>,
     released: Vec<Uuid>,
 }
 
-impl Work {
+impl Batch {
     fn new(stock: Stock, held: Vec<Reservation>) -> Self {
         Self {
             stock,

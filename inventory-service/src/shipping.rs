@@ -7,14 +7,14 @@ use common::{
         Message, OrderId, Unreadable,
         order::{OrderShipped, OrderSnapshot},
     },
-    db::{self, Writes},
+    db::UnitOfWork,
     messaging::{
         Outgoing,
         consumer::{Error, Handler, Incoming},
         outbox::Outbox,
     },
 };
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use crate::{
     reservations::{self, Reservation, Status},
@@ -24,35 +24,37 @@ use crate::{
 /// The handler of `inventory.events`.
 #[derive(Debug)]
 pub(crate) struct Shipping {
-    db: PgPool,
     outbox: Outbox,
 }
 
 impl Shipping {
-    pub(crate) fn new(db: PgPool, outbox: Outbox) -> Self {
-        Self { db, outbox }
+    pub(crate) fn new(outbox: Outbox) -> Self {
+        Self { outbox }
     }
 
     /// Makes the reservations of `orders` final in one transaction, and returns what is to be told.
-    async fn ship(&self, orders: &BTreeSet<OrderId>) -> Result<Vec<Outgoing>, Error> {
-        let mut tx = db::begin(&self.db).await?;
+    async fn ship(
+        &self,
+        db: &mut PgConnection,
+        orders: &BTreeSet<OrderId>,
+    ) -> Result<Vec<Outgoing>, Error> {
+        let mut work = UnitOfWork::new(db);
+        let tx = work.transaction().await?;
         let ids: Vec<_> = orders.iter().map(|order| order.0).collect();
-        let leaving = leaving(orders, reservations::lock_by_order(&mut tx, &ids).await?)?;
+        let leaving = leaving(orders, reservations::lock_by_order(tx, &ids).await?)?;
         let items = || leaving.iter().flat_map(|reservation| &reservation.items);
         let products: BTreeSet<_> = items().map(|item| item.product_id.as_str()).collect();
         let products: Vec<_> = products.into_iter().collect();
-        let mut stock = stock::lock(&mut tx, &products).await?;
+        let mut stock = stock::lock(tx, &products).await?;
         for reservation in &leaving {
             let failed = |error: stock::Error| Error::Failed(error.into());
             stock.ship(&reservation.items).map_err(failed)?;
         }
-        let mut writes = Writes::default();
-        let events = stock::write(&mut writes, stock.changes());
+        let events = stock::write(&mut work.writes, stock.changes());
         let ids: Vec<_> = leaving.iter().map(|r| r.id).collect();
-        reservations::set_status(&mut writes, &ids, Status::Committed);
-        self.outbox.enqueue(&mut writes, &events);
-        writes.execute(&mut *tx).await?;
-        tx.commit().await?;
+        reservations::set_status(&mut work.writes, &ids, Status::Committed);
+        self.outbox.enqueue(&mut work.writes, &events);
+        work.commit().await?;
         Ok(events)
     }
 }
@@ -68,9 +70,13 @@ impl Handler for Shipping {
         Ok(order_id)
     }
 
-    async fn handle(&self, batch: &[OrderId]) -> Result<Vec<Outgoing>, Error> {
+    async fn handle(
+        &self,
+        db: &mut PgConnection,
+        batch: &[OrderId],
+    ) -> Result<Vec<Outgoing>, Error> {
         let orders = batch.iter().copied().collect();
-        let events = self.ship(&orders).await?;
+        let events = self.ship(db, &orders).await?;
         self.outbox.hand_over(events).await;
         Ok(Vec::new())
     }

@@ -9,7 +9,7 @@ use common::{
     },
     messaging::{Outgoing, consumer::Incoming},
 };
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 
 use crate::{SOURCE, stock, wanted::merge};
 
@@ -71,7 +71,10 @@ impl Question {
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn answer(db: &PgPool, questions: &[&Question]) -> sqlx::Result<Vec<Outgoing>> {
+pub(crate) async fn answer(
+    db: impl PgExecutor<'_>,
+    questions: &[&Question],
+) -> sqlx::Result<Vec<Outgoing>> {
     if questions.is_empty() {
         return Ok(Vec::new());
     }

@@ -98,9 +98,8 @@ impl App {
         )
         .await?;
         let (db, outbox) = (service.db.clone(), service.outbox.clone());
-        let orchestrator = Orchestrator::new(db.clone(), outbox.clone(), config.deadline_scale);
-        let (intake, intake_worker) =
-            Intake::new(db, outbox, config.deadline_scale, orchestrator.behind());
+        let orchestrator = Orchestrator::new(db, outbox.clone(), config.deadline_scale);
+        let (intake, intake_worker) = Intake::new(outbox, config.deadline_scale);
         Ok(Self {
             orchestrator,
             service,

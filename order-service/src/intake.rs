@@ -4,20 +4,17 @@
 //! lone order does not wait for others, and a thousand at once need a few commits. What a client does while it
 //! waits, hanging up for example, cannot touch the transaction.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use common::{
     contract::order::OrderCreated,
     crash,
-    db::{self, Writes},
+    db::{self, Kept, Writes},
     messaging::{Outgoing, Pace, outbox::Outbox},
 };
 use metrics::counter;
-use sqlx::{PgPool, Row, types::Json};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::timeout,
-};
+use sqlx::{PgExecutor, Row, types::Json};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -35,8 +32,6 @@ use crate::{
 const BATCH_MAX: usize = 256;
 /// Orders that wait for a transaction at most; more requests wait to hand theirs in.
 const WAITING_MAX: usize = 1024;
-/// How long the replies of sagas that are under way may hold up new ones.
-const REPLIES_FIRST: Duration = Duration::from_secs(1);
 /// Times that orders are tried again because another replica was faster with a key.
 const MAX_RACES: usize = 3;
 /// The saga that executes new orders.
@@ -89,30 +84,20 @@ pub(crate) struct Intake(mpsc::Sender<(Placement, Answer)>);
 /// Places orders that were handed in.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    db: PgPool,
+    db: Kept,
     outbox: Outbox,
     deadline_scale: f64,
-    /// Whether replies wait.
-    behind: watch::Sender<bool>,
     waiting: mpsc::Receiver<(Placement, Answer)>,
 }
 
 impl Intake {
     /// An intake and its worker, which is to be run.
-    ///
-    /// While there is more `behind` than the orchestrator can take at a time, new orders wait.
-    pub(crate) fn new(
-        db: PgPool,
-        outbox: Outbox,
-        deadline_scale: f64,
-        behind: watch::Sender<bool>,
-    ) -> (Self, Worker) {
+    pub(crate) fn new(outbox: Outbox, deadline_scale: f64) -> (Self, Worker) {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
-            db,
+            db: outbox.connection(),
             outbox,
             deadline_scale,
-            behind,
             waiting,
         };
         (Self(sender), worker)
@@ -136,13 +121,7 @@ impl Worker {
         let mut pace = Pace::default();
         loop {
             pace.wait().await;
-            // What is begun is finished first: orders come faster than sagas end, so that they would never end.
-            let mut behind = self.behind.subscribe();
-            let caught_up = behind.wait_for(|behind| !behind);
-            if timeout(REPLIES_FIRST, caught_up).await.is_err() {
-                // Perhaps no more replies come.
-                self.behind.send_replace(false);
-            }
+            self.outbox.backlog().gone().await;
             let received = tokio::select! {
                 n = self.waiting.recv_many(&mut batch, BATCH_MAX) => n,
                 () = shutdown.cancelled(), if !self.waiting.is_closed() => {
@@ -198,7 +177,8 @@ impl Worker {
         &self,
         placements: &[Placement],
     ) -> sqlx::Result<(Vec<Placed>, Vec<Outgoing>)> {
-        let mut known = find_by_key(&self.db, placements).await?;
+        let mut db = self.db.take().await?;
+        let mut known = find_by_key(&mut *db, placements).await?;
         let mut placed = Vec::with_capacity(placements.len());
         let mut messages = Vec::with_capacity(placements.len() * 2);
         let mut new = Vec::with_capacity(placements.len());
@@ -226,7 +206,8 @@ impl Worker {
         }
         crash::point("intake.decided");
         // One statement is a transaction too.
-        writes.execute(&self.db).await?;
+        writes.execute(&mut *db).await?;
+        self.db.keep(db);
         counter!("orders_placed_total").increment(new.len() as u64);
         Ok((placed, messages))
     }
@@ -289,7 +270,7 @@ fn insert_orders(writes: &mut Writes, placements: &[&Placement]) {
 }
 
 /// The orders that were placed before with keys of these placements, and their requests' hashes.
-async fn find_by_key(db: &PgPool, placements: &[Placement]) -> sqlx::Result<Known> {
+async fn find_by_key(db: impl PgExecutor<'_>, placements: &[Placement]) -> sqlx::Result<Known> {
     let keys: Vec<_> = placements
         .iter()
         .filter_map(|placement| placement.idempotency.as_ref())

@@ -105,7 +105,6 @@ impl<G: Gateway> App<G> {
         let (db, outbox) = (service.db.clone(), service.outbox.clone());
         let commands = Commands::new(
             Payments::new(gateway, db.clone()),
-            db.clone(),
             outbox.clone(),
             retention,
         );

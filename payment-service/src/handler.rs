@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use common::{
     contract::{Envelope, PaymentId, Unreadable, payment::ProcessPayment},
-    db::Writes,
+    db::UnitOfWork,
     messaging::{
         consumer::{self, Incoming},
         idempotency::{Direction, Key},
@@ -22,7 +22,7 @@ use common::{
     },
 };
 use futures_util::future::{try_join, try_join_all};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 
 use crate::{
     command::{self, Body, Command},
@@ -117,8 +117,7 @@ impl<G: Gateway> Participant for Payments<G> {
 
     async fn apply(
         &self,
-        _: &mut Transaction<'static, Postgres>,
-        writes: &mut Writes,
+        work: &mut UnitOfWork<'_>,
         new: &[Command],
         effects: &Vec<Effect>,
     ) -> Result<Applied, consumer::Error> {
@@ -131,8 +130,8 @@ impl<G: Gateway> Participant for Payments<G> {
                 Effect::Refund(None, _) => {}
             }
         }
-        payments::insert(writes, &made);
-        payments::mark_refunded(writes, &refunded);
+        payments::insert(&mut work.writes, &made);
+        payments::mark_refunded(&mut work.writes, &refunded);
         let outcomes = new.iter().zip(effects);
         Ok(Applied {
             outcomes: outcomes

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Batches form by themselves: what has arrived is taken, at a [`Pace`] that makes no lone event wait. While one batch waits for its
-//! confirms, the next one is handled. Acks go out in order, one for a batch.
+//! confirms, the next one is handled. Acks go out in order, one for all batches of a moment.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use chrono::Utc;
 use futures_util::{FutureExt, StreamExt};
@@ -22,7 +22,12 @@ use lapin::{
 };
 use metrics::{counter, histogram};
 use serde_json::value::RawValue;
-use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+use sqlx::PgConnection;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
@@ -34,6 +39,7 @@ use super::{
 use crate::{
     contract::{Envelope, Unreadable},
     crash,
+    db::Kept,
     shutdown::Backoff,
 };
 
@@ -43,6 +49,10 @@ pub const BATCH_MAX: usize = 256;
 const PREFETCH: u16 = 256;
 /// Batches that may wait for their confirms.
 const UNCONFIRMED_BATCHES: usize = 2;
+/// How long an ack may wait for those of later batches. To a quorum queue, each is as dear as a message.
+const ACK_EVERY: Duration = Duration::from_millis(50);
+/// Deliveries that are acked at once, so that RabbitMQ sends more.
+const ACK_MAX: usize = PREFETCH as usize / 4;
 /// Tries before an event that fails by itself becomes a dead letter.
 const MAX_ATTEMPTS: u32 = 3;
 /// Longest error text in a header.
@@ -99,7 +109,7 @@ pub trait Handler: Send + Sync + 'static {
     /// The event becomes a dead letter at once.
     fn decode(&self, event: &Incoming) -> Result<Self::Input, Unreadable>;
 
-    /// Handles a batch in one transaction, and returns what is to be published before the batch is acked.
+    /// Handles a batch in one transaction on `db`, and returns what is to be published before the batch is acked.
     ///
     /// It may be called again with the same events: after an error, one by one, and after a crash. What it did the
     /// first time it must then not do again.
@@ -108,6 +118,7 @@ pub trait Handler: Send + Sync + 'static {
     /// The batch comes again, whole or one by one.
     fn handle(
         &self,
+        db: &mut PgConnection,
         batch: &[Self::Input],
     ) -> impl Future<Output = Result<Vec<Outgoing>, Error>> + Send;
 }
@@ -119,13 +130,14 @@ pub async fn run<H: Handler>(
     handler: H,
     shutdown: CancellationToken,
 ) {
+    let db = outbox.connection();
     let mut backoff = Backoff::default();
     while !shutdown.is_cancelled() {
         match outbox.broker().subscribe(queue, PREFETCH).await {
             Ok((channel, deliveries)) => {
                 info!(queue, "consuming");
                 backoff.reset();
-                let session = Session::new(&outbox, queue, &handler, &shutdown, channel);
+                let session = Session::new(&outbox, queue, &handler, &shutdown, &db, channel);
                 session.run(deliveries).await;
                 if !shutdown.is_cancelled() {
                     warn!(queue, "the subscription ended: subscribing again");
@@ -146,6 +158,7 @@ struct Session<'a, H: Handler> {
     queue: &'static str,
     handler: &'a H,
     shutdown: &'a CancellationToken,
+    db: &'a Kept,
     channel: Channel,
     finished: mpsc::Sender<Finished>,
     finisher: JoinHandle<()>,
@@ -154,6 +167,7 @@ struct Session<'a, H: Handler> {
 /// A batch that is handled: what to publish, and then what to ack.
 struct Finished {
     messages: Vec<Outgoing>,
+    deliveries: usize,
     last: Delivery,
 }
 
@@ -169,6 +183,7 @@ impl<'a, H: Handler> Session<'a, H> {
         queue: &'static str,
         handler: &'a H,
         shutdown: &'a CancellationToken,
+        db: &'a Kept,
         channel: Channel,
     ) -> Self {
         let (finished, batches) = mpsc::channel(UNCONFIRMED_BATCHES);
@@ -178,6 +193,7 @@ impl<'a, H: Handler> Session<'a, H> {
             queue,
             handler,
             shutdown,
+            db,
             channel,
             finished,
             finisher,
@@ -225,7 +241,9 @@ impl<'a, H: Handler> Session<'a, H> {
         let mut dead = Vec::new();
         let mut batch = Vec::new();
         let mut last = first;
+        let mut deliveries_taken = 0;
         loop {
+            deliveries_taken += 1;
             self.decode(&mut last, &mut batch, &mut dead);
             if batch.len() >= BATCH_MAX {
                 break;
@@ -240,7 +258,11 @@ impl<'a, H: Handler> Session<'a, H> {
         let span = info_span!("batch", queue = self.queue, events = batch.len());
         let mut messages = self.handle(batch).instrument(span).await?;
         messages.append(&mut dead);
-        Some(Finished { messages, last })
+        Some(Finished {
+            messages,
+            deliveries: deliveries_taken,
+            last,
+        })
     }
 
     /// Sorts the events of one delivery into what can be read and what is dead.
@@ -369,7 +391,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let mut backoff = Backoff::default();
         let mut hold = None;
         loop {
-            match AssertUnwindSafe(self.handler.handle(inputs))
+            match AssertUnwindSafe(self.handle_once(inputs))
                 .catch_unwind()
                 .await
             {
@@ -397,6 +419,13 @@ impl<'a, H: Handler> Session<'a, H> {
                 Err(_) => return Some(Err(anyhow::anyhow!("the handler panicked"))),
             }
         }
+    }
+
+    async fn handle_once(&self, inputs: &[H::Input]) -> Result<Vec<Outgoing>, Error> {
+        let mut connection = self.db.take().await?;
+        let messages = self.handler.handle(&mut connection, inputs).await?;
+        self.db.keep(connection);
+        Ok(messages)
     }
 
     fn dead_letter(
@@ -431,16 +460,57 @@ fn add_reason(headers: &mut FieldTable, kind: &str, error: &str, attempts: u32) 
 
 /// Publishes what each batch has to say, then acks the batch, in order.
 async fn finish(outbox: Outbox, channel: Channel, mut batches: mpsc::Receiver<Finished>) {
-    while let Some(batch) = batches.recv().await {
-        if !publish_all(&outbox, &channel, batch.messages).await {
-            // The channel is gone, and with it the right to ack: the broker delivers all of it again.
+    let mut done = Done::default();
+    loop {
+        let next = match done.ack_at {
+            Some(deadline) => timeout_at(deadline, batches.recv()).await,
+            None => Ok(batches.recv().await),
+        };
+        match next {
+            Ok(Some(batch)) => {
+                if !publish_all(&outbox, &channel, batch.messages).await {
+                    // The channel is gone, and with it the right to ack: the broker delivers all of it again.
+                    return;
+                }
+                crash::point("consumer.published");
+                done.add(batch.deliveries, batch.last);
+                if done.deliveries < ACK_MAX && done.ack_at > Some(Instant::now()) {
+                    continue;
+                }
+            }
+            Ok(None) => {
+                done.ack().await;
+                return;
+            }
+            Err(_) => {}
+        }
+        if !std::mem::take(&mut done).ack().await {
             return;
         }
-        crash::point("consumer.published");
+    }
+}
+
+/// What is to be acked.
+#[derive(Default)]
+struct Done {
+    deliveries: usize,
+    last: Option<Delivery>,
+    ack_at: Option<Instant>,
+}
+
+impl Done {
+    fn add(&mut self, deliveries: usize, last: Delivery) {
+        self.deliveries += deliveries;
+        self.last = Some(last);
+        self.ack_at
+            .get_or_insert_with(|| Instant::now() + ACK_EVERY);
+    }
+
+    /// False when it cannot be acked: it comes again.
+    async fn ack(self) -> bool {
+        let Some(last) = self.last else { return true };
         let all_up_to_it = BasicAckOptions { multiple: true };
-        if batch.last.acker.ack(all_up_to_it).await.is_err() {
-            return;
-        }
+        last.acker.ack(all_up_to_it).await.is_ok()
     }
 }
 

@@ -4,12 +4,7 @@
 //! again; the orchestrator stores nothing, for its answer is the saga log. Rows are dropped when their saga began more
 //! than `RETENTION_DAYS` ago.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    str::FromStr,
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 use sqlx::{PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -101,34 +96,34 @@ pub struct Record {
     pub tombstone: bool,
 }
 
-/// Adds `records` to what the caller writes, as the last of it: the rows that it returns are the keys that were new
-/// ([`new_keys`]). In any number of transactions at once, exactly one succeeds with a key.
-pub fn record(writes: &mut Writes, records: &[Record]) {
+/// Adds `records`, all of them new, to what the caller writes. Of any number of transactions at once, exactly one
+/// succeeds with a key; the others fail, and [`is_recorded`] tells why.
+pub fn insert(writes: &mut Writes, records: &[Record]) {
+    add(writes, INSERT, records);
+}
+
+/// The same, where some may be recorded already: the rows that it returns are the keys that were new.
+pub fn insert_new(writes: &mut Writes, records: &[Record]) {
+    let insert = format!("{INSERT} ON CONFLICT DO NOTHING RETURNING saga_id, step, direction");
+    add(writes, &insert, records);
+}
+
+const INSERT: &str =
+    "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome, tombstone)
+         SELECT saga_id, step, direction, message_id, outcome::json, tombstone
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bool[])
+              AS r (saga_id, step, direction, message_id, outcome, tombstone)";
+
+fn add(writes: &mut Writes, insert: &str, records: &[Record]) {
     // The order is the same in all transactions, so that two of them cannot wait for each other.
     let mut records: Vec<_> = records.iter().collect();
     records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let text = |get: fn(&Record) -> &str| records.iter().map(|r| get(r)).collect::<Vec<_>>();
     writes
-        .add(
-            "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome, tombstone)
-         SELECT saga_id, step, direction, message_id, outcome::json, tombstone
-         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bool[])
-              AS r (saga_id, step, direction, message_id, outcome, tombstone)
-         ON CONFLICT DO NOTHING
-         RETURNING saga_id, step, direction",
-        )
+        .add(insert)
         .bind(records.iter().map(|r| r.key.saga.0).collect::<Vec<_>>())
-        .bind(
-            records
-                .iter()
-                .map(|r| r.key.step.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records
-                .iter()
-                .map(|r| r.key.direction.as_str())
-                .collect::<Vec<_>>(),
-        )
+        .bind(text(|record| &record.key.step))
+        .bind(text(|record| record.key.direction.as_str()))
         .bind(records.iter().map(|r| r.message_id).collect::<Vec<_>>())
         .bind(
             records
@@ -139,10 +134,14 @@ pub fn record(writes: &mut Writes, records: &[Record]) {
         .bind(records.iter().map(|r| r.tombstone).collect::<Vec<_>>());
 }
 
-/// The keys in `rows`, which [`record`] returned.
+/// Whether an [`insert`] failed because one of the keys is recorded.
 #[must_use]
-pub fn new_keys(rows: &[PgRow]) -> HashSet<Key> {
-    rows.iter().filter_map(key).collect()
+pub fn is_recorded(error: &sqlx::Error) -> bool {
+    // Each day's partition has a name of its own, and so has its primary key.
+    error.as_database_error().is_some_and(|error| {
+        let table = error.table().unwrap_or_default();
+        error.is_unique_violation() && table.starts_with(TABLE.name)
+    })
 }
 
 /// What is recorded under any of `keys`.

@@ -18,6 +18,7 @@
 //! retries or dead letters. [`participant`] is the frame of a service that executes commands, and [`idempotency`]
 //! the table that makes it do so once. [`partitions`] drops what is old.
 
+mod backlog;
 pub mod broker;
 pub mod consumer;
 pub mod idempotency;
@@ -30,6 +31,7 @@ pub mod partitions;
 mod publisher;
 pub mod topology;
 
+pub use backlog::Backlog;
 pub use broker::Broker;
 pub use outgoing::{Lane, Outcome, Outgoing};
 pub use pace::Pace;

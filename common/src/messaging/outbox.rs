@@ -25,11 +25,14 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{
-    Broker, Lane, Outgoing,
+    Backlog, Broker, Lane, Outgoing,
     broker::{Confirms, NotPublished},
     topology,
 };
-use crate::{crash, db::Writes};
+use crate::{
+    crash,
+    db::{Kept, Writes},
+};
 
 /// Batches of a lane that wait to be published; who commits more has to wait, which is the back-pressure.
 const HANDED_OVER_MAX: usize = 4;
@@ -47,7 +50,7 @@ const SWEEP_MAX: i64 = 500;
 /// How often the sweep looks for rows whose lease is over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long confirmed rows are collected before they are deleted,
-const SETTLE_EVERY: Duration = Duration::from_millis(50);
+const SETTLE_EVERY: Duration = Duration::from_millis(200);
 /// and how many are enough.
 const DELETE_MAX: usize = 2000;
 /// Deleted rows after which the table is vacuumed,
@@ -60,6 +63,7 @@ const VACUUM_SHARE: u32 = 20;
 pub struct Outbox {
     db: PgPool,
     broker: Broker,
+    backlog: Backlog,
     saga: Handover,
     events: Handover,
 }
@@ -80,16 +84,19 @@ impl Outbox {
             db: db.clone(),
             lane,
         };
+        let backlog = Backlog::default();
         let (saga, saga_relay) = LaneRelay::new(table(Lane::Saga), broker.clone());
         let (events, events_relay) = LaneRelay::new(table(Lane::Events), broker.clone());
         let outbox = Self {
             db,
             broker,
+            backlog: backlog.clone(),
             saga,
             events,
         };
         let relay = Relay {
             lanes: [saga_relay, events_relay],
+            backlog,
         };
         (outbox, relay)
     }
@@ -98,6 +105,18 @@ impl Outbox {
     #[must_use]
     pub fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    /// The replies that wait.
+    #[must_use]
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// A connection to its database, for a worker to keep.
+    #[must_use]
+    pub fn connection(&self) -> Kept {
+        Kept::new(self.db.clone())
     }
 
     /// Adds messages to what the caller writes. Only events can be in an outbox.
@@ -190,17 +209,19 @@ impl Handover {
 #[derive(Debug)]
 pub struct Relay {
     lanes: [LaneRelay; 2],
+    backlog: Backlog,
 }
 
 impl Relay {
     /// Runs until every [`Outbox`] is dropped or `shutdown` is cancelled, and what was handed over is published.
     pub async fn run(self, shutdown: CancellationToken) {
         let [saga, events] = self.lanes;
+        let backlog = self.backlog;
         let table = saga.table.clone();
         let (settled, results) = mpsc::channel(UNCONFIRMED_MAX);
         tokio::join!(
-            saga.run(settled.clone(), &shutdown),
-            events.run(settled, &shutdown),
+            saga.run(settled.clone(), &backlog, &shutdown),
+            events.run(settled, &backlog, &shutdown),
             settle(&table, results),
         );
     }
@@ -232,7 +253,12 @@ impl LaneRelay {
         (handover, relay)
     }
 
-    async fn run(self, settled: mpsc::Sender<Results>, shutdown: &CancellationToken) {
+    async fn run(
+        self,
+        settled: mpsc::Sender<Results>,
+        backlog: &Backlog,
+        shutdown: &CancellationToken,
+    ) {
         let Self {
             table,
             broker,
@@ -243,7 +269,7 @@ impl LaneRelay {
         tokio::join!(
             publish((table.lane, &broker), batches, &taken, published, shutdown),
             confirm(confirms, settled),
-            sweep(&table, &broker, shutdown),
+            sweep(&table, &broker, backlog, shutdown),
         );
     }
 }
@@ -372,7 +398,7 @@ async fn settle(table: &Table, mut settled: mpsc::Receiver<Results>) {
 }
 
 /// Publishes rows that nobody does: of a process that died, or from a time without the broker.
-async fn sweep(table: &Table, broker: &Broker, shutdown: &CancellationToken) {
+async fn sweep(table: &Table, broker: &Broker, backlog: &Backlog, shutdown: &CancellationToken) {
     let mut turns = interval(SWEEP_EVERY);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -386,6 +412,9 @@ async fn sweep(table: &Table, broker: &Broker, shutdown: &CancellationToken) {
         }
         let mut swept = 0;
         while !shutdown.is_cancelled() {
+            if table.lane == Lane::Saga {
+                backlog.gone().await;
+            }
             match sweep_once(table, broker).await {
                 Ok(0) => break,
                 Ok(rows) => swept += rows,

@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
 };
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgConnection;
 use tracing::info;
 
 use super::{
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     contract::{Envelope, Message, OrderId, Unreadable},
     crash,
-    db::{self, Writes},
+    db::UnitOfWork,
 };
 
 /// Times that a batch is started over before it counts as a dependency that is away.
@@ -137,15 +137,13 @@ pub trait Participant: Send + Sync + 'static {
         too_late: &[Command<Self::Body>],
     ) -> impl Future<Output = Result<Self::Prepared, consumer::Error>> + Send;
 
-    /// Does the work of `new` commands: locks and reads in `tx`, and adds what is to be written to `writes`. Called
-    /// with compensations also where the action never came.
+    /// Does the `new` commands as part of `work`. Called with compensations also where the action never came.
     ///
     /// # Errors
-    /// `tx` is rolled back.
+    /// Nothing of `work` is done.
     fn apply(
         &self,
-        tx: &mut Transaction<'static, Postgres>,
-        writes: &mut Writes,
+        work: &mut UnitOfWork<'_>,
         new: &[Command<Self::Body>],
         prepared: &Self::Prepared,
     ) -> impl Future<Output = Result<Applied, consumer::Error>> + Send;
@@ -158,7 +156,6 @@ pub trait Participant: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Commands<P> {
     participant: P,
-    db: PgPool,
     outbox: Outbox,
     retention: Retention,
 }
@@ -176,19 +173,22 @@ struct Sorted<B> {
 impl<P: Participant> Commands<P> {
     /// The handler of `participant`'s commands.
     #[must_use]
-    pub fn new(participant: P, db: PgPool, outbox: Outbox, retention: Retention) -> Self {
+    pub fn new(participant: P, outbox: Outbox, retention: Retention) -> Self {
         Self {
             participant,
-            db,
             outbox,
             retention,
         }
     }
 
     /// Answers one wave of commands.
-    async fn answer(&self, wave: &[Command<P::Body>]) -> Result<Vec<Outgoing>, consumer::Error> {
+    async fn answer(
+        &self,
+        db: &mut PgConnection,
+        wave: &[Command<P::Body>],
+    ) -> Result<Vec<Outgoing>, consumer::Error> {
         for _ in 0..MAX_RACES {
-            if let Some(messages) = self.try_answer(wave).await? {
+            if let Some(messages) = self.try_answer(db, wave).await? {
                 crash::point("participant.committed");
                 return Ok(messages);
             }
@@ -202,6 +202,7 @@ impl<P: Participant> Commands<P> {
     /// `None`: another transaction recorded one of the keys meanwhile, and nothing happened here.
     async fn try_answer(
         &self,
+        db: &mut PgConnection,
         wave: &[Command<P::Body>],
     ) -> Result<Option<Vec<Outgoing>>, consumer::Error> {
         let Sorted {
@@ -209,24 +210,19 @@ impl<P: Participant> Commands<P> {
             new,
             too_late,
             actions,
-        } = self.sort(wave).await?;
+        } = self.sort(db, wave).await?;
         let prepared = self.participant.prepare(&new, &too_late).await?;
         if !new.is_empty() {
-            let mut tx = db::begin(&self.db).await?;
-            let mut writes = Writes::default();
-            let applied = self
-                .participant
-                .apply(&mut tx, &mut writes, &new, &prepared)
-                .await?;
-            self.outbox.enqueue(&mut writes, &applied.events);
+            let mut work = UnitOfWork::new(db);
+            let applied = self.participant.apply(&mut work, &new, &prepared).await?;
+            self.outbox.enqueue(&mut work.writes, &applied.events);
             let (records, outcomes) = self.records(&new, applied.outcomes, &actions);
-            idempotency::record(&mut writes, &records);
-            if writes.execute(&mut *tx).await?.len() < records.len() {
-                tx.rollback().await?;
-                return Ok(None);
-            }
+            idempotency::insert(&mut work.writes, &records);
             crash::point("participant.applied");
-            tx.commit().await?;
+            match work.commit().await {
+                Err(error) if idempotency::is_recorded(&error) => return Ok(None),
+                committed => committed?,
+            };
             self.outbox.hand_over(applied.events).await;
             let reply_to = new.into_iter().map(|command| command.envelope.reply_to);
             recorded.extend(reply_to.zip(outcomes));
@@ -237,12 +233,16 @@ impl<P: Participant> Commands<P> {
         Ok(Some(messages.collect()))
     }
 
-    async fn sort(&self, wave: &[Command<P::Body>]) -> Result<Sorted<P::Body>, consumer::Error> {
+    async fn sort(
+        &self,
+        db: &mut PgConnection,
+        wave: &[Command<P::Body>],
+    ) -> Result<Sorted<P::Body>, consumer::Error> {
         let keys = wave.iter().flat_map(|command| match command.key.direction {
             Direction::Action => vec![command.key.clone()],
             Direction::Compensation => vec![command.key.clone(), command.key.action()],
         });
-        let mut found = idempotency::find(&self.db, &keys.collect::<Vec<_>>()).await?;
+        let mut found = idempotency::find(db, &keys.collect::<Vec<_>>()).await?;
         let mut sorted = Sorted {
             recorded: Vec::new(),
             new: Vec::new(),
@@ -343,10 +343,14 @@ impl<P: Participant> Handler for Commands<P> {
         self.participant.decode(event)
     }
 
-    async fn handle(&self, batch: &[Self::Input]) -> Result<Vec<Outgoing>, consumer::Error> {
+    async fn handle(
+        &self,
+        db: &mut PgConnection,
+        batch: &[Self::Input],
+    ) -> Result<Vec<Outgoing>, consumer::Error> {
         let mut messages = Vec::new();
         for wave in waves(batch, |command| command.key.saga) {
-            messages.extend(self.answer(&wave).await?);
+            messages.extend(self.answer(db, &wave).await?);
         }
         Ok(messages)
     }

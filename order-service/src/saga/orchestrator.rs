@@ -6,8 +6,6 @@
 //!
 //! Replies, deadlines, cancellations and operators all come through [`Orchestrator::apply`].
 
-use std::collections::{HashMap, HashSet};
-
 use anyhow::Context as _;
 use common::{
     contract::{
@@ -19,22 +17,21 @@ use common::{
     messaging::{
         Outgoing,
         consumer::{self, Handler, Incoming},
-        idempotency::{self, Direction, Key, Record},
+        idempotency::{Direction, Key, Record},
         outbox::Outbox,
         participant::waves,
     },
 };
 use metrics::counter;
 use serde::Deserialize;
-use sqlx::{PgPool, Postgres, Transaction};
-use tokio::sync::watch;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tracing::{error, info};
 use uuid::Uuid;
 
 use super::{
     Definition, Event, IllegalEvent, Transition,
     log::{State, What},
-    saga_log::{self, Decision, Saga},
+    saga_log::{self, Decision, Locked, Saga},
     transition::transition,
 };
 use crate::orders::{self, Context, Order, Status};
@@ -63,6 +60,7 @@ pub struct Reply {
     id: Uuid,
     kind: String,
     step: String,
+    direction: Direction,
     reason: Option<Reason>,
     detail: Option<String>,
 }
@@ -122,7 +120,6 @@ pub struct Orchestrator {
     db: PgPool,
     outbox: Outbox,
     deadline_scale: f64,
-    behind: watch::Sender<bool>,
 }
 
 impl Orchestrator {
@@ -133,15 +130,7 @@ impl Orchestrator {
             db,
             outbox,
             deadline_scale,
-            behind: watch::Sender::new(false),
         }
-    }
-
-    /// Whether more replies wait than one batch takes, so that whoever starts sagas should let them pass. Set with each
-    /// batch of replies; who has waited in vain takes it back.
-    #[must_use]
-    pub fn behind(&self) -> watch::Sender<bool> {
-        self.behind.clone()
     }
 
     /// The database of the sagas.
@@ -173,17 +162,21 @@ impl Orchestrator {
         news: &[News],
     ) -> Result<Vec<Outgoing>, Error> {
         let ids: Vec<_> = news.iter().map(|news| news.saga).collect();
-        let mut sagas = saga_log::lock(tx, &ids).await?;
-        let new = record_replies(tx, &sagas, news).await?;
+        let replies = news.iter().filter_map(|one| match &one.what {
+            Happening::Reply(reply) => Some(reply.record(one.saga)),
+            Happening::Event(_) => None,
+        });
+        let mut sagas = saga_log::lock(tx, &ids, &replies.collect::<Vec<_>>()).await?;
 
         let mut messages = Vec::new();
         let mut decisions = Vec::new();
         let mut orders = Vec::new();
         for one in news {
-            let saga = sagas.remove(&one.saga).ok_or(Error::NoSuchSaga(one.saga))?;
+            let locked = sagas.remove(&one.saga);
+            let Locked { saga, is_new } = locked.ok_or(Error::NoSuchSaga(one.saga))?;
             let (event, causation_id) = match &one.what {
                 // Done before: nothing follows from it again.
-                Happening::Reply(reply) if !new.contains(&reply.key(&saga)?) => continue,
+                Happening::Reply(_) if !is_new => continue,
                 Happening::Reply(reply) => (reply.event(&saga)?, Some(reply.id)),
                 Happening::Event(event) => (event.clone(), None),
             };
@@ -212,43 +205,19 @@ impl Orchestrator {
     }
 }
 
-/// Records the replies among the news and returns the keys of those that are new.
-async fn record_replies(
-    tx: &mut Transaction<'_, Postgres>,
-    sagas: &HashMap<SagaId, Saga>,
-    news: &[News],
-) -> Result<HashSet<Key>, Error> {
-    let mut records = Vec::new();
-    for one in news {
-        if let (Happening::Reply(reply), Some(saga)) = (&one.what, sagas.get(&one.saga)) {
-            records.push(Record {
-                key: reply.key(saga)?,
-                message_id: reply.id,
-                outcome: None,
-                tombstone: false,
-            });
-        }
-    }
-    if records.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let mut writes = Writes::default();
-    idempotency::record(&mut writes, &records);
-    Ok(idempotency::new_keys(&writes.execute(&mut **tx).await?))
-}
-
 impl Reply {
-    /// What the reply tells, which it can tell only once.
-    fn key(&self, saga: &Saga) -> Result<Key, Error> {
-        let direction = match self.event(saga)? {
-            Event::Undone(_) => Direction::Compensation,
-            _ => Direction::Action,
-        };
-        Ok(Key {
-            saga: saga.id,
-            step: self.step.clone(),
-            direction,
-        })
+    /// What is recorded of a reply about `saga`: it tells its news only once.
+    fn record(&self, saga: SagaId) -> Record {
+        Record {
+            key: Key {
+                saga,
+                step: self.step.clone(),
+                direction: self.direction,
+            },
+            message_id: self.id,
+            outcome: None,
+            tombstone: false,
+        }
     }
 
     /// The reply in the words of the saga's definition.
@@ -336,6 +305,20 @@ fn report(saga: &Saga, transition: &Transition) {
     }
 }
 
+/// What replies of this type are about.
+fn direction(kind: &str) -> Option<Direction> {
+    let mut steps = super::DEFINITIONS
+        .iter()
+        .flat_map(|definition| definition.steps);
+    steps.find_map(|step| {
+        if [step.action.succeeded, step.action.rejected].contains(&kind) {
+            Some(Direction::Action)
+        } else {
+            (step.compensation.done == kind).then_some(Direction::Compensation)
+        }
+    })
+}
+
 /// What replies have in common, whatever their type.
 #[derive(Deserialize)]
 struct Refusal {
@@ -348,20 +331,8 @@ impl Handler for Orchestrator {
 
     fn decode(&self, event: &Incoming) -> Result<News, Unreadable> {
         let envelope = &event.envelope;
-        let is_reply = super::DEFINITIONS
-            .iter()
-            .flat_map(|definition| definition.steps)
-            .any(|step| {
-                let known = [
-                    step.action.succeeded,
-                    step.action.rejected,
-                    step.compensation.done,
-                ];
-                known.contains(&envelope.kind.as_str())
-            });
-        if !is_reply {
-            return Err(Unreadable::UnknownType(envelope.kind.clone()));
-        }
+        let direction = direction(&envelope.kind)
+            .ok_or_else(|| Unreadable::UnknownType(envelope.kind.clone()))?;
         let invalid = |error: String| Unreadable::Data {
             kind: envelope.kind.clone(),
             error,
@@ -375,6 +346,7 @@ impl Handler for Orchestrator {
                 .sagastep
                 .clone()
                 .ok_or(Unreadable::Attribute("sagastep"))?,
+            direction,
             reason: refusal.reason,
             detail: refusal.detail,
         };
@@ -384,10 +356,14 @@ impl Handler for Orchestrator {
         })
     }
 
-    async fn handle(&self, batch: &[News]) -> Result<Vec<Outgoing>, consumer::Error> {
-        self.behind.send_replace(batch.len() >= consumer::BATCH_MAX);
+    async fn handle(
+        &self,
+        db: &mut PgConnection,
+        batch: &[News],
+    ) -> Result<Vec<Outgoing>, consumer::Error> {
+        self.outbox.backlog().taken(batch.len());
         for wave in waves(batch, |news| news.saga) {
-            let mut tx = db::begin(self.db()).await?;
+            let mut tx = db::begin(&mut *db).await?;
             let messages = self.apply(&mut tx, &wave).await?;
             tx.commit().await?;
             self.outbox.hand_over(messages).await;

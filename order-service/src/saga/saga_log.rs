@@ -8,7 +8,11 @@ use chrono::{DateTime, Utc};
 use common::{
     contract::{Envelope, Reason, SagaId, UnknownReason},
     db::Writes,
-    messaging::{Outgoing, partitions},
+    messaging::{
+        Outgoing,
+        idempotency::{self, Record},
+        partitions,
+    },
 };
 use serde_json::Value;
 use sqlx::{PgExecutor, Postgres, Row, Transaction, postgres::PgRow};
@@ -101,27 +105,43 @@ macro_rules! bind_state {
     };
 }
 
-/// Locks the sagas with these ids, in the order of their ids, and loads them with their orders. Ids that do not
-/// exist are left out. The orders are locked too: else they would be as they were before the wait for the sagas.
+/// A saga that nobody else can change, and whether the reply about it is new.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// The saga.
+    pub saga: Saga,
+    /// Whether its reply was not recorded before.
+    pub is_new: bool,
+}
+
+/// Locks the sagas with these ids, in the order of their ids, and loads them with their orders; records `replies`, at
+/// most one of each saga. Ids that do not exist are left out. The orders are locked too: else they would be as they
+/// were before the wait for the sagas.
 ///
 /// # Errors
 /// The database's, or a saga that cannot be understood.
 pub async fn lock(
     tx: &mut Transaction<'_, Postgres>,
     ids: &[SagaId],
-) -> Result<HashMap<SagaId, Saga>, Error> {
-    let rows = sqlx::query(
-        "SELECT s.id AS saga_id, s.type, s.definition_version, s.status AS saga_status, s.current_step, s.attempt,
-                s.reason, s.version, s.correlation_id, s.traceparent, o.*
-         FROM sagas s JOIN orders o ON o.id = s.order_id
-         WHERE s.id = ANY($1) ORDER BY s.id FOR UPDATE OF s, o",
-    )
-    .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
-    .fetch_all(&mut **tx)
-    .await?;
-    rows.iter()
-        .map(|row| read(row).map(|saga| (saga.id, saga)))
-        .collect()
+    replies: &[Record],
+) -> Result<HashMap<SagaId, Locked>, Error> {
+    let mut statement = Writes::default();
+    idempotency::insert_new(&mut statement, replies);
+    let recorded = "write_0";
+    statement
+        .add(&format!(
+            "SELECT s.id AS saga_id, s.type, s.definition_version, s.status AS saga_status, s.current_step, s.attempt,
+                    s.reason, s.version, s.correlation_id, s.traceparent, new.saga_id IS NOT NULL AS is_new, o.*
+             FROM sagas s JOIN orders o ON o.id = s.order_id LEFT JOIN {recorded} new ON new.saga_id = s.id
+             WHERE s.id = ANY($1) ORDER BY s.id FOR UPDATE OF s, o",
+        ))
+        .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+    let rows = statement.execute(&mut **tx).await?;
+    let locked = rows.iter().map(|row| {
+        let is_new = row.get("is_new");
+        read(row).map(|saga| (saga.id, Locked { saga, is_new }))
+    });
+    locked.collect()
 }
 
 /// Locks and loads one saga.
@@ -132,7 +152,8 @@ pub async fn lock_one(
     tx: &mut Transaction<'_, Postgres>,
     id: SagaId,
 ) -> Result<Option<Saga>, Error> {
-    Ok(lock(tx, &[id]).await?.remove(&id))
+    let locked = lock(tx, &[id], &[]).await?.remove(&id);
+    Ok(locked.map(|locked| locked.saga))
 }
 
 fn read(row: &PgRow) -> Result<Saga, Error> {
