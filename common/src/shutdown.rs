@@ -30,7 +30,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Exponential backoff with jitter: 50 to 100 ms first, doubling, at most 2 s.
+/// Exponential backoff with jitter: 50 to 100 ms first, doubling, at most half a second.
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
@@ -38,7 +38,7 @@ pub struct Backoff {
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_millis(500);
 
     /// Begins again: something worked.
     pub fn reset(&mut self) {

@@ -18,7 +18,7 @@ use sqlx::{PgPool, Row};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -45,10 +45,14 @@ const HAND_OVER_MOMENT: Duration = Duration::from_millis(20);
 const UNCONFIRMED_MAX: usize = 4;
 /// How long a row belongs to the process that wrote or claimed it.
 const LEASE: Duration = Duration::from_secs(10);
-/// Rows that one sweep takes at a time.
-const SWEEP_MAX: i64 = 500;
-/// How often the sweep looks for rows whose lease is over.
+/// Rows that a sweep takes at a time,
+const SWEEP_MAX: i64 = 250;
+/// and the least time for them: what follows from them is to be seen before more of them go out.
+const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// How often the sweep looks for rows whose lease is over,
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// and for a broker that is away.
+const CONNECT_EVERY: Duration = Duration::from_millis(250);
 /// How long confirmed rows are collected before they are deleted,
 const SETTLE_EVERY: Duration = Duration::from_millis(200);
 /// and how many are enough.
@@ -142,8 +146,13 @@ impl Outbox {
             .into_iter()
             .partition(|message| message.lane() == Lane::Saga);
         for (lane, messages) in [(Lane::Saga, saga), (Lane::Events, events)] {
-            if !messages.is_empty() && self.broker.is_connected(lane) {
-                self.handover(lane).send(messages).await;
+            if messages.is_empty() || !self.broker.is_connected(lane) {
+                continue;
+            }
+            if let Err(left_over) = self.handover(lane).send(messages).await
+                && let Err(error) = release(&self.db, &left_over).await
+            {
+                warn!(%error, "a sweep publishes rows only when their lease is over");
             }
         }
     }
@@ -196,12 +205,28 @@ fn insert(writes: &mut Writes, messages: &[Outgoing], lease: impl Fn(&Outgoing) 
         );
 }
 
+/// Ends the lease of rows that nobody is going to publish, so that the next sweep does.
+async fn release(db: &PgPool, messages: &[Outgoing]) -> sqlx::Result<()> {
+    let ids: Vec<_> = messages.iter().filter_map(Outgoing::id).collect();
+    sqlx::query("UPDATE outbox SET lease_until = now() WHERE id = ANY($1)")
+        .bind(ids)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 impl Handover {
-    /// In vain when the relay has stopped, or does not get on: then a sweep publishes them.
-    async fn send(&self, messages: Vec<Outgoing>) {
+    /// Gives them back when the relay has stopped, or does not get on.
+    async fn send(&self, messages: Vec<Outgoing>) -> Result<(), Vec<Outgoing>> {
         let idle = Instant::now() + HAND_OVER_MOMENT;
         let patience = (*self.taken.borrow() + HAND_OVER_TIMEOUT).max(idle);
-        let _ = timeout_at(patience, self.batches.send(messages)).await;
+        match timeout_at(patience, self.batches.reserve()).await {
+            Ok(Ok(place)) => {
+                place.send(messages);
+                Ok(())
+            }
+            Ok(Err(_)) | Err(_) => Err(messages),
+        }
     }
 }
 
@@ -408,16 +433,21 @@ async fn sweep(table: &Table, broker: &Broker, backlog: &Backlog, shutdown: &Can
         }
         // Connecting is part of it: on an idle service, nobody else would notice that the broker is back.
         if broker.check_lane(table.lane).await.is_err() {
+            turns.reset_after(CONNECT_EVERY);
             continue;
         }
         let mut swept = 0;
         while !shutdown.is_cancelled() {
+            let not_before = Instant::now() + SWEEP_PAUSE;
             if table.lane == Lane::Saga {
                 backlog.gone().await;
             }
             match sweep_once(table, broker).await {
                 Ok(0) => break,
-                Ok(rows) => swept += rows,
+                Ok(rows) => {
+                    swept += rows;
+                    sleep_until(not_before).await;
+                }
                 Err(error) => {
                     warn!(%error, "cannot sweep the outbox");
                     break;
