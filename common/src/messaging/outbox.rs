@@ -487,10 +487,12 @@ impl Table {
     /// Leases at most `max` of the rows whose lease is over, the oldest first.
     async fn claim(&self, max: i64) -> sqlx::Result<Vec<Outgoing>> {
         let rows = sqlx::query(
-            "UPDATE outbox SET lease_until = now() + make_interval(secs => $4)
-             WHERE id IN (SELECT id FROM outbox WHERE lease_until <= now() AND (exchange = $2) = $3
-                          ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
-             RETURNING id, exchange, routing_key, message::text",
+            // Materialized: as a subquery in WHERE, it may be executed for each row of the table.
+            "WITH due AS MATERIALIZED (
+                 SELECT id FROM outbox WHERE lease_until <= now() AND (exchange = $2) = $3
+                 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+             UPDATE outbox o SET lease_until = now() + make_interval(secs => $4) FROM due WHERE o.id = due.id
+             RETURNING o.id, exchange, routing_key, message::text",
         )
         .bind(max)
         .bind(topology::EVENTS)
