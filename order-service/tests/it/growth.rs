@@ -104,6 +104,43 @@ async fn read_little(system: System) -> Environment {
     environment
 }
 
+/// The outbox as it is after many messages were sent: much room, and few rows when somebody last looked.
+const SPARSE_OUTBOX: [&str; 4] = [
+    "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
+     SELECT gen_random_uuid(), 'saga.events', 'test', '{}', now() + interval '1 h' FROM generate_series(1, 20000)",
+    "DELETE FROM outbox WHERE id <> (SELECT id FROM outbox LIMIT 1)",
+    "VACUUM (TRUNCATE false, ANALYZE) outbox",
+    "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
+     SELECT gen_random_uuid(), 'saga.events', 'test', '{}', now() + interval '1 h' FROM generate_series(1, 3000)",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_reads_each_row_of_the_outbox_once() {
+    let environment = Environment::new().await;
+    let db = environment.pool("order").await;
+    for statement in SPARSE_OUTBOX {
+        sqlx::query(statement).execute(&db).await.unwrap();
+    }
+    let mut system = System::on(environment, &[]).await;
+    system.add_participants(&[]).await;
+    system.stock(&[("prod-1", 100)]).await;
+    place_each(&system).await;
+    let _environment = system.stop().await;
+    let reads = || async {
+        let rows = rows_read(&db).await;
+        rows.into_iter()
+            .find(|(name, _)| name == "outbox_pkey")
+            .unwrap()
+            .1
+    };
+    wait_until(PATIENCE, "the sweeps are counted", || async {
+        reads().await >= 3000
+    })
+    .await;
+    let reads = reads().await;
+    assert!(reads < 1_000_000, "{reads} rows were read");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_saga_reads_no_more_when_many_have_ended_before_it() {
     let system = System::whole_with(&[("DATABASE_MAX_CONNECTIONS", "4")]).await;
