@@ -1,6 +1,6 @@
 //! The server: routes, documentation, metrics, and a stop that finishes what is in flight.
 
-use std::{any::Any, future::IntoFuture, sync::OnceLock, time::Duration};
+use std::{any::Any, convert::Infallible, future::IntoFuture, sync::OnceLock, time::Duration};
 
 use anyhow::Context;
 use axum::{
@@ -17,7 +17,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
-    time::{Instant, sleep},
+    time::{Instant, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::{
@@ -39,6 +39,8 @@ use super::{
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Requests that are in flight when the service stops have this long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often metrics are put together.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// The API of a service: its routes, which need `db`, and its probes, with documentation, metrics, and problems for
 /// what is not there.
@@ -107,6 +109,18 @@ pub async fn serve(
         () = deadline => {
             warn!("some requests did not end in time");
             Ok(())
+        }
+        never = keep_metrics_small() => match never {},
+    }
+}
+
+/// Histograms keep every value until somebody reads them or this is done.
+async fn keep_metrics_small() -> Infallible {
+    let mut turns = interval(METRICS_UPKEEP);
+    loop {
+        turns.tick().await;
+        if let Some(metrics) = recorder() {
+            metrics.run_upkeep();
         }
     }
 }
