@@ -10,7 +10,7 @@ use common::{
     contract::order::OrderCreated,
     crash,
     db::{self, Kept, Writes},
-    messaging::{Outgoing, Pace, outbox::Outbox},
+    messaging::{Outgoing, Pace, consumer::BATCH_MAX, outbox::Outbox},
 };
 use metrics::counter;
 use sqlx::{PgExecutor, Row, types::Json};
@@ -28,8 +28,6 @@ use crate::{
     },
 };
 
-/// Orders that one transaction places at most.
-const BATCH_MAX: usize = 256;
 /// Orders that wait for a transaction at most; more requests wait to hand theirs in.
 const WAITING_MAX: usize = 1024;
 /// Times that orders are tried again because another replica was faster with a key.

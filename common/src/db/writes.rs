@@ -40,6 +40,12 @@ impl Writes {
         self
     }
 
+    /// The name under which a later statement can read what the one that was added last returns.
+    #[must_use]
+    pub fn last_name(&self) -> String {
+        name(self.statements.len().saturating_sub(1))
+    }
+
     /// The statement as PostgreSQL gets it. The same writes are the same text, which is prepared once.
     #[must_use]
     pub fn sql(&self) -> String {
@@ -49,7 +55,7 @@ impl Writes {
         let mut sql = String::new();
         for (number, statement) in others.iter().enumerate() {
             sql.push_str(if number == 0 { "WITH " } else { ", " });
-            sql.push_str(&format!("write_{number} AS ({statement})"));
+            sql.push_str(&format!("{} AS ({statement})", name(number)));
         }
         if !sql.is_empty() {
             sql.push(' ');
@@ -73,6 +79,10 @@ impl Writes {
             .fetch_all(db)
             .await
     }
+}
+
+fn name(number: usize) -> String {
+    format!("write_{number}")
 }
 
 #[cfg(test)]

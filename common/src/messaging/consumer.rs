@@ -458,59 +458,33 @@ fn add_reason(headers: &mut FieldTable, kind: &str, error: &str, attempts: u32) 
     );
 }
 
-/// Publishes what each batch has to say, then acks the batch, in order.
+/// Publishes what each batch has to say, then acks, in order: all batches of [`ACK_EVERY`] at once.
 async fn finish(outbox: Outbox, channel: Channel, mut batches: mpsc::Receiver<Finished>) {
-    let mut done = Done::default();
-    loop {
-        let next = match done.ack_at {
-            Some(deadline) => timeout_at(deadline, batches.recv()).await,
-            None => Ok(batches.recv().await),
-        };
-        match next {
-            Ok(Some(batch)) => {
-                if !publish_all(&outbox, &channel, batch.messages).await {
-                    // The channel is gone, and with it the right to ack: the broker delivers all of it again.
-                    return;
-                }
-                crash::point("consumer.published");
-                done.add(batch.deliveries, batch.last);
-                if done.deliveries < ACK_MAX && done.ack_at > Some(Instant::now()) {
-                    continue;
-                }
-            }
-            Ok(None) => {
-                done.ack().await;
-                return;
-            }
-            Err(_) => {}
-        }
-        if !std::mem::take(&mut done).ack().await {
+    // Where it cannot be published the channel is gone, and with it the right to ack: RabbitMQ delivers all of it again.
+    while let Some(batch) = batches.recv().await {
+        let Finished {
+            messages,
+            mut deliveries,
+            mut last,
+        } = batch;
+        if !publish_all(&outbox, &channel, messages).await {
             return;
         }
-    }
-}
-
-/// What is to be acked.
-#[derive(Default)]
-struct Done {
-    deliveries: usize,
-    last: Option<Delivery>,
-    ack_at: Option<Instant>,
-}
-
-impl Done {
-    fn add(&mut self, deliveries: usize, last: Delivery) {
-        self.deliveries += deliveries;
-        self.last = Some(last);
-        self.ack_at
-            .get_or_insert_with(|| Instant::now() + ACK_EVERY);
-    }
-
-    /// False when it cannot be acked: it comes again.
-    async fn ack(self) -> bool {
-        let Some(last) = self.last else { return true };
+        let ack_at = Instant::now() + ACK_EVERY;
+        while deliveries < ACK_MAX
+            && Instant::now() < ack_at
+            && let Ok(Some(more)) = timeout_at(ack_at, batches.recv()).await
+        {
+            if !publish_all(&outbox, &channel, more.messages).await {
+                return;
+            }
+            deliveries += more.deliveries;
+            last = more.last;
+        }
         let all_up_to_it = BasicAckOptions { multiple: true };
-        last.acker.ack(all_up_to_it).await.is_ok()
+        if last.acker.ack(all_up_to_it).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -538,5 +512,6 @@ async fn publish_all(outbox: &Outbox, channel: &Channel, mut messages: Vec<Outgo
             sleep(backoff.next_delay()).await;
         }
     }
+    crash::point("consumer.published");
     true
 }

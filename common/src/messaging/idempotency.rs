@@ -96,23 +96,23 @@ pub struct Record {
     pub tombstone: bool,
 }
 
+const INSERT: &str =
+    "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome, tombstone)
+         SELECT saga_id, step, direction, message_id, outcome::json, tombstone
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bool[])
+              AS r (saga_id, step, direction, message_id, outcome, tombstone)";
+
 /// Adds `records`, all of them new, to what the caller writes. Of any number of transactions at once, exactly one
 /// succeeds with a key; the others fail, and [`is_recorded`] tells why.
 pub fn insert(writes: &mut Writes, records: &[Record]) {
     add(writes, INSERT, records);
 }
 
-/// The same, where some may be recorded already: the rows that it returns are the keys that were new.
+/// The same, where some may be recorded already: it returns the `saga_id` of each key that was new.
 pub fn insert_new(writes: &mut Writes, records: &[Record]) {
-    let insert = format!("{INSERT} ON CONFLICT DO NOTHING RETURNING saga_id, step, direction");
+    let insert = format!("{INSERT} ON CONFLICT DO NOTHING RETURNING saga_id");
     add(writes, &insert, records);
 }
-
-const INSERT: &str =
-    "INSERT INTO idempotency (saga_id, step, direction, message_id, outcome, tombstone)
-         SELECT saga_id, step, direction, message_id, outcome::json, tombstone
-         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bool[])
-              AS r (saga_id, step, direction, message_id, outcome, tombstone)";
 
 fn add(writes: &mut Writes, insert: &str, records: &[Record]) {
     // The order is the same in all transactions, so that two of them cannot wait for each other.

@@ -3,7 +3,6 @@
 //! lapin's automatic recovery is not used: it tries one node only, and a publish hangs while it works.
 
 use std::{
-    io,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -77,23 +76,19 @@ impl Link {
         let properties =
             ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         let attempt = async {
-            let uri: AMQPUri = node.expose().parse()?;
+            let uri: AMQPUri = node.expose().parse().map_err(anyhow::Error::msg)?;
             // lapin 4.12 never frees 10 kB of each connection that it cannot make: is there anybody?
             let AMQPAuthority { host, port, .. } = &uri.authority;
-            let nobody = |error: io::Error| error.to_string();
-            TcpStream::connect((host.as_str(), *port))
-                .await
-                .map_err(nobody)?;
-            let connected = async {
-                let connection = Connection::connect_uri(uri, properties).await?;
-                let channel = connection.create_channel().await?;
-                Ok::<_, lapin::Error>((connection, channel))
-            };
-            connected.await.map_err(|error| error.to_string())
+            TcpStream::connect((host.as_str(), *port)).await?;
+            let connection = Connection::connect_uri(uri, properties).await?;
+            let channel = connection.create_channel().await?;
+            anyhow::Ok((connection, channel))
         };
-        timeout(CONNECT_TIMEOUT, attempt)
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {CONNECT_TIMEOUT:?}")))
+        match timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {CONNECT_TIMEOUT:?}")),
+        }
     }
 
     /// One log line for each change of state, not for each attempt.

@@ -89,18 +89,19 @@ impl Outbox {
             lane,
         };
         let backlog = Backlog::default();
-        let (saga, saga_relay) = LaneRelay::new(table(Lane::Saga), broker.clone());
-        let (events, events_relay) = LaneRelay::new(table(Lane::Events), broker.clone());
+        let (saga, saga_relay) = LaneRelay::new(table(Lane::Saga), broker.clone(), backlog.clone());
+        // No event makes a reply.
+        let (events, events_relay) =
+            LaneRelay::new(table(Lane::Events), broker.clone(), Backlog::default());
         let outbox = Self {
             db,
             broker,
-            backlog: backlog.clone(),
+            backlog,
             saga,
             events,
         };
         let relay = Relay {
             lanes: [saga_relay, events_relay],
-            backlog,
         };
         (outbox, relay)
     }
@@ -234,19 +235,17 @@ impl Handover {
 #[derive(Debug)]
 pub struct Relay {
     lanes: [LaneRelay; 2],
-    backlog: Backlog,
 }
 
 impl Relay {
     /// Runs until every [`Outbox`] is dropped or `shutdown` is cancelled, and what was handed over is published.
     pub async fn run(self, shutdown: CancellationToken) {
         let [saga, events] = self.lanes;
-        let backlog = self.backlog;
         let table = saga.table.clone();
         let (settled, results) = mpsc::channel(UNCONFIRMED_MAX);
         tokio::join!(
-            saga.run(settled.clone(), &backlog, &shutdown),
-            events.run(settled, &backlog, &shutdown),
+            saga.run(settled.clone(), &shutdown),
+            events.run(settled, &shutdown),
             settle(&table, results),
         );
     }
@@ -257,12 +256,14 @@ impl Relay {
 struct LaneRelay {
     table: Table,
     broker: Broker,
+    /// What a sweep lets pass.
+    backlog: Backlog,
     batches: mpsc::Receiver<Vec<Outgoing>>,
     taken: watch::Sender<Instant>,
 }
 
 impl LaneRelay {
-    fn new(table: Table, broker: Broker) -> (Handover, Self) {
+    fn new(table: Table, broker: Broker, backlog: Backlog) -> (Handover, Self) {
         let (sender, batches) = mpsc::channel(HANDED_OVER_MAX);
         let (taken, seen) = watch::channel(Instant::now());
         let handover = Handover {
@@ -272,21 +273,18 @@ impl LaneRelay {
         let relay = Self {
             table,
             broker,
+            backlog,
             batches,
             taken,
         };
         (handover, relay)
     }
 
-    async fn run(
-        self,
-        settled: mpsc::Sender<Results>,
-        backlog: &Backlog,
-        shutdown: &CancellationToken,
-    ) {
+    async fn run(self, settled: mpsc::Sender<Results>, shutdown: &CancellationToken) {
         let Self {
             table,
             broker,
+            backlog,
             batches,
             taken,
         } = self;
@@ -294,7 +292,7 @@ impl LaneRelay {
         tokio::join!(
             publish((table.lane, &broker), batches, &taken, published, shutdown),
             confirm(confirms, settled),
-            sweep(&table, &broker, backlog, shutdown),
+            sweep(&table, &broker, &backlog, shutdown),
         );
     }
 }
@@ -439,9 +437,7 @@ async fn sweep(table: &Table, broker: &Broker, backlog: &Backlog, shutdown: &Can
         let mut swept = 0;
         while !shutdown.is_cancelled() {
             let not_before = Instant::now() + SWEEP_PAUSE;
-            if table.lane == Lane::Saga {
-                backlog.gone().await;
-            }
+            backlog.gone().await;
             match sweep_once(table, broker).await {
                 Ok(0) => break,
                 Ok(rows) => {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use common::contract::{Envelope, Reason};
+use common::{
+    contract::{Envelope, Reason},
+    messaging::idempotency::Direction,
+};
 
 use crate::orders::Order;
 
@@ -28,6 +31,42 @@ pub struct Step {
     pub action: Action,
     /// What undoes it.
     pub compensation: Compensation,
+}
+
+/// What a reply tells about its step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The action is done.
+    Succeeded,
+    /// The action was refused.
+    Rejected,
+    /// Nothing of the step is left.
+    Undone,
+}
+
+impl Told {
+    /// What it tells about.
+    #[must_use]
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::Succeeded | Self::Rejected => Direction::Action,
+            Self::Undone => Direction::Compensation,
+        }
+    }
+}
+
+impl Step {
+    /// What a reply of this type tells, if it is one of the step's.
+    #[must_use]
+    pub fn told(&self, kind: &str) -> Option<Told> {
+        if kind == self.action.succeeded {
+            Some(Told::Succeeded)
+        } else if kind == self.action.rejected {
+            Some(Told::Rejected)
+        } else {
+            (kind == self.compensation.done).then_some(Told::Undone)
+        }
+    }
 }
 
 /// The way forward.

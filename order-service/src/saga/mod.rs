@@ -25,7 +25,7 @@ pub mod saga_log;
 pub mod timeout;
 pub mod transition;
 
-pub use definition::{Definition, Step};
+pub use definition::{Definition, Step, Told};
 pub use log::{Entry, State, What};
 pub use orchestrator::Orchestrator;
 pub use transition::{Event, IllegalEvent, Transition, transition};

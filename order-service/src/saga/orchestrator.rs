@@ -29,7 +29,7 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use super::{
-    Definition, Event, IllegalEvent, Transition,
+    Definition, Event, IllegalEvent, Told, Transition,
     log::{State, What},
     saga_log::{self, Decision, Locked, Saga},
     transition::transition,
@@ -224,19 +224,15 @@ impl Reply {
     fn event(&self, saga: &Saga) -> Result<Event, Error> {
         let definition: &Definition = saga.definition;
         let event = definition.step(&self.step).and_then(|step| {
-            if self.kind == step.action.succeeded {
-                Some(Event::Succeeded(step.name))
-            } else if self.kind == step.action.rejected {
-                Some(Event::Rejected {
+            Some(match step.told(&self.kind)? {
+                Told::Succeeded => Event::Succeeded(step.name),
+                Told::Rejected => Event::Rejected {
                     step: step.name,
                     reason: self.reason?,
                     detail: self.detail.clone(),
-                })
-            } else if self.kind == step.compensation.done {
-                Some(Event::Undone(step.name))
-            } else {
-                None
-            }
+                },
+                Told::Undone => Event::Undone(step.name),
+            })
         });
         event.ok_or_else(|| Error::Meaningless {
             saga: saga.id,
@@ -310,13 +306,7 @@ fn direction(kind: &str) -> Option<Direction> {
     let mut steps = super::DEFINITIONS
         .iter()
         .flat_map(|definition| definition.steps);
-    steps.find_map(|step| {
-        if [step.action.succeeded, step.action.rejected].contains(&kind) {
-            Some(Direction::Action)
-        } else {
-            (step.compensation.done == kind).then_some(Direction::Compensation)
-        }
-    })
+    steps.find_map(|step| step.told(kind)).map(Told::direction)
 }
 
 /// What replies have in common, whatever their type.

@@ -127,7 +127,7 @@ pub async fn lock(
 ) -> Result<HashMap<SagaId, Locked>, Error> {
     let mut statement = Writes::default();
     idempotency::insert_new(&mut statement, replies);
-    let recorded = "write_0";
+    let recorded = statement.last_name();
     statement
         .add(&format!(
             "SELECT s.id AS saga_id, s.type, s.definition_version, s.status AS saga_status, s.current_step, s.attempt,
