@@ -1,23 +1,19 @@
-//! The timeout worker: sagas whose deadline has passed are asked what follows from that.
+//! The deadline worker: sagas whose deadline has passed are asked what follows from that.
 //!
 //! Any number of replicas work at once: each takes rows that no other has locked. Time comes from the database, so
 //! clocks that differ do not matter. While a saga's command is still in the outbox, time stands still for it: an
-//! attempt that has not left is no attempt.
+//! attempt that has not left is no attempt. Only the time of the whole saga goes on.
 
 use std::time::Duration;
 
-use common::{contract::SagaId, db, shutdown::Backoff};
-use sqlx::Row;
+use common::{contract::SagaId, shutdown::Backoff};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{
-    Event,
-    orchestrator::{Error, Happening, News, Orchestrator},
-    saga_log,
-};
+use crate::{Engine, Error, Event, store};
 
 /// Sagas that one transaction takes at most.
 const BATCH_MAX: i64 = 256;
@@ -27,10 +23,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const UNSENT_PAUSE: Duration = Duration::from_secs(10);
 
 /// Works until `shutdown`.
-pub async fn run(orchestrator: Orchestrator, shutdown: CancellationToken) {
+pub async fn run(engine: Engine, shutdown: CancellationToken) {
     let mut backoff = Backoff::default();
     while !shutdown.is_cancelled() {
-        match wake_due(&orchestrator).await {
+        match wake_due(&engine).await {
             Ok(0) => {
                 backoff.reset();
                 tokio::select! {
@@ -53,31 +49,32 @@ pub async fn run(orchestrator: Orchestrator, shutdown: CancellationToken) {
 ///
 /// # Errors
 /// The database is away.
-pub async fn wake_due(orchestrator: &Orchestrator) -> Result<usize, Error> {
-    match wake(orchestrator, None).await {
+pub async fn wake_due(engine: &Engine) -> Result<usize, Error> {
+    let mut db = engine.db().acquire().await?;
+    match wake(engine, &mut db, None).await {
         Err(error) if !error.is_transient() => {
             warn!(%error, "handling due sagas one by one: one of them hurts the others");
-            one_by_one(orchestrator).await
+            one_by_one(engine, &mut db).await
         }
         handled => handled,
     }
 }
 
-async fn one_by_one(orchestrator: &Orchestrator) -> Result<usize, Error> {
+async fn one_by_one(engine: &Engine, db: &mut PgConnection) -> Result<usize, Error> {
     let due = sqlx::query(
         "SELECT id FROM sagas WHERE deadline_at <= now() ORDER BY deadline_at LIMIT $1",
     )
     .bind(BATCH_MAX)
-    .fetch_all(orchestrator.db())
+    .fetch_all(&mut *db)
     .await?;
     for row in &due {
         let id = SagaId(row.get("id"));
-        match wake(orchestrator, Some(id)).await {
+        match wake(engine, db, Some(id)).await {
             Ok(_) => {}
             Err(error) if error.is_transient() => return Err(error),
             Err(problem) => {
                 error!(saga.id = %id, error = %problem, "quarantined: an operator has to look");
-                saga_log::quarantine(orchestrator.db(), id, &problem.to_string()).await?;
+                store::quarantine(&mut *db, id, &problem.to_string()).await?;
             }
         }
     }
@@ -85,49 +82,54 @@ async fn one_by_one(orchestrator: &Orchestrator) -> Result<usize, Error> {
 }
 
 /// Handles due sagas, or `only` one of them, in one transaction.
-async fn wake(orchestrator: &Orchestrator, only: Option<SagaId>) -> Result<usize, Error> {
-    let mut tx = db::begin(orchestrator.db()).await?;
+async fn wake(
+    engine: &Engine,
+    db: &mut PgConnection,
+    only: Option<SagaId>,
+) -> Result<usize, Error> {
+    let mut work = engine.work(db);
     let rows = sqlx::query(
-        "WITH due AS (SELECT id, command_id FROM sagas WHERE deadline_at <= now() AND ($2::uuid IS NULL OR id = $2)
+        "WITH due AS (SELECT id, command_id, expires_at FROM sagas
+                      WHERE deadline_at <= now() AND ($2::uuid IS NULL OR id = $2)
                       ORDER BY deadline_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-         SELECT id, EXISTS (SELECT FROM outbox WHERE outbox.id = due.command_id) AS unsent FROM due",
+         SELECT id, COALESCE(expires_at <= now(), false) AS expired,
+                EXISTS (SELECT FROM outbox WHERE outbox.id = due.command_id) AS unsent FROM due",
     )
     .bind(BATCH_MAX)
     .bind(only.map(|id| id.0))
-    .fetch_all(&mut *tx)
+    .fetch_all(&mut **work.transaction().await?)
     .await?;
-    let (unsent, due): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.get("unsent"));
+    let (due, unsent): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .partition(|row| row.get("expired") || !row.get::<bool, _>("unsent"));
     if !unsent.is_empty() {
-        let pause = UNSENT_PAUSE.as_secs_f64() * orchestrator.deadline_scale();
+        let ids: Vec<Uuid> = unsent.iter().map(|row| row.get("id")).collect();
+        let pause = UNSENT_PAUSE.as_secs_f64() * engine.program().deadline_scale;
         sqlx::query(
-            "UPDATE sagas SET deadline_at = now() + make_interval(secs => $2) WHERE id = ANY($1)",
+            "UPDATE sagas SET deadline_at = LEAST(now() + make_interval(secs => $2), expires_at)
+             WHERE id = ANY($1)",
         )
-        .bind(
-            unsent
-                .iter()
-                .map(|row| row.get("id"))
-                .collect::<Vec<Uuid>>(),
-        )
+        .bind(ids)
         .bind(pause)
-        .execute(&mut *tx)
+        .execute(&mut **work.transaction().await?)
         .await?;
     }
-    let news: Vec<_> = due
-        .iter()
-        .map(|row| News {
-            saga: SagaId(row.get("id")),
-            what: Happening::Event(Event::DeadlinePassed),
-        })
-        .collect();
-    let messages = if news.is_empty() {
-        Vec::new()
-    } else {
-        orchestrator.apply(&mut tx, &news).await?
-    };
-    tx.commit().await?;
-    if !news.is_empty() {
-        info!(sagas = news.len(), "deadlines passed");
+    if !due.is_empty() {
+        let events: Vec<_> = due.iter().map(|row| event(row)).collect();
+        work.apply_all(&events).await?;
     }
-    orchestrator.outbox().hand_over(messages).await;
+    work.commit().await?;
+    if !due.is_empty() {
+        info!(sagas = due.len(), "deadlines passed");
+    }
     Ok(rows.len())
+}
+
+fn event(due: &PgRow) -> (SagaId, Event) {
+    let event = if due.get("expired") {
+        Event::Expired
+    } else {
+        Event::DeadlinePassed
+    };
+    (SagaId(due.get("id")), event)
 }

@@ -4,7 +4,7 @@ use common::contract::Reason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::definition::Definition;
+use crate::table::Table;
 
 /// Where a saga is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,12 +32,12 @@ pub enum State {
         /// Why.
         reason: Reason,
     },
-    /// A step could not be undone: an operator has to look.
+    /// It cannot go on by itself: an operator has to look.
     Parked {
-        /// The step.
+        /// The step that could not be done or undone.
         step: &'static str,
-        /// Why it was to be undone.
-        reason: Reason,
+        /// Why the step was to be undone; none on the way forward.
+        reason: Option<Reason>,
     },
 }
 
@@ -59,11 +59,11 @@ pub struct Entry {
     rename_all_fields = "camelCase"
 )]
 pub enum What {
-    /// The order was accepted.
+    /// It began.
     SagaStarted {},
     /// The step's command is sent.
     ActionSent {
-        /// For the how-manieth time.
+        /// Counted from 1.
         attempt: u32,
     },
     /// The participant did it.
@@ -80,9 +80,9 @@ pub enum What {
         /// The attempt that was not answered.
         attempt: u32,
     },
-    /// The order was cancelled.
+    /// Somebody wants it undone.
     CancelRequested {
-        /// By whom.
+        /// Why.
         reason: Reason,
         /// In their own words.
         note: Option<String>,
@@ -94,7 +94,7 @@ pub enum What {
     },
     /// The step's compensation is sent.
     CompensationSent {
-        /// For the how-manieth time.
+        /// Counted from 1.
         attempt: u32,
     },
     /// The participant did not answer the compensation in time.
@@ -104,6 +104,8 @@ pub enum What {
     },
     /// Nothing is left of the step.
     StepUndone {},
+    /// The whole saga was not through in time.
+    SagaExpired {},
     /// A reply that the saga no longer waits for. Its effect, if it had one, is undone or being undone.
     LateReply {
         /// The reply's type.
@@ -113,12 +115,13 @@ pub enum What {
     SagaCompleted {},
     /// Nothing is left of any step.
     SagaCompensated {},
-    /// The step's compensation has failed too often: an operator has to look.
+    /// The step, or its compensation, has been silent too often: an operator has to look.
     SagaParked {},
     /// Its row or its log makes no sense to this program: an operator has to look.
     SagaQuarantined {
-        /// Why it is being undone, or [`Reason::Operator`].
-        reason: Reason,
+        /// Why it is being undone; none on the way forward.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
         /// What is wrong with it.
         problem: String,
     },
@@ -158,8 +161,8 @@ impl Entry {
     #[must_use]
     pub fn to_columns(&self) -> (String, String) {
         let value = serde_json::to_value(&self.what).expect("entries are plain JSON");
-        let event = value["event"].as_str().unwrap_or_default().to_owned();
-        (event, value["details"].to_string())
+        let event = value["event"].as_str().expect("the tag is a name");
+        (event.to_owned(), value["details"].to_string())
     }
 
     /// The entry from its columns.
@@ -167,7 +170,7 @@ impl Entry {
     /// # Errors
     /// The row was written by a program that knows more, or was damaged.
     pub fn from_columns(
-        definition: &Definition,
+        table: &dyn Table,
         event: &str,
         step: Option<&str>,
         details: &Value,
@@ -180,7 +183,7 @@ impl Entry {
         let what = serde_json::json!({ "event": event, "details": details });
         let what = serde_json::from_value(what).map_err(|error| unreadable(error.to_string()))?;
         let step = match step {
-            Some(name) => match definition.step(name) {
+            Some(name) => match table.step(name) {
                 Some(step) => Some(step.name),
                 None => return Err(unreadable("the definition has no such step".to_owned())),
             },
@@ -190,50 +193,96 @@ impl Entry {
     }
 }
 
+/// An entry that cannot follow on a state: the log was damaged, or written by a program that knows more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{entry:?} cannot follow on {state:?}")]
+pub struct Unfit {
+    state: Option<State>,
+    entry: Entry,
+}
+
 impl State {
     /// The state after a whole log; `None` for an empty one.
-    #[must_use]
+    ///
+    /// # Errors
+    /// An entry does not fit to those before it.
     pub fn fold<'a>(
-        definition: &Definition,
+        table: &dyn Table,
         log: impl IntoIterator<Item = &'a Entry>,
-    ) -> Option<Self> {
-        log.into_iter().fold(None, |state, entry| {
-            let before = state.unwrap_or(Self::Running {
-                step: definition.first().name,
-                attempt: 0,
+    ) -> Result<Option<Self>, Unfit> {
+        let mut log = log.into_iter();
+        let Some(first) = log.next() else {
+            return Ok(None);
+        };
+        let begun = Self::begin(table);
+        if !matches!(first.what, What::SagaStarted {}) {
+            return Err(Unfit {
+                state: None,
+                entry: first.clone(),
             });
-            Some(before.after(entry))
-        })
+        }
+        log.try_fold(begun, |state, entry| state.after(table, entry))
+            .map(Some)
+    }
+
+    /// The state of a saga whose first command is not decided on yet.
+    #[must_use]
+    pub fn begin(table: &dyn Table) -> Self {
+        Self::Running {
+            step: table.first().name,
+            attempt: 0,
+        }
     }
 
     /// The state after one more entry.
-    #[must_use]
-    pub fn after(self, entry: &Entry) -> Self {
-        let step = entry.step.or_else(|| self.step()).unwrap_or_default();
-        match (&entry.what, self.reason()) {
-            (What::ActionSent { attempt }, _) => Self::Running {
-                step,
+    ///
+    /// # Errors
+    /// The entry cannot follow on this state.
+    pub fn after(self, table: &dyn Table, entry: &Entry) -> Result<Self, Unfit> {
+        let unfit = || Unfit {
+            state: Some(self),
+            entry: entry.clone(),
+        };
+        let at = entry.step.or(self.step());
+        Ok(match &entry.what {
+            What::ActionSent { attempt } => Self::Running {
+                step: at.ok_or_else(unfit)?,
                 attempt: *attempt,
             },
-            (What::SagaCompleted {}, _) => Self::Completed,
-            (What::CompensationStarted { reason }, _) => Self::Compensating {
-                step,
+            What::SagaCompleted {} => Self::Completed,
+            // Of a saga that was through, undoing begins at its end.
+            What::CompensationStarted { reason } => Self::Compensating {
+                step: at.unwrap_or(table.last().name),
                 attempt: 0,
                 reason: *reason,
             },
-            (What::CompensationSent { attempt }, Some(reason)) => Self::Compensating {
-                step,
+            What::CompensationSent { attempt } => Self::Compensating {
+                step: at.ok_or_else(unfit)?,
                 attempt: *attempt,
-                reason,
+                reason: self.reason().ok_or_else(unfit)?,
             },
-            (What::SagaCompensated {}, Some(reason)) => Self::Compensated { reason },
-            (What::SagaParked {}, Some(reason)) => Self::Parked { step, reason },
-            (What::SagaQuarantined { reason, .. }, _) => Self::Parked {
-                step,
+            What::SagaCompensated {} => Self::Compensated {
+                reason: self.reason().ok_or_else(unfit)?,
+            },
+            What::SagaParked {} => Self::Parked {
+                step: at.ok_or_else(unfit)?,
+                reason: self.reason(),
+            },
+            What::SagaQuarantined { reason, .. } => Self::Parked {
+                step: at.ok_or_else(unfit)?,
                 reason: *reason,
             },
-            _ => self,
-        }
+            What::SagaStarted {}
+            | What::StepSucceeded {}
+            | What::StepRejected { .. }
+            | What::ActionTimedOut { .. }
+            | What::CancelRequested { .. }
+            | What::CompensationTimedOut { .. }
+            | What::StepUndone {}
+            | What::SagaExpired {}
+            | What::LateReply { .. }
+            | What::RetryRequested { .. } => self,
+        })
     }
 
     /// The step that it is at.
@@ -260,9 +309,8 @@ impl State {
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Compensating { reason, .. }
-            | Self::Compensated { reason }
-            | Self::Parked { reason, .. } => Some(*reason),
+            Self::Compensating { reason, .. } | Self::Compensated { reason } => Some(*reason),
+            Self::Parked { reason, .. } => *reason,
             Self::Running { .. } | Self::Completed => None,
         }
     }
@@ -282,14 +330,14 @@ impl State {
     /// The state from its columns, if they make sense together.
     #[must_use]
     pub fn from_columns(
-        definition: &Definition,
+        table: &dyn Table,
         status: &str,
         step: Option<&str>,
         attempt: u32,
         reason: Option<Reason>,
     ) -> Option<Self> {
         let step = step
-            .and_then(|name| definition.step(name))
+            .and_then(|name| table.step(name))
             .map(|step| step.name);
         match (status, step, reason) {
             ("RUNNING", Some(step), None) => Some(Self::Running { step, attempt }),
@@ -300,7 +348,7 @@ impl State {
                 reason,
             }),
             ("COMPENSATED", None, Some(reason)) => Some(Self::Compensated { reason }),
-            ("PARKED", Some(step), Some(reason)) => Some(Self::Parked { step, reason }),
+            ("PARKED", Some(step), reason) => Some(Self::Parked { step, reason }),
             _ => None,
         }
     }

@@ -1,0 +1,124 @@
+//! What was decided about one saga: ready to be followed, written and sent.
+
+use common::{
+    contract::Envelope,
+    messaging::Outgoing,
+};
+use metrics::counter;
+use serde::de::DeserializeOwned;
+use tracing::{error, info};
+use uuid::Uuid;
+
+use crate::{
+    saga::{Context, Saga},
+    state::{State, What},
+    transition::{Command, Deadline, Transition},
+};
+
+/// What was decided about a saga.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The saga before the decision.
+    pub saga: Saga,
+    /// What follows.
+    pub transition: Transition,
+    /// The message that it follows from.
+    pub(crate) causation_id: Option<Uuid>,
+    /// The command that is sent with it.
+    pub(crate) command_id: Option<Uuid>,
+}
+
+impl Decision {
+    /// What all messages that follow from it have in common.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.saga.context(self.causation_id)
+    }
+
+    /// The saga's data, as its definition's type.
+    ///
+    /// # Errors
+    /// It is not of this type.
+    pub fn data<D: DeserializeOwned>(&self) -> serde_json::Result<D> {
+        self.saga.data()
+    }
+
+    /// A decision with the message of the command that it sends, if any: from the program `source`, which is answered
+    /// under the routing key `reply_to`.
+    pub(crate) fn new(
+        saga: Saga,
+        transition: Transition,
+        causation_id: Option<Uuid>,
+        (source, reply_to): (&str, &str),
+    ) -> serde_json::Result<(Self, Option<Outgoing>)> {
+        let command = transition
+            .command
+            .map(|command| message(&saga, command, causation_id, (source, reply_to)))
+            .transpose()?;
+        let decision = Self {
+            saga,
+            transition,
+            causation_id,
+            command_id: command.as_ref().map(|(id, _)| *id),
+        };
+        Ok((decision, command.map(|(_, message)| message)))
+    }
+
+    /// Number of the saga's log entries after it.
+    pub(crate) fn version(&self) -> i32 {
+        self.saga.version + i32::try_from(self.transition.log.len()).unwrap_or(i32::MAX)
+    }
+
+    /// Seconds until the saga is looked at again.
+    pub(crate) fn seconds(&self, scale: f64) -> Option<f64> {
+        match self.transition.deadline {
+            Deadline::In(duration) => Some(duration.as_secs_f64() * scale),
+            Deadline::Unchanged | Deadline::Never => None,
+        }
+    }
+
+    /// Tells logs and metrics what happened.
+    pub(crate) fn report(&self) {
+        let saga = &self.saga;
+        let kind = saga.definition.name();
+        let ended = match self.transition.state {
+            State::Completed => "completed",
+            State::Compensated { .. } => "compensated",
+            State::Parked { step, .. } => {
+                error!(saga.id = %saga.id, saga.step = step, "parked: an operator has to look");
+                "parked"
+            }
+            State::Running { .. } | State::Compensating { .. } => {
+                let timed_out = |what: &What| matches!(what, What::ActionTimedOut { .. });
+                if self.transition.log.iter().any(|entry| timed_out(&entry.what)) {
+                    info!(saga.id = %saga.id, saga.step = saga.state.step(), "a participant did not answer in time");
+                }
+                return;
+            }
+        };
+        if saga.state != self.transition.state {
+            counter!("sagas_ended_total", "type" => kind, "as" => ended).increment(1);
+        }
+    }
+}
+
+fn message(
+    saga: &Saga,
+    command: Command,
+    causation_id: Option<Uuid>,
+    (source, reply_to): (&str, &str),
+) -> serde_json::Result<(Uuid, Outgoing)> {
+    let step = command.step();
+    let table: &dyn crate::Table = saga.definition;
+    let position = table.position(step.name).expect("commands are of steps of the definition");
+    let about = (source, saga.subject.id());
+    let envelope = saga
+        .definition
+        .command(position, command.reason(), about, &saga.data)?;
+    let addressed = Envelope {
+        sagastep: Some(step.name.to_owned()),
+        replyto: Some(reply_to.to_owned()),
+        ..saga.context(causation_id).apply(envelope)
+    };
+    Ok((addressed.id, Outgoing::command(step.participant, addressed)))
+}
