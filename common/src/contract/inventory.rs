@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{OrderId, Reason, messages};
 
+/// At least one product has less available than the order asks for.
+pub const OUT_OF_STOCK: Reason = Reason::new("OUT_OF_STOCK");
+/// At least one product does not exist.
+pub const UNKNOWN_PRODUCT: Reason = Reason::new("UNKNOWN_PRODUCT");
+
 /// So many of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -22,7 +22,7 @@ mod reason;
 pub use envelope::{Envelope, Unreadable};
 pub use ids::{OrderId, PaymentId, SagaId};
 pub use money::{Money, MoneyError, decimal};
-pub use reason::{Reason, UnknownReason};
+pub use reason::{InvalidReason, Reason};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Money, OrderId, PaymentId, Reason, messages};
 
+/// The payment gateway declined the charge.
+pub const PAYMENT_DECLINED: Reason = Reason::new("PAYMENT_DECLINED");
+
 /// Command: take the money for an order.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

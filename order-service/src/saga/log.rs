@@ -117,7 +117,7 @@ pub enum What {
     SagaParked {},
     /// Its row or its log makes no sense to this program: an operator has to look.
     SagaQuarantined {
-        /// Why it is being undone, or [`Reason::Operator`].
+        /// Why it is being undone, or [`Reason::OPERATOR`].
         reason: Reason,
         /// What is wrong with it.
         problem: String,

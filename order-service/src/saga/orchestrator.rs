@@ -261,7 +261,7 @@ fn follow(
             What::CompensationStarted { reason } => {
                 order.status = Status::Pending;
                 order.cancellation_reason = Some(reason);
-                if !matches!(reason, Reason::CustomerRequest | Reason::Operator) {
+                if !matches!(reason, Reason::CUSTOMER_REQUEST | Reason::OPERATOR) {
                     events.push(order.event(OrderFailed, context));
                 }
             }

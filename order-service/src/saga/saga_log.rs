@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use common::{
-    contract::{Envelope, Reason, SagaId, UnknownReason},
+    contract::{Envelope, InvalidReason, Reason, SagaId},
     db::Writes,
     messaging::{
         Outgoing,
@@ -91,7 +91,7 @@ macro_rules! bind_state {
             .bind(
                 $decisions
                     .iter()
-                    .map(|d| d.transition.state.reason().map(Reason::as_str))
+                    .map(|d| d.transition.state.reason().map(|r| r.to_string()))
                     .collect::<Vec<_>>(),
             )
             .bind($decisions.iter().map(Decision::version).collect::<Vec<_>>())
@@ -183,7 +183,7 @@ fn read(row: &PgRow) -> Result<Saga, Error> {
     })
 }
 
-fn reason(name: Option<&str>) -> Result<Option<Reason>, UnknownReason> {
+fn reason(name: Option<&str>) -> Result<Option<Reason>, InvalidReason> {
     name.map(str::parse).transpose()
 }
 

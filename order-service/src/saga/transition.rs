@@ -228,7 +228,7 @@ fn after_silence(saga: &Definition, step: &'static str, attempt: u32) -> Vec<Ent
             vec![timed_out, send_action(step, attempt + 1)]
         }
         // It may have run all the same: undoing begins with it.
-        silent => undo(timed_out, Reason::Timeout, silent),
+        silent => undo(timed_out, Reason::TIMEOUT, silent),
     }
 }
 
