@@ -30,13 +30,13 @@ struct Fields {
 
 fn fields() -> impl Strategy<Value = Fields> {
     let reasons = [
-        Reason::PaymentDeclined,
-        Reason::OutOfStock,
-        Reason::UnknownProduct,
-        Reason::Timeout,
-        Reason::CustomerRequest,
-        Reason::Operator,
-        Reason::AlreadyCompensated,
+        p::PAYMENT_DECLINED,
+        i::OUT_OF_STOCK,
+        i::UNKNOWN_PRODUCT,
+        Reason::TIMEOUT,
+        Reason::CUSTOMER_REQUEST,
+        Reason::OPERATOR,
+        Reason::ALREADY_COMPENSATED,
     ];
     let ids = any::<u128>().prop_map(Uuid::from_u128);
     let numbers = (
@@ -230,7 +230,7 @@ fn messages_of_released_versions_are_still_read() {
         minor: 3998,
         quantity: 2,
         level: 10,
-        reason: Reason::OutOfStock,
+        reason: i::OUT_OF_STOCK,
         items: 1,
     };
     every_message(&fields, |Checked { envelope, rewrite }| {
@@ -261,6 +261,6 @@ fn fields_that_a_later_version_adds_are_passed_over() {
     let envelope = Envelope::parse(json.as_bytes()).unwrap();
     assert_eq!(
         envelope.data::<p::RefundPayment>().unwrap().reason,
-        Reason::Timeout
+        Reason::TIMEOUT
     );
 }

@@ -144,7 +144,7 @@ impl Participant for Inventory {
         let data = StockReservationFailed {
             order_id: compensation.order_id,
             items: Vec::new(),
-            reason: Reason::AlreadyCompensated,
+            reason: Reason::ALREADY_COMPENSATED,
             detail: None,
         };
         compensation.outcome(SOURCE, &data)

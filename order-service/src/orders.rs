@@ -190,7 +190,7 @@ pub fn update(writes: &mut Writes, orders: &[Order]) {
     )
     .bind(orders.iter().map(|order| order.id.0).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.status.as_str()).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.cancellation_reason.map(Reason::as_str)).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.cancellation_reason.map(|r| r.to_string())).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.event_sequence).collect::<Vec<_>>());
 }
 

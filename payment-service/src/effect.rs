@@ -2,7 +2,7 @@
 
 use common::contract::{
     Envelope, Reason,
-    payment::{PaymentFailed, PaymentProcessed, PaymentRefunded},
+    payment::{PAYMENT_DECLINED, PaymentFailed, PaymentProcessed, PaymentRefunded},
 };
 use metrics::counter;
 use tracing::info;
@@ -49,7 +49,7 @@ impl Effect {
                         payment_id: Some(payment.id),
                         amount: Some(payment.amount),
                         currency: Some(payment.currency.clone()),
-                        reason: Reason::PaymentDeclined,
+                        reason: PAYMENT_DECLINED,
                         detail: Some(code.clone()),
                     };
                     command.outcome(SOURCE, &failed)
@@ -78,7 +78,7 @@ pub(crate) fn already_compensated(compensation: &Command) -> Envelope {
         payment_id: None,
         amount: None,
         currency: None,
-        reason: Reason::AlreadyCompensated,
+        reason: Reason::ALREADY_COMPENSATED,
         detail: None,
     };
     compensation.outcome(SOURCE, &failed)

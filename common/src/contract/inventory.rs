@@ -3,7 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OrderId, Reason, messages};
+use super::{OrderId, Reason, Rejection, commands, messages};
+
+/// At least one product has less available than the order asks for.
+pub const OUT_OF_STOCK: Reason = Reason::new("OUT_OF_STOCK");
+/// At least one product does not exist.
+pub const UNKNOWN_PRODUCT: Reason = Reason::new("UNKNOWN_PRODUCT");
 
 /// So many of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -143,4 +148,16 @@ messages! {
     InventoryUpdated => "inventory.updated.v1",
     LowStock => "inventory.low_stock.v1",
     BackInStock => "inventory.back_in_stock.v1",
+}
+
+commands! { "inventory" => ReserveStock, ReleaseStock }
+
+impl Rejection for StockReservationFailed {
+    fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
 }

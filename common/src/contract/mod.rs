@@ -22,7 +22,7 @@ mod reason;
 pub use envelope::{Envelope, Unreadable};
 pub use ids::{OrderId, PaymentId, SagaId};
 pub use money::{Money, MoneyError, decimal};
-pub use reason::{Reason, UnknownReason};
+pub use reason::{InvalidReason, Reason};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,6 +33,21 @@ pub trait Message: Serialize + DeserializeOwned + JsonSchema {
     const TYPE: &'static str;
 }
 
+/// A message that asks a participant to do something, as a step of a saga.
+pub trait Command: Message {
+    /// Who is asked: the routing key on `saga.commands`, such as `payment`.
+    const PARTICIPANT: &'static str;
+}
+
+/// A reply that refuses: the participant did nothing, so there is nothing to undo.
+pub trait Rejection: Message {
+    /// Why.
+    fn reason(&self) -> Reason;
+
+    /// What exactly is in the way, for people: the gateway's code, or the product that is short.
+    fn detail(&self) -> Option<&str>;
+}
+
 /// Ties data types to their CloudEvents types.
 macro_rules! messages {
     ($($data:ty => $name:literal),+ $(,)?) => {
@@ -40,3 +55,11 @@ macro_rules! messages {
     };
 }
 use messages;
+
+/// Declares which data types are commands to a participant.
+macro_rules! commands {
+    ($participant:literal => $($data:ty),+ $(,)?) => {
+        $(impl $crate::contract::Command for $data { const PARTICIPANT: &'static str = $participant; })+
+    };
+}
+use commands;

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Money, OrderId, PaymentId, Reason, messages};
+use super::{Money, OrderId, PaymentId, Reason, Rejection, commands, messages};
+
+/// The payment gateway declined the charge.
+pub const PAYMENT_DECLINED: Reason = Reason::new("PAYMENT_DECLINED");
 
 /// Command: take the money for an order.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -93,4 +96,16 @@ messages! {
     PaymentProcessed => "payment.processed.v1",
     PaymentFailed => "payment.failed.v1",
     PaymentRefunded => "payment.refunded.v1",
+}
+
+commands! { "payment" => ProcessPayment, RefundPayment }
+
+impl Rejection for PaymentFailed {
+    fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
 }

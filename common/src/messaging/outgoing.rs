@@ -335,7 +335,7 @@ mod tests {
     fn refund() -> Envelope {
         let data = RefundPayment {
             order_id: OrderId::generate(),
-            reason: Reason::Timeout,
+            reason: Reason::TIMEOUT,
         };
         Envelope::new("order-service", "an order", &data)
     }
@@ -384,7 +384,7 @@ mod tests {
     fn destinations_are_kept_apart_and_events_stay_single() {
         let release = ReleaseStock {
             order_id: OrderId::generate(),
-            reason: Reason::Timeout,
+            reason: Reason::TIMEOUT,
         };
         let messages = [
             Outgoing::command("payment", refund()),

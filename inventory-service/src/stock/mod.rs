@@ -13,7 +13,10 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use common::contract::{Reason, inventory::StockItem};
+use common::contract::{
+    Reason,
+    inventory::{OUT_OF_STOCK, StockItem, UNKNOWN_PRODUCT},
+};
 
 pub(crate) use changes::{Change, event};
 pub(crate) use table::{availability, lock, write};
@@ -105,14 +108,14 @@ impl Stock {
             product_id: item.product_id.clone(),
         };
         if let Some(unknown) = items.iter().find(|i| self.get(&i.product_id).is_none()) {
-            return Err(refusal(Reason::UnknownProduct, unknown));
+            return Err(refusal(UNKNOWN_PRODUCT, unknown));
         }
         let is_short = |item: &&StockItem| {
             self.get(&item.product_id)
                 .is_none_or(|there| there.available() < i64::from(item.quantity))
         };
         if let Some(short) = items.iter().find(is_short) {
-            return Err(refusal(Reason::OutOfStock, short));
+            return Err(refusal(OUT_OF_STOCK, short));
         }
         for item in items {
             if let Some(entry) = self.0.get_mut(&item.product_id) {

@@ -54,7 +54,7 @@ fn events(stock: &Stock) -> Vec<(String, i32, u64)> {
 fn an_order_gets_all_of_its_items_or_none() {
     let mut stock = stock(&[("a", shelf(50, 0)), ("b", shelf(1, 0))]);
     let refused = stock.reserve(&items(&[("a", 1), ("b", 2)]));
-    assert_eq!(refused, refusal(Reason::OutOfStock, "b"));
+    assert_eq!(refused, refusal(OUT_OF_STOCK, "b"));
     assert!(stock.changes().is_empty());
     assert_eq!(stock.reserve(&items(&[("a", 1), ("b", 1)])), Ok(()));
     assert_eq!(stock.get("b").map(Item::available), Some(0));
@@ -64,7 +64,7 @@ fn an_order_gets_all_of_its_items_or_none() {
 fn an_unknown_product_is_named_before_one_that_is_short() {
     let mut stock = stock(&[("a", shelf(0, 0))]);
     let refused = stock.reserve(&items(&[("a", 1), ("x", 1)]));
-    assert_eq!(refused, refusal(Reason::UnknownProduct, "x"));
+    assert_eq!(refused, refusal(UNKNOWN_PRODUCT, "x"));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn who_comes_first_is_served_first_and_what_is_given_back_serves_the_next() {
     let mut stock = stock(&[("a", shelf(3, 0))]);
     assert_eq!(stock.reserve(&items(&[("a", 2)])), Ok(()));
     let refused = stock.reserve(&items(&[("a", 2)]));
-    assert_eq!(refused, refusal(Reason::OutOfStock, "a"));
+    assert_eq!(refused, refusal(OUT_OF_STOCK, "a"));
     assert_eq!(stock.release(&items(&[("a", 2)])), Ok(()));
     assert_eq!(stock.reserve(&items(&[("a", 3)])), Ok(()));
 }

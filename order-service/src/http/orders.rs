@@ -332,7 +332,7 @@ async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Or
         )));
     }
     let cancel = Event::CancelRequested {
-        reason: Reason::CustomerRequest,
+        reason: Reason::CUSTOMER_REQUEST,
         note,
     };
     let news = News {

@@ -47,7 +47,7 @@ pub(crate) fn transition(
             .step(step)
             .is_some_and(|step| attempt >= step.action.attempts) =>
         {
-            let rejected = rejected(step, Reason::Timeout);
+            let rejected = rejected(step, Reason::TIMEOUT);
             transition::transition(saga, state, &rejected)
         }
         (

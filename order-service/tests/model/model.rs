@@ -260,7 +260,7 @@ impl OneSaga {
 
 fn cancelled() -> Event {
     Event::CancelRequested {
-        reason: Reason::CustomerRequest,
+        reason: Reason::CUSTOMER_REQUEST,
         note: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::contract::Reason;
+use common::contract::{Reason, inventory::OUT_OF_STOCK};
 use order_service::saga::{
     Definition, Event, State, Transition,
     transition::{self, Deadline, Send},
@@ -37,8 +37,8 @@ pub(crate) fn start(saga: &'static Definition, left: Left) -> World {
 pub(crate) fn event(reply: Message) -> Event {
     match reply {
         Message::Succeeded(step) => Event::Succeeded(step),
-        Message::Rejected(step) => rejected(step, Reason::OutOfStock),
-        Message::TooLate(step) => rejected(step, Reason::AlreadyCompensated),
+        Message::Rejected(step) => rejected(step, OUT_OF_STOCK),
+        Message::TooLate(step) => rejected(step, Reason::ALREADY_COMPENSATED),
         Message::Undone(step) => Event::Undone(step),
         Message::Act(_) | Message::Compensate(_) => unreachable!("commands go to participants"),
     }

@@ -1,5 +1,6 @@
 //! The decision, as a table and as properties.
 
+use common::contract::{inventory::OUT_OF_STOCK, payment::PAYMENT_DECLINED};
 use proptest::prelude::*;
 
 use super::*;
@@ -35,7 +36,7 @@ fn rejected(step: &'static str, reason: Reason) -> Event {
 
 fn cancel() -> Event {
     Event::CancelRequested {
-        reason: Reason::CustomerRequest,
+        reason: Reason::CUSTOMER_REQUEST,
         note: None,
     }
 }
@@ -56,14 +57,15 @@ fn sent(transition: &Transition) -> String {
 #[test]
 fn every_event_in_every_state() {
     use Event::{DeadlinePassed, Succeeded, Undone};
-    use Reason::{CustomerRequest, OutOfStock, PaymentDeclined, Timeout};
     let completed = State::Completed;
-    let compensated = State::Compensated { reason: OutOfStock };
-    let undoing_payment = compensating(PAYMENT, 1, OutOfStock);
-    let undoing_inventory = compensating(INVENTORY, 1, CustomerRequest);
+    let compensated = State::Compensated {
+        reason: OUT_OF_STOCK,
+    };
+    let undoing_payment = compensating(PAYMENT, 1, OUT_OF_STOCK);
+    let undoing_inventory = compensating(INVENTORY, 1, Reason::CUSTOMER_REQUEST);
     let parked = State::Parked {
         step: PAYMENT,
-        reason: OutOfStock,
+        reason: OUT_OF_STOCK,
     };
     // given, when, then, command
     let table = [
@@ -76,15 +78,15 @@ fn every_event_in_every_state() {
         (running(INVENTORY, 2), Succeeded(INVENTORY), completed, ""),
         (
             running(PAYMENT, 1),
-            rejected(PAYMENT, PaymentDeclined),
+            rejected(PAYMENT, PAYMENT_DECLINED),
             State::Compensated {
-                reason: PaymentDeclined,
+                reason: PAYMENT_DECLINED,
             },
             "",
         ),
         (
             running(INVENTORY, 1),
-            rejected(INVENTORY, OutOfStock),
+            rejected(INVENTORY, OUT_OF_STOCK),
             undoing_payment,
             "undo payment",
         ),
@@ -97,19 +99,19 @@ fn every_event_in_every_state() {
         (
             running(PAYMENT, 3),
             DeadlinePassed,
-            compensating(PAYMENT, 1, Timeout),
+            compensating(PAYMENT, 1, Reason::TIMEOUT),
             "undo payment",
         ),
         (
             running(INVENTORY, 3),
             DeadlinePassed,
-            compensating(INVENTORY, 1, Timeout),
+            compensating(INVENTORY, 1, Reason::TIMEOUT),
             "undo inventory",
         ),
         (
             running(PAYMENT, 1),
             cancel(),
-            compensating(PAYMENT, 1, CustomerRequest),
+            compensating(PAYMENT, 1, Reason::CUSTOMER_REQUEST),
             "undo payment",
         ),
         (
@@ -122,18 +124,18 @@ fn every_event_in_every_state() {
         (
             undoing_inventory,
             Undone(INVENTORY),
-            compensating(PAYMENT, 1, CustomerRequest),
+            compensating(PAYMENT, 1, Reason::CUSTOMER_REQUEST),
             "undo payment",
         ),
         (undoing_payment, Undone(PAYMENT), compensated, ""),
         (
             undoing_payment,
             DeadlinePassed,
-            compensating(PAYMENT, 2, OutOfStock),
+            compensating(PAYMENT, 2, OUT_OF_STOCK),
             "undo payment",
         ),
         (
-            compensating(PAYMENT, 10, OutOfStock),
+            compensating(PAYMENT, 10, OUT_OF_STOCK),
             DeadlinePassed,
             parked,
             "",
@@ -150,7 +152,7 @@ fn every_event_in_every_state() {
         (undoing_payment, Succeeded(PAYMENT), undoing_payment, ""),
         (
             undoing_payment,
-            rejected(PAYMENT, PaymentDeclined),
+            rejected(PAYMENT, PAYMENT_DECLINED),
             undoing_payment,
             "",
         ),
@@ -181,7 +183,7 @@ fn every_event_in_every_state() {
 
 #[test]
 fn a_late_reply_is_noted_and_leaves_the_deadline_alone() {
-    let state = compensating(PAYMENT, 1, Reason::Timeout);
+    let state = compensating(PAYMENT, 1, Reason::TIMEOUT);
     let transition = decide(state, &Event::Succeeded(PAYMENT));
     let reply = "payment.processed.v1".to_owned();
     assert_eq!(
@@ -195,7 +197,7 @@ fn a_late_reply_is_noted_and_leaves_the_deadline_alone() {
 fn compensations_wait_longer_each_time_up_to_a_limit() {
     let deadline = |attempt| {
         decide(
-            compensating(PAYMENT, attempt, Reason::Timeout),
+            compensating(PAYMENT, attempt, Reason::TIMEOUT),
             &Event::DeadlinePassed,
         )
         .deadline
@@ -210,7 +212,7 @@ fn compensations_wait_longer_each_time_up_to_a_limit() {
 #[test]
 fn entries_survive_their_columns() {
     let mut log = start(&CREATE_ORDER).log;
-    let reason = Reason::OutOfStock;
+    let reason = OUT_OF_STOCK;
     let detail = Some("prod-1".to_owned());
     log.push(Entry::of(INVENTORY, What::StepRejected { reason, detail }));
     log.push(Entry::whole(What::CompensationStarted { reason }));
@@ -235,7 +237,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     let step = || prop_oneof![Just(PAYMENT), Just(INVENTORY)];
     prop_oneof![
         4 => step().prop_map(Event::Succeeded),
-        2 => step().prop_map(|step| rejected(step, Reason::OutOfStock)),
+        2 => step().prop_map(|step| rejected(step, OUT_OF_STOCK)),
         3 => step().prop_map(Event::Undone),
         3 => Just(Event::DeadlinePassed),
         1 => Just(cancel()),
