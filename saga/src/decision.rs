@@ -1,9 +1,6 @@
 //! What was decided about one saga: ready to be followed, written and sent.
 
-use common::{
-    contract::Envelope,
-    messaging::Outgoing,
-};
+use common::{contract::Envelope, messaging::Outgoing};
 use metrics::counter;
 use serde::de::DeserializeOwned;
 use tracing::{error, info};
@@ -90,7 +87,12 @@ impl Decision {
             }
             State::Running { .. } | State::Compensating { .. } => {
                 let timed_out = |what: &What| matches!(what, What::ActionTimedOut { .. });
-                if self.transition.log.iter().any(|entry| timed_out(&entry.what)) {
+                if self
+                    .transition
+                    .log
+                    .iter()
+                    .any(|entry| timed_out(&entry.what))
+                {
                     info!(saga.id = %saga.id, saga.step = saga.state.step(), "a participant did not answer in time");
                 }
                 return;
@@ -110,7 +112,9 @@ fn message(
 ) -> serde_json::Result<(Uuid, Outgoing)> {
     let step = command.step();
     let table: &dyn crate::Table = saga.definition;
-    let position = table.position(step.name).expect("commands are of steps of the definition");
+    let position = table
+        .position(step.name)
+        .expect("commands are of steps of the definition");
     let about = (source, saga.subject.id());
     let envelope = saga
         .definition

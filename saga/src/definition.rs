@@ -146,9 +146,7 @@ impl<D> ForwardAction<D> {
     /// An action that asks with `C`, which is answered with `S` when it is done. It has the usual deadlines: ten
     /// attempts, 30 s to 5 min each, about half an hour in all; then the saga is parked.
     #[must_use]
-    pub const fn of<C: Command, S: Message>(
-        command: &'static (impl Fn(&D) -> C + Sync),
-    ) -> Self {
+    pub const fn of<C: Command, S: Message>(command: &'static (impl Fn(&D) -> C + Sync)) -> Self {
         Self {
             command,
             participant: C::PARTICIPANT,
@@ -331,7 +329,8 @@ impl<D> Table for Definition<D> {
 
 /// A definition, whatever its data is: what the engine is handed.
 pub trait AnyDefinition: Table + Send + Sync + fmt::Debug {
-    /// The command of the step at `position`: its action, or its compensation for a reason.
+    /// The command of the step at `position`: its action, or its compensation for a reason. It comes from the source
+    /// and is about the subject in `about`.
     ///
     /// # Errors
     /// The data is not what the definition's sagas have.
@@ -339,7 +338,7 @@ pub trait AnyDefinition: Table + Send + Sync + fmt::Debug {
         &self,
         position: usize,
         reason: Option<Reason>,
-        (source, subject): (&str, &str),
+        about: (&str, &str),
         data: &RawValue,
     ) -> serde_json::Result<Envelope>;
 
@@ -380,6 +379,3 @@ impl<D> fmt::Debug for Definition<D> {
             .finish()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -53,7 +53,9 @@ pub enum Error {
     #[error("there is no saga {0}")]
     NoSuchSaga(SagaId),
     /// Another saga about the same subject is open.
-    #[error("the saga {name} {id} about the same subject is open: only one of them can be at a time")]
+    #[error(
+        "the saga {name} {id} about the same subject is open: only one of them can be at a time"
+    )]
     Excluded {
         /// What the other one is called.
         name: String,
@@ -192,10 +194,6 @@ impl Engine {
         &self.0.program
     }
 
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.0.outbox
-    }
-
     /// Begins to work on sagas, in one transaction on `connection`. Nothing is done before [`Work::commit`].
     pub fn work<'c>(&'c self, connection: &'c mut PgConnection) -> Work<'c> {
         Work {
@@ -297,7 +295,8 @@ impl<'c> Work<'c> {
         &mut self,
         beginning: Beginning<'_, D>,
     ) -> Result<(), Error> {
-        self.exclude(beginning.definition, &beginning.subject).await?;
+        self.exclude(beginning.definition, &beginning.subject)
+            .await?;
         self.begin(beginning)
     }
 
@@ -407,9 +406,8 @@ impl<'c> Work<'c> {
             source, reply_to, ..
         } = self.engine.0.program;
         let id = saga.id;
-        let (decision, command) =
-            Decision::new(saga, transition, causation_id, (source, reply_to))
-                .map_err(|error| store::Error::Corrupt(id, format!("its data: {error}")))?;
+        let (decision, command) = Decision::new(saga, transition, causation_id, (source, reply_to))
+            .map_err(|error| store::Error::Corrupt(id, format!("its data: {error}")))?;
         self.messages.extend(command);
         Ok(decision)
     }

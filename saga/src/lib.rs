@@ -34,9 +34,7 @@ pub mod table;
 pub mod transition;
 
 pub use decision::Decision;
-pub use definition::{
-    Action, AnyDefinition, Compensation, Data, Definition, ForwardAction, Step,
-};
+pub use definition::{Action, AnyDefinition, Compensation, Data, Definition, ForwardAction, Step};
 pub use engine::{Beginning, Engine, Error, Follow, Following, Program, Work};
 pub use registry::{Conflict, Registry};
 pub use replies::{Replies, Reply};

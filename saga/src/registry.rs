@@ -124,20 +124,24 @@ impl Registry {
     #[must_use]
     pub fn rivals(&self, definition: &dyn AnyDefinition) -> Vec<&'static str> {
         let by_them = self.definitions.iter().filter_map(|other| {
-            other.excludes().contains(&definition.name()).then_some(other.name())
+            other
+                .excludes()
+                .contains(&definition.name())
+                .then_some(other.name())
         });
-        definition.excludes().iter().copied().chain(by_them).collect()
+        definition
+            .excludes()
+            .iter()
+            .copied()
+            .chain(by_them)
+            .collect()
     }
 
     /// Reads a reply about the step called `step`: `None` when no definition has such a reply.
     ///
     /// # Errors
     /// The data is not what the reply's type promises.
-    pub(crate) fn read(
-        &self,
-        step: &str,
-        reply: &Envelope,
-    ) -> Option<serde_json::Result<Reading>> {
+    pub(crate) fn read(&self, step: &str, reply: &Envelope) -> Option<serde_json::Result<Reading>> {
         let meaning = self.meaning(step, &reply.kind)?;
         let rejection = match meaning.reads_rejection {
             Some(read) if meaning.told == Told::Rejected => read(&reply.data).map(Some),

@@ -336,9 +336,7 @@ impl State {
         attempt: u32,
         reason: Option<Reason>,
     ) -> Option<Self> {
-        let step = step
-            .and_then(|name| table.step(name))
-            .map(|step| step.name);
+        let step = step.and_then(|name| table.step(name)).map(|step| step.name);
         match (status, step, reason) {
             ("RUNNING", Some(step), None) => Some(Self::Running { step, attempt }),
             ("COMPLETED", None, None) => Some(Self::Completed),

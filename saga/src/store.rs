@@ -188,8 +188,12 @@ fn bind_state<'w>(
         .bind(column(decisions, |d| d.saga.id.0))
         .bind(column(decisions, |d| d.transition.state.status()))
         .bind(column(decisions, |d| d.transition.state.step()))
-        .bind(column(decisions, |d| d.transition.state.attempt().cast_signed()))
-        .bind(column(decisions, |d| d.transition.state.reason().map(|reason| reason.to_string())))
+        .bind(column(decisions, |d| {
+            d.transition.state.attempt().cast_signed()
+        }))
+        .bind(column(decisions, |d| {
+            d.transition.state.reason().map(|reason| reason.to_string())
+        }))
         .bind(column(decisions, Decision::version))
         .bind(column(decisions, |d| d.command_id))
         .bind(column(decisions, |d| d.seconds(deadline_scale)))
@@ -246,7 +250,9 @@ pub fn update(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) 
          WHERE s.id = n.id",
     );
     bind_state(statement, decisions, deadline_scale)
-        .bind(column(decisions, |d| d.transition.deadline == Deadline::Unchanged))
+        .bind(column(decisions, |d| {
+            d.transition.deadline == Deadline::Unchanged
+        }))
         .bind(column(decisions, |d| d.transition.may_expire()));
     append(writes, decisions);
 }
@@ -259,8 +265,10 @@ fn append(writes: &mut Writes, decisions: &[Decision]) {
             numbered.map(|(seq, entry)| (decision.saga.id.0, seq, entry))
         })
         .collect();
-    let (events, details): (Vec<_>, Vec<_>) =
-        entries.iter().map(|(_, _, entry)| entry.to_columns()).unzip();
+    let (events, details): (Vec<_>, Vec<_>) = entries
+        .iter()
+        .map(|(_, _, entry)| entry.to_columns())
+        .unzip();
     writes
         .add(
             "INSERT INTO saga_log (saga_id, seq, event, step, details)
@@ -271,7 +279,12 @@ fn append(writes: &mut Writes, decisions: &[Decision]) {
         .bind(entries.iter().map(|(saga, _, _)| *saga).collect::<Vec<_>>())
         .bind(entries.iter().map(|(_, seq, _)| *seq).collect::<Vec<_>>())
         .bind(events)
-        .bind(entries.iter().map(|(_, _, entry)| entry.step).collect::<Vec<_>>())
+        .bind(
+            entries
+                .iter()
+                .map(|(_, _, entry)| entry.step)
+                .collect::<Vec<_>>(),
+        )
         .bind(details);
 }
 
@@ -362,7 +375,12 @@ pub async fn of_unknown_definitions(
          ORDER BY s.id LIMIT 20",
     )
     .bind(registry.definitions().map(|d| d.name()).collect::<Vec<_>>())
-    .bind(registry.definitions().map(|d| d.version()).collect::<Vec<_>>())
+    .bind(
+        registry
+            .definitions()
+            .map(|d| d.version())
+            .collect::<Vec<_>>(),
+    )
     .fetch_all(db)
     .await?;
     let described = rows.iter().map(|row| {

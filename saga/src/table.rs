@@ -98,7 +98,10 @@ impl StepPlan {
         assert!(!self.name.is_empty(), "a step has a name");
         self.tries.check();
         if let Some(rejected) = self.rejected {
-            assert!(!same(self.succeeded, rejected), "two replies are of one type");
+            assert!(
+                !same(self.succeeded, rejected),
+                "two replies are of one type"
+            );
         }
         if let Undo::By { tries, done } = &self.undo {
             tries.check();

@@ -158,7 +158,11 @@ pub fn transition(
                 reason: *reason,
                 detail: detail.clone(),
             };
-            undo(Entry::of(step, rejected), *reason, saga.undoing_before(step))
+            undo(
+                Entry::of(step, rejected),
+                *reason,
+                saga.undoing_before(step),
+            )
         }
         (State::Running { step, attempt }, Event::DeadlinePassed) => {
             after_silence(saga, step, attempt)
