@@ -8,8 +8,8 @@
 use std::{fs, path::Path};
 
 use common::contract::{
-    Envelope, Message, Money, OrderId, PaymentId, Reason, SagaId, inventory as i, order as o,
-    payment as p,
+    Envelope, Message, Money, OrderId, PaymentId, Reason, ReturnId, SagaId, inventory as i,
+    order as o, payment as p,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -108,6 +108,7 @@ fn every_message(fields: &Fields, mut check: impl FnMut(Checked)) {
     let f = || fields.clone();
     let (order_id, reason) = (OrderId(fields.id), fields.reason);
     let payment_id = PaymentId(fields.id);
+    let return_id = ReturnId(fields.id);
     let amount = Money::from_minor(fields.minor);
     let some = fields.option.is_some();
     check(Checked::of(&p::ProcessPayment {
@@ -139,6 +140,21 @@ fn every_message(fields: &Fields, mut check: impl FnMut(Checked)) {
         currency: f().option,
         reason,
     }));
+    check(Checked::of(&p::RefundPart {
+        order_id,
+        return_id,
+        amount,
+        currency: f().text,
+        reason,
+    }));
+    check(Checked::of(&p::PartRefunded {
+        order_id,
+        payment_id,
+        return_id,
+        amount,
+        currency: f().text,
+        reason,
+    }));
     let items = fields.items();
     check(Checked::of(&i::ReserveStock {
         order_id,
@@ -168,8 +184,29 @@ fn every_message(fields: &Fields, mut check: impl FnMut(Checked)) {
     }));
     check(Checked::of(&i::StockReleased {
         order_id,
-        items,
+        items: items.clone(),
         reason,
+    }));
+    check(Checked::of(&i::CommitStock { order_id }));
+    check(Checked::of(&i::StockCommitted {
+        order_id,
+        items: items.clone(),
+    }));
+    check(Checked::of(&i::Restock {
+        order_id,
+        return_id,
+        items: items.clone(),
+    }));
+    check(Checked::of(&i::Restocked {
+        order_id,
+        return_id,
+        items: items.clone(),
+    }));
+    check(Checked::of(&o::OrderReturned {
+        order: fields.snapshot(),
+        return_id,
+        returned_items: items,
+        refund_amount: amount,
     }));
     check(Checked::of(&i::InventoryUpdated(fields.level())));
     check(Checked::of(&i::LowStock(fields.level())));

@@ -5,6 +5,7 @@
 
 mod m20261121_000001_initial;
 mod m20261121_000002_retention;
+mod m20261122_000003_returns;
 
 use anyhow::Context;
 use common::{config::Secret, db};
@@ -33,9 +34,17 @@ migrators! {
     /// order_db
     Order: [m20261121_000001_initial::ORDER, m20261121_000002_retention::ORDER],
     /// payment_db
-    Payment: [m20261121_000001_initial::PAYMENT, m20261121_000002_retention::PAYMENT],
+    Payment: [
+        m20261121_000001_initial::PAYMENT,
+        m20261121_000002_retention::PAYMENT,
+        m20261122_000003_returns::PAYMENT,
+    ],
     /// inventory_db
-    Inventory: [m20261121_000001_initial::INVENTORY, m20261121_000002_retention::INVENTORY],
+    Inventory: [
+        m20261121_000001_initial::INVENTORY,
+        m20261121_000002_retention::INVENTORY,
+        m20261122_000003_returns::INVENTORY,
+    ],
 }
 
 /// Creates the database of `url` if there is none, and brings its schema up to date.

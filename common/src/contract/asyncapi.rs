@@ -88,7 +88,7 @@ const CHANNELS: [Channel; 5] = [
 const OUTCOME: &[&str] = &["orderReplies", "events"];
 
 /// Every message, in the order of the flow.
-const MESSAGES: [Documented; 21] = [
+const MESSAGES: [Documented; 28] = [
     message::<o::OrderCreated>(&["events"]),
     message::<p::ProcessPayment>(&["paymentCommands"]),
     message::<p::PaymentProcessed>(OUTCOME),
@@ -103,8 +103,15 @@ const MESSAGES: [Documented; 21] = [
     message::<p::RefundPayment>(&["paymentCommands"]),
     message::<p::PaymentRefunded>(OUTCOME),
     message::<o::OrderCancelled>(&["events"]),
+    message::<i::CommitStock>(&["inventoryCommands"]),
+    message::<i::StockCommitted>(OUTCOME),
     message::<o::OrderShipped>(&["events"]),
     message::<o::OrderDelivered>(&["events"]),
+    message::<i::Restock>(&["inventoryCommands"]),
+    message::<i::Restocked>(OUTCOME),
+    message::<p::RefundPart>(&["paymentCommands"]),
+    message::<p::PartRefunded>(OUTCOME),
+    message::<o::OrderReturned>(&["events"]),
     message::<i::ValidateStock>(&["inventoryCommands"]),
     message::<i::StockValidated>(&["answers"]),
     message::<i::InventoryUpdated>(&["events"]),
@@ -254,7 +261,8 @@ fn cloud_event() -> Value {
                 "correlationid": text("ties together all that one request caused"),
                 "causationid": text("the id of the message that caused this one"),
                 "sequence": { "type": "integer", "minimum": 1,
-                              "description": "counts the public events of one source about one subject" },
+                              "description": "counts the public events of one source about one subject; outcomes of commands, \
+                              for each step of a saga" },
                 "traceparent": text("W3C trace context"),
                 "replyto": text("on commands: the routing key on saga.replies for the outcome")
             }

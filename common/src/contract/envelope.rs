@@ -48,7 +48,8 @@ pub struct Envelope {
     /// The id of the message that caused this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causationid: Option<Uuid>,
-    /// Counts the public events of one source about one subject, from 1, without a gap.
+    /// Counts the public events of one source about one subject, from 1, without a gap. What comes of commands is counted
+    /// for each step of a saga: 1 is the first outcome, and 2 what came of undoing it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<i32>,
     /// The W3C trace context of the request that started it.

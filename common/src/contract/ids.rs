@@ -49,4 +49,6 @@ id! {
     SagaId,
     /// A payment.
     PaymentId,
+    /// A return: what a customer sends back of an order at one time.
+    ReturnId,
 }

@@ -1,9 +1,10 @@
-//! Inventory: `inventory.reserve.v1` and `inventory.release.v1`, what comes of them, and events about stock.
+//! Inventory: `inventory.reserve.v1`, `inventory.release.v1`, `inventory.commit.v1` and `inventory.restock.v1`, what comes
+//! of them, and events about stock.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OrderId, Reason, Rejection, commands, messages};
+use super::{OrderId, Reason, Rejection, ReturnId, commands, messages};
 
 /// At least one product has less available than the order asks for.
 pub const OUT_OF_STOCK: Reason = Reason::new("OUT_OF_STOCK");
@@ -38,6 +39,28 @@ pub struct ReleaseStock {
     pub order_id: OrderId,
     /// Why.
     pub reason: Reason,
+}
+
+/// Command: the goods of an order leave the warehouse, which makes its reservation final. It goes forward only: there is
+/// no rejection, and nothing undoes it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CommitStock {
+    /// The order that is shipped.
+    pub order_id: OrderId,
+}
+
+/// Command: put goods that came back on the shelf again. It goes forward only: there is no rejection, and nothing undoes
+/// it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restock {
+    /// The order that they had been shipped for.
+    pub order_id: OrderId,
+    /// The return that they came back with.
+    pub return_id: ReturnId,
+    /// What came back. All returns of an order together are never more than was shipped.
+    pub items: Vec<StockItem>,
 }
 
 /// Request, answered to the AMQP `reply_to`: would these items be available now? Holds nothing.
@@ -108,6 +131,28 @@ pub struct StockReleased {
     pub reason: Reason,
 }
 
+/// Outcome: the goods have left, and the order holds nothing any more.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StockCommitted {
+    /// The order.
+    pub order_id: OrderId,
+    /// What left, each product once, by product.
+    pub items: Vec<StockItem>,
+}
+
+/// Outcome: the goods are on the shelf again.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restocked {
+    /// The order that they had been shipped for.
+    pub order_id: OrderId,
+    /// The return that they came back with.
+    pub return_id: ReturnId,
+    /// What came back, each product once, by product.
+    pub items: Vec<StockItem>,
+}
+
 /// What is there of a product, after a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -122,7 +167,7 @@ pub struct StockLevel {
     pub available_quantity: u64,
 }
 
-/// Event: somebody changed a product or its stock, or an order was shipped.
+/// Event: somebody changed a product or its stock, or goods left the warehouse or came back.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct InventoryUpdated(pub StockLevel);
@@ -140,17 +185,21 @@ pub struct BackInStock(pub StockLevel);
 messages! {
     ReserveStock => "inventory.reserve.v1",
     ReleaseStock => "inventory.release.v1",
+    CommitStock => "inventory.commit.v1",
+    Restock => "inventory.restock.v1",
     ValidateStock => "inventory.validate.v1",
     StockValidated => "inventory.validated.v1",
     StockReserved => "inventory.reserved.v1",
     StockReservationFailed => "inventory.reservation_failed.v1",
     StockReleased => "inventory.released.v1",
+    StockCommitted => "inventory.committed.v1",
+    Restocked => "inventory.restocked.v1",
     InventoryUpdated => "inventory.updated.v1",
     LowStock => "inventory.low_stock.v1",
     BackInStock => "inventory.back_in_stock.v1",
 }
 
-commands! { "inventory" => ReserveStock, ReleaseStock }
+commands! { "inventory" => ReserveStock, ReleaseStock, CommitStock, Restock }
 
 impl Rejection for StockReservationFailed {
     fn reason(&self) -> Reason {

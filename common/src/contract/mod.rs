@@ -1,8 +1,9 @@
 //! The wire: every message that crosses a service border, and the types in it.
 //!
 //! ```text
-//! saga.commands   payment.process.v1  payment.refund.v1  inventory.reserve.v1  inventory.release.v1  inventory.validate.v1
-//! saga.replies    the outcome of each of the first four, back to who asked
+//! saga.commands   payment.{process|refund|refund_part}.v1  inventory.{reserve|release|commit|restock}.v1
+//!                 inventory.validate.v1, which is a question and no command
+//! saga.replies    the outcome of each command, back to who asked
 //! saga.events     the same outcomes, and what became of orders and stock, for everybody
 //! ```
 //!
@@ -20,7 +21,7 @@ pub mod payment;
 mod reason;
 
 pub use envelope::{Envelope, Unreadable};
-pub use ids::{OrderId, PaymentId, SagaId};
+pub use ids::{OrderId, PaymentId, ReturnId, SagaId};
 pub use money::{Money, MoneyError, decimal};
 pub use reason::{InvalidReason, Reason};
 

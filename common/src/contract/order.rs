@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Money, OrderId, Reason, messages};
+use super::{Money, OrderId, Reason, ReturnId, inventory::StockItem, messages};
 
 /// One line of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct OrderSnapshot {
     pub order_id: OrderId,
     /// Who ordered.
     pub customer_id: String,
-    /// PENDING, COMPLETED, SHIPPED, DELIVERED or CANCELLED.
+    /// PENDING, COMPLETED, SHIPPED, DELIVERED, RETURNED or CANCELLED.
     pub status: String,
     /// What was ordered.
     pub items: Vec<OrderItem>,
@@ -41,7 +41,7 @@ pub struct OrderSnapshot {
     pub reason: Option<Reason>,
 }
 
-/// Declares the events of an order, which all carry its snapshot.
+/// Declares the events of an order that carry its snapshot and nothing else.
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident => $kind:literal),+ $(,)?) => {
         $(
@@ -68,3 +68,20 @@ events! {
     /// Event: the goods arrived.
     OrderDelivered => "order.delivered.v1",
 }
+
+/// Event: the customer sent goods back, which are on the shelf again and whose price was given back.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderReturned {
+    /// The order as it is after the return.
+    #[serde(flatten)]
+    pub order: OrderSnapshot,
+    /// The return.
+    pub return_id: ReturnId,
+    /// What came back with this return.
+    pub returned_items: Vec<StockItem>,
+    /// What was given back for it, in the order's currency.
+    pub refund_amount: Money,
+}
+
+messages! { OrderReturned => "order.returned.v1" }

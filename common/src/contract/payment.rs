@@ -1,9 +1,9 @@
-//! Payment: `payment.process.v1` and `payment.refund.v1`, and what comes of them.
+//! Payment: `payment.process.v1`, `payment.refund.v1` and `payment.refund_part.v1`, and what comes of them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Money, OrderId, PaymentId, Reason, Rejection, commands, messages};
+use super::{Money, OrderId, PaymentId, Reason, Rejection, ReturnId, commands, messages};
 
 /// The payment gateway declined the charge.
 pub const PAYMENT_DECLINED: Reason = Reason::new("PAYMENT_DECLINED");
@@ -31,6 +31,23 @@ pub struct ProcessPayment {
 pub struct RefundPayment {
     /// The order whose payment is undone.
     pub order_id: OrderId,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Command: give exactly this part of an order's payment back. It goes forward only: there is no rejection, and nothing
+/// undoes it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefundPart {
+    /// The order that was paid for.
+    pub order_id: OrderId,
+    /// The return that the money is for.
+    pub return_id: ReturnId,
+    /// How much. All parts together are never more than was taken.
+    pub amount: Money,
+    /// ISO 4217 code, the same as that of the payment.
+    pub currency: String,
     /// Why.
     pub reason: Reason,
 }
@@ -90,15 +107,35 @@ pub struct PaymentRefunded {
     pub reason: Reason,
 }
 
+/// Outcome: this part of the payment was given back.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PartRefunded {
+    /// The order that was paid for.
+    pub order_id: OrderId,
+    /// The payment that it is a part of.
+    pub payment_id: PaymentId,
+    /// The return that the money is for.
+    pub return_id: ReturnId,
+    /// What was given back.
+    pub amount: Money,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Why.
+    pub reason: Reason,
+}
+
 messages! {
     ProcessPayment => "payment.process.v1",
     RefundPayment => "payment.refund.v1",
+    RefundPart => "payment.refund_part.v1",
     PaymentProcessed => "payment.processed.v1",
     PaymentFailed => "payment.failed.v1",
     PaymentRefunded => "payment.refunded.v1",
+    PartRefunded => "payment.part_refunded.v1",
 }
 
-commands! { "payment" => ProcessPayment, RefundPayment }
+commands! { "payment" => ProcessPayment, RefundPayment, RefundPart }
 
 impl Rejection for PaymentFailed {
     fn reason(&self) -> Reason {
