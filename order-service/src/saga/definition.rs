@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::{
     contract::{Envelope, Reason},
-    messaging::idempotency::Direction,
+    participant::idempotency::Direction,
 };
 
 use crate::orders::Order;

@@ -8,19 +8,19 @@
 
 use anyhow::Context as _;
 use common::{
+    amqp::{
+        Outgoing,
+        consumer::{self, Handler, Incoming},
+    },
+    batch::waves,
     contract::{
         Reason, SagaId, Unreadable,
         order::{OrderCancelled, OrderCompleted, OrderFailed},
     },
     crash,
     db::{self, Writes},
-    messaging::{
-        Outgoing,
-        consumer::{self, Handler, Incoming},
-        idempotency::{Direction, Key, Record},
-        outbox::Outbox,
-        participant::waves,
-    },
+    outbox::Outbox,
+    participant::idempotency::{Direction, Key, Record},
 };
 use metrics::counter;
 use serde::Deserialize;

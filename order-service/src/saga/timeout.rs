@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use common::{contract::SagaId, db, shutdown::Backoff};
+use common::{backoff::Backoff, contract::SagaId, db};
 use sqlx::Row;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

@@ -14,26 +14,24 @@
 //! When what is recorded of a saga may have been dropped, an action is not executed any more: nobody could tell whether
 //! it was before. It is a dead letter. A compensation can be repeated without harm, and is.
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::Future,
-    sync::Arc,
-};
+pub mod idempotency;
+
+use std::{collections::HashSet, future::Future, sync::Arc};
 
 use sqlx::PgConnection;
 use tracing::info;
 
-use super::{
-    Outcome, Outgoing,
-    consumer::{self, Handler, Incoming},
-    idempotency::{self, Direction, Key, Record},
-    outbox::Outbox,
-    partitions::Retention,
-};
+use self::idempotency::{Direction, Key, Record};
 use crate::{
+    amqp::{
+        Outcome, Outgoing,
+        consumer::{self, Handler, Incoming},
+    },
+    batch::waves,
     contract::{Envelope, Message, OrderId, Unreadable},
     crash,
-    db::UnitOfWork,
+    db::{UnitOfWork, retention::Retention},
+    outbox::Outbox,
 };
 
 /// Times that a batch is started over before it counts as a dependency that is away.
@@ -318,24 +316,6 @@ fn record(key: Key, outcome: &Outcome, tombstone: bool) -> Record {
     }
 }
 
-/// Splits a batch so that no saga comes twice in a part, keeping each saga's order.
-pub fn waves<T: Clone, K: std::hash::Hash + Eq + Clone>(
-    batch: &[T],
-    saga: impl Fn(&T) -> K,
-) -> Vec<Vec<T>> {
-    let mut waves: Vec<Vec<T>> = Vec::new();
-    let mut seen: HashMap<K, usize> = HashMap::with_capacity(batch.len());
-    for item in batch {
-        let turn = seen.entry(saga(item)).or_insert(0);
-        if *turn == waves.len() {
-            waves.push(Vec::new());
-        }
-        waves[*turn].push(item.clone());
-        *turn += 1;
-    }
-    waves
-}
-
 impl<P: Participant> Handler for Commands<P> {
     type Input = Command<P::Body>;
 
@@ -353,21 +333,5 @@ impl<P: Participant> Handler for Commands<P> {
             messages.extend(self.answer(db, &wave).await?);
         }
         Ok(messages)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::waves;
-
-    #[test]
-    fn a_saga_comes_once_in_a_wave_and_in_order() {
-        let batch = [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)];
-        let expected = [
-            vec![("a", 1), ("b", 1)],
-            vec![("a", 2), ("b", 2)],
-            vec![("a", 3)],
-        ];
-        assert_eq!(waves(&batch, |(saga, _)| *saga), expected);
     }
 }

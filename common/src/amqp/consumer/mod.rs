@@ -32,19 +32,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{
-    Lane, Outgoing, Pace,
-    outbox::Outbox,
-    outgoing::{MANY, ONE, event_properties},
+    Lane, Outgoing,
+    properties::{MANY, ONE, event_properties},
 };
 use crate::{
+    backoff::Backoff,
+    batch::{BATCH_MAX, Pace},
     contract::{Envelope, Unreadable},
     crash,
     db::Kept,
-    shutdown::Backoff,
+    outbox::Outbox,
 };
 
-/// Events that a batch is filled with. One that is full says that more are waiting.
-pub const BATCH_MAX: usize = 256;
 /// Deliveries that RabbitMQ sends ahead of their acks.
 const PREFETCH: u16 = 256;
 /// Batches that may wait for their confirms.

@@ -24,12 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{
-    Backlog, Broker, Lane, Outgoing,
-    broker::{Confirms, NotPublished},
-    topology,
-};
 use crate::{
+    amqp::{Broker, Confirms, Lane, NotPublished, Outgoing},
+    batch::Backlog,
+    contract::topology,
     crash,
     db::{Kept, Writes},
 };
@@ -162,7 +160,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The database's.
-    pub(super) async fn keep(&self, messages: &[Outgoing]) -> sqlx::Result<()> {
+    pub(crate) async fn keep(&self, messages: &[Outgoing]) -> sqlx::Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
