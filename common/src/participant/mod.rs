@@ -14,6 +14,7 @@
 //! When what is recorded of a saga may have been dropped, an action is not executed any more: nobody could tell whether
 //! it was before. It is a dead letter. A compensation can be repeated without harm, and is.
 
+mod command;
 pub mod idempotency;
 
 use std::{collections::HashSet, future::Future, sync::Arc};
@@ -21,6 +22,7 @@ use std::{collections::HashSet, future::Future, sync::Arc};
 use sqlx::PgConnection;
 use tracing::info;
 
+pub use self::command::Command;
 use self::idempotency::{Direction, Key, Record};
 use crate::{
     amqp::{
@@ -28,7 +30,7 @@ use crate::{
         consumer::{self, Handler, Incoming},
     },
     batch::waves,
-    contract::{Envelope, Message, OrderId, Unreadable},
+    contract::{Envelope, Unreadable},
     crash,
     db::{UnitOfWork, retention::Retention},
     outbox::Outbox,
@@ -36,71 +38,6 @@ use crate::{
 
 /// Times that a batch is started over before it counts as a dependency that is away.
 const MAX_RACES: usize = 5;
-
-/// A command with what the envelope says about it.
-#[derive(Clone, Debug)]
-pub struct Command<B> {
-    /// What is done at most once.
-    pub key: Key,
-    /// What is asked for.
-    pub body: B,
-    /// The order that it is about.
-    pub order_id: OrderId,
-    envelope: EnvelopeParts,
-}
-
-/// What an outcome repeats from its command.
-#[derive(Clone, Debug)]
-struct EnvelopeParts {
-    id: uuid::Uuid,
-    reply_to: String,
-    correlation: Option<String>,
-    traceparent: Option<String>,
-}
-
-impl<B> Command<B> {
-    /// Reads the envelope's part of a command.
-    ///
-    /// # Errors
-    /// An attribute that a command needs is missing.
-    pub fn new(
-        event: &Incoming,
-        direction: Direction,
-        order_id: OrderId,
-        body: B,
-    ) -> Result<Self, Unreadable> {
-        let envelope = &event.envelope;
-        let missing = |name| move || Unreadable::Attribute(name);
-        Ok(Self {
-            key: Key {
-                saga: envelope.sagaid.ok_or_else(missing("sagaid"))?,
-                step: envelope.sagastep.clone().ok_or_else(missing("sagastep"))?,
-                direction,
-            },
-            body,
-            order_id,
-            envelope: EnvelopeParts {
-                id: envelope.id,
-                reply_to: envelope.replyto.clone().ok_or_else(missing("replyto"))?,
-                correlation: envelope.correlationid.clone(),
-                traceparent: envelope.traceparent.clone(),
-            },
-        })
-    }
-
-    /// The outcome of this command: a message that says `data`.
-    #[must_use]
-    pub fn outcome<M: Message>(&self, source: &str, data: &M) -> Envelope {
-        Envelope {
-            sagaid: Some(self.key.saga),
-            sagastep: Some(self.key.step.clone()),
-            correlationid: self.envelope.correlation.clone(),
-            causationid: Some(self.envelope.id),
-            traceparent: self.envelope.traceparent.clone(),
-            ..Envelope::new(source, &self.order_id.to_string(), data)
-        }
-    }
-}
 
 /// What was done for a batch of commands.
 #[derive(Debug)]
@@ -222,7 +159,7 @@ impl<P: Participant> Commands<P> {
                 committed => committed?,
             };
             self.outbox.hand_over(applied.events).await;
-            let reply_to = new.into_iter().map(|command| command.envelope.reply_to);
+            let reply_to = new.into_iter().map(|command| command.reply_to);
             recorded.extend(reply_to.zip(outcomes));
         }
         let messages = recorded
@@ -254,9 +191,7 @@ impl<P: Participant> Commands<P> {
                 }
                 let stored = Outcome::stored(record.outcome.as_deref().unwrap_or_default())
                     .map_err(|error| consumer::Error::Failed(error.into()))?;
-                sorted
-                    .recorded
-                    .push((command.envelope.reply_to.clone(), stored));
+                sorted.recorded.push((command.reply_to.clone(), stored));
             } else {
                 let action = command.key.action();
                 if command.key == action && self.retention.is_over_for(action.saga) {
