@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use common::messaging::topology::{QUEUES, dead_letter_queue};
+use common::contract::topology::{QUEUES, dead_letter_queue};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};

@@ -1,20 +1,28 @@
 //! What the services share: the wire, the messaging guarantees, and the frame of a service.
 //!
 //! ```text
-//! contract     what travels: envelope, commands, replies, events (JSON Schema and AsyncAPI are made from here)
-//! messaging    how it travels: topology, broker, outbox relay, consumer, participant, idempotency table
+//! contract     what travels: envelope, commands, replies, events, topology (JSON Schema and AsyncAPI are made from here)
+//! amqp         how it travels: broker, publisher, consumer; the only room that sees lapin
+//! outbox       what a transaction wants to say, until the broker has it
+//! participant  the frame of a service that executes commands, with its idempotency table
+//! db           transactions, writes of many rows, and what is dropped when it is old
+//! batch        when a batch begins, how large it is, and who goes first
 //! http         problem+json, extractors, probes, Swagger UI
-//! service      the frame of a process, with config, db, telemetry, shutdown and crash points
+//! service      the frame of a process, with config, telemetry, shutdown, backoff and crash points
 //! ```
 //!
 //! Nothing here knows orders, payments or stock beyond the messages about them.
 
+pub mod amqp;
+pub mod backoff;
+pub mod batch;
 pub mod config;
 pub mod contract;
 pub mod crash;
 pub mod db;
 pub mod http;
-pub mod messaging;
+pub mod outbox;
+pub mod participant;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

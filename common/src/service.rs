@@ -31,15 +31,13 @@ use tracing::{error, info, warn};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    amqp::Broker,
+    backoff::Backoff,
     config::{BrokerConfig, DatabaseConfig, Vars},
     crash, db,
     http::{self, health},
-    messaging::{
-        Broker,
-        outbox::{Outbox, Relay},
-    },
-    shutdown::{self, Backoff},
-    telemetry,
+    outbox::{Outbox, Relay},
+    shutdown, telemetry,
 };
 
 /// The services of this system stop within 30 s; what has not ended by then is cut off.

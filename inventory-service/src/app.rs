@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use common::{
+    amqp::consumer,
     config::{self, BrokerConfig, DatabaseConfig, Vars},
-    messaging::{
-        consumer, idempotency,
-        partitions::{self, Retention},
-        topology::{INVENTORY_COMMANDS, INVENTORY_EVENTS},
-    },
+    contract::topology::{INVENTORY_COMMANDS, INVENTORY_EVENTS},
+    db::retention::{self, Retention},
+    participant::idempotency,
     service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
@@ -87,7 +86,7 @@ impl App {
             let shipping = Shipping::new(outbox.clone());
             let tables = &[idempotency::TABLE];
             vec![
-                Box::pin(partitions::run(db, tables, retention, stop.clone())),
+                Box::pin(retention::run(db, tables, retention, stop.clone())),
                 Box::pin(consumer::run(
                     outbox.clone(),
                     INVENTORY_COMMANDS.name,

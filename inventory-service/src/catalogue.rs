@@ -3,12 +3,13 @@
 //! Each change is one transaction with the events that tell of it. Reads go through [`crate::entity`].
 
 use common::{
+    amqp::Outgoing,
     contract::{
         Money,
         inventory::{InventoryUpdated, StockLevel},
     },
     db::{self, Writes},
-    messaging::{Outgoing, outbox::Outbox},
+    outbox::Outbox,
 };
 use sqlx::{PgPool, Postgres, Row, Transaction, postgres::PgRow};
 

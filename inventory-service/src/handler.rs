@@ -8,6 +8,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use common::{
+    amqp::{
+        Outgoing,
+        consumer::{Error, Handler, Incoming},
+    },
     contract::{
         Envelope, Message, Reason, SagaId, Unreadable,
         inventory::{
@@ -15,15 +19,9 @@ use common::{
             StockReserved, ValidateStock,
         },
     },
-    db::{UnitOfWork, Writes},
-    messaging::{
-        Outgoing,
-        consumer::{Error, Handler, Incoming},
-        idempotency::Direction,
-        outbox::Outbox,
-        participant::{self, Applied, Command, Participant},
-        partitions::Retention,
-    },
+    db::{UnitOfWork, Writes, retention::Retention},
+    outbox::Outbox,
+    participant::{self, Applied, Command, Participant, idempotency::Direction},
 };
 use sqlx::PgConnection;
 use tracing::info;

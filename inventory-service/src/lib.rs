@@ -10,7 +10,7 @@
 //!
 //! `stock` decides, in memory, on rows that its transaction has locked. Every transaction locks in the same
 //! order, so that none waits for another in a circle: reservations by saga, then products by id. The frame, which
-//! makes a command happen once, is [`common::messaging::participant`]; this crate is the work in it.
+//! makes a command happen once, is [`common::participant`]; this crate is the work in it.
 
 pub mod app;
 mod catalogue;

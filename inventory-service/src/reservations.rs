@@ -8,7 +8,7 @@
 use common::{
     contract::{OrderId, SagaId, inventory::StockItem},
     db::Writes,
-    messaging::idempotency::Key,
+    participant::idempotency::Key,
 };
 use sqlx::{Postgres, Row, Transaction, postgres::PgRow, types::Json};
 use uuid::Uuid;

@@ -3,16 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 
 use common::{
+    amqp::{
+        Outgoing,
+        consumer::{Error, Handler, Incoming},
+    },
     contract::{
         Message, OrderId, Unreadable,
         order::{OrderShipped, OrderSnapshot},
     },
     db::UnitOfWork,
-    messaging::{
-        Outgoing,
-        consumer::{Error, Handler, Incoming},
-        outbox::Outbox,
-    },
+    outbox::Outbox,
 };
 use sqlx::PgConnection;
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use common::{
+    amqp::{Outgoing, consumer::Incoming},
     contract::{
         Envelope, Unreadable,
         inventory::{StockAvailability, StockItem, StockValidated, ValidateStock},
     },
-    messaging::{Outgoing, consumer::Incoming},
 };
 use sqlx::PgExecutor;
 

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use common::{
+    amqp::consumer,
     config::{self, BrokerConfig, DatabaseConfig, Vars},
-    messaging::{
-        consumer, idempotency,
-        partitions::{self, Retention},
-        topology,
-    },
+    contract::topology,
+    db::retention::{self, Retention},
+    participant::idempotency,
     service::{Service, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,9 +19,9 @@ use crate::{
 };
 
 /// What of it is old is dropped, but nothing that a saga still needs.
-const PARTITIONED: &[partitions::Table] = &[
+const PARTITIONED: &[retention::Table] = &[
     saga_log::TABLE,
-    partitions::Table {
+    retention::Table {
         in_use: saga_log::TABLE.in_use,
         ..idempotency::TABLE
     },
@@ -146,7 +145,7 @@ impl App {
         };
         let workers = |stop: CancellationToken| {
             vec![
-                Box::pin(partitions::run(
+                Box::pin(retention::run(
                     db.clone(),
                     PARTITIONED,
                     retention,

@@ -7,10 +7,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use common::{
+    amqp::Outgoing,
+    batch::{BATCH_MAX, Pace},
     contract::order::OrderCreated,
     crash,
     db::{self, Kept, Writes},
-    messaging::{Outgoing, Pace, consumer::BATCH_MAX, outbox::Outbox},
+    outbox::Outbox,
 };
 use metrics::counter;
 use sqlx::{PgExecutor, Row, types::Json};

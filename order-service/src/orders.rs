@@ -4,12 +4,12 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use common::{
+    amqp::Outgoing,
     contract::{
         Envelope, Message, Money, OrderId, Reason, SagaId,
         order::{OrderItem, OrderSnapshot},
     },
     db::Writes,
-    messaging::Outgoing,
 };
 use sqlx::{PgExecutor, Row, postgres::PgRow};
 

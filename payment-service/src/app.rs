@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 
 use common::{
+    amqp::consumer,
     config::{self, BrokerConfig, DatabaseConfig, Vars},
-    messaging::{
-        consumer, idempotency,
-        participant::Commands,
-        partitions::{self, Retention},
-        topology,
-    },
+    contract::topology,
+    db::retention::{self, Retention},
+    participant::{Commands, idempotency},
     service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
@@ -117,7 +115,7 @@ impl<G: Gateway> App<G> {
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let queue = topology::PAYMENT_COMMANDS.name;
             vec![
-                Box::pin(partitions::run(
+                Box::pin(retention::run(
                     kept,
                     &[idempotency::TABLE],
                     retention,

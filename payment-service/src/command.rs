@@ -1,11 +1,12 @@
 //! What can be asked for.
 
 use common::{
+    amqp::consumer::Incoming,
     contract::{
         Message, Money, Unreadable,
         payment::{ProcessPayment, RefundPayment},
     },
-    messaging::{consumer::Incoming, idempotency::Direction, participant},
+    participant::{self, idempotency::Direction},
 };
 
 /// A command to this service.

@@ -7,7 +7,7 @@ pub mod simulated;
 
 use std::future::Future;
 
-use common::{contract::Money, messaging::consumer};
+use common::{amqp::consumer, contract::Money};
 
 pub use simulated::Simulated;
 

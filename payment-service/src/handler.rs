@@ -13,12 +13,12 @@
 use std::collections::HashMap;
 
 use common::{
+    amqp::consumer::{self, Incoming},
     contract::{Envelope, PaymentId, Unreadable, payment::ProcessPayment},
     db::UnitOfWork,
-    messaging::{
-        consumer::{self, Incoming},
+    participant::{
+        Applied, Participant,
         idempotency::{Direction, Key},
-        participant::{Applied, Participant},
     },
 };
 use futures_util::future::{try_join, try_join_all};

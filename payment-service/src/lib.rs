@@ -5,7 +5,7 @@
 //!                        └──────────────────── handler ────────────────────────┘
 //! ```
 //!
-//! The frame, which makes it happen once, is [`common::messaging::participant`]; this crate is the work in it:
+//! The frame, which makes it happen once, is [`common::participant`]; this crate is the work in it:
 //! `handler` is where to start, [`gateway`] is what another gateway implements, `payments` the table, `http` what
 //! people see of it.
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use common::{
     contract::{Money, OrderId, PaymentId, SagaId},
     db::Writes,
-    messaging::idempotency::{Direction, Key},
+    participant::idempotency::{Direction, Key},
 };
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,

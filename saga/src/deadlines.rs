@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use common::{contract::SagaId, shutdown::Backoff};
+use common::{backoff::Backoff, contract::SagaId};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

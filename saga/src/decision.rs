@@ -1,6 +1,6 @@
 //! What was decided about one saga: ready to be followed, written and sent.
 
-use common::{contract::Envelope, messaging::Outgoing};
+use common::{amqp::Outgoing, contract::Envelope};
 use metrics::counter;
 use serde::de::DeserializeOwned;
 use tracing::{error, info};

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use common::{
+    amqp::{Outgoing, consumer},
     contract::SagaId,
     crash,
     db::{self, UnitOfWork, Writes},
-    messaging::{Outgoing, consumer, outbox::Outbox},
+    outbox::Outbox,
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 
 use common::{
     contract::{Envelope, Reason},
-    messaging::idempotency::Direction,
+    participant::idempotency::Direction,
 };
 
 use crate::{

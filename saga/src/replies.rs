@@ -1,13 +1,13 @@
 //! Replies of participants: the queue's handler.
 
 use common::{
-    contract::{SagaId, Unreadable},
-    messaging::{
-        Backlog, Outgoing,
+    amqp::{
+        Outgoing,
         consumer::{self, Handler, Incoming},
-        idempotency::{Key, Record},
-        participant::waves,
     },
+    batch::{Backlog, waves},
+    contract::{SagaId, Unreadable},
+    participant::idempotency::{Key, Record},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -7,11 +7,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use common::{
     contract::{Reason, SagaId},
-    db::Writes,
-    messaging::{
-        idempotency::{self, Record},
-        partitions,
-    },
+    db::{Writes, retention},
+    participant::idempotency::{self, Record},
 };
 use serde_json::{Value, value::RawValue};
 use sqlx::{PgConnection, PgExecutor, Postgres, Row, Transaction, postgres::PgRow};
@@ -26,7 +23,7 @@ use crate::{
 };
 
 /// The log, of which that of an open or parked saga is kept, however old it is.
-pub const TABLE: partitions::Table = partitions::Table {
+pub const TABLE: retention::Table = retention::Table {
     name: "saga_log",
     // In the words of the partial indexes, whatever the number of sagas that have ended.
     in_use: Some("SELECT id FROM sagas WHERE deadline_at IS NOT NULL OR status = 'PARKED'"),

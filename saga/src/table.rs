@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::messaging::idempotency::Direction;
+use common::participant::idempotency::Direction;
 
 /// What a decision needs to know of a step.
 #[derive(Clone, Copy, Debug)]

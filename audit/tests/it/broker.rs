@@ -1,7 +1,7 @@
 //! What the audit asks the broker.
 
 use audit::Report;
-use common::messaging::topology::{self, DLX};
+use common::contract::topology::{self, DLX};
 use lapin::BasicProperties;
 use test_support::{Amqp, eventually};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ async fn dead_letters_are_counted() {
     assert!(counts.values().all(Option::is_none), "{counts:?}");
 
     let amqp = Amqp::connect(&url).await;
-    topology::declare(amqp.channel()).await.unwrap();
+    common::amqp::declare(amqp.channel()).await.unwrap();
     amqp.publish(DLX, "payment.commands", b"?", BasicProperties::default())
         .await;
     // The first node is away; counts of a quorum queue follow a moment later.

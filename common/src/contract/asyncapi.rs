@@ -7,8 +7,7 @@
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{Message, inventory as i, order as o, payment as p};
-use crate::messaging::topology;
+use super::{Message, inventory as i, order as o, payment as p, topology};
 
 /// A message as the documents show it.
 struct Documented {

@@ -19,6 +19,7 @@ mod money;
 pub mod order;
 pub mod payment;
 mod reason;
+pub mod topology;
 
 pub use envelope::{Envelope, Unreadable};
 pub use ids::{OrderId, PaymentId, ReturnId, SagaId};

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::messaging::Broker;
+use crate::amqp::Broker;
 
 /// A dependency that has not answered by then is down.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use common::messaging::topology::QUEUES;
+use common::contract::topology::QUEUES;
 use reqwest::Client;
 use serde_json::json;
 use sqlx::{PgPool, Row as _};

@@ -10,7 +10,7 @@ mod reservations;
 
 use common::{
     http::{ApiError, Cursor},
-    messaging::outbox::Outbox,
+    outbox::Outbox,
 };
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use serde::Deserialize;

@@ -1,11 +1,11 @@
 //! What became of a product in one transaction: its deltas, and the events that tell of it.
 
 use common::{
+    amqp::Outgoing,
     contract::{
         Envelope, Message,
         inventory::{BackInStock, InventoryUpdated, LowStock, StockLevel},
     },
-    messaging::Outgoing,
 };
 
 use super::Item;

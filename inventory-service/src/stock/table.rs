@@ -3,7 +3,7 @@
 use common::db::Writes;
 use std::collections::HashMap;
 
-use common::messaging::Outgoing;
+use common::amqp::Outgoing;
 use sqlx::{PgExecutor, Postgres, Row, Transaction};
 
 use super::{Change, Item, Stock, changes::outgoing};

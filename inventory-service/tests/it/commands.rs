@@ -1,6 +1,6 @@
 //! Reserve and release: once, whatever is delivered twice or in another order.
 
-use common::messaging::topology;
+use common::contract::topology;
 use serde_json::{Value, json};
 
 use crate::support::{Saga, World, lines};

@@ -1,6 +1,6 @@
 //! Many orders for few products, and several replicas: nothing is sold twice, and nobody waits for ever.
 
-use common::messaging::topology;
+use common::contract::topology;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::Row;

@@ -1,6 +1,6 @@
 //! A message that cannot be read hurts nobody but itself.
 
-use common::messaging::topology;
+use common::contract::topology;
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What everybody is told of a product, numbered without a gap.
 
-use common::messaging::topology;
+use common::contract::topology;
 use reqwest::Client;
 use serde_json::{Value, json};
 

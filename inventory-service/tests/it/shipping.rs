@@ -1,6 +1,6 @@
 //! Shipped goods have left: the reservation is final.
 
-use common::messaging::topology;
+use common::contract::topology;
 use serde_json::{Value, json};
 use test_support::eventually;
 

@@ -1,6 +1,6 @@
 //! An orchestrator, a warehouse and a client for tests.
 
-use common::messaging::topology;
+use common::contract::topology;
 use inventory_service::app::{App, Config};
 use lapin::{message::Delivery, types::AMQPValue};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let environment = Environment::new().await;
         let amqp = Amqp::connect(&environment.rabbitmq_url()).await;
-        topology::declare(amqp.channel()).await.unwrap();
+        common::amqp::declare(amqp.channel()).await.unwrap();
         Self {
             replies: amqp.listen(topology::REPLIES, REPLY_TO).await,
             db: environment.pool("inventory").await,

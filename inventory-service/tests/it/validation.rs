@@ -1,6 +1,6 @@
 //! Questions that anyone may ask: would these items be available?
 
-use common::messaging::topology;
+use common::contract::topology;
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use common::messaging::topology;
+use common::contract::topology;
 use order_service::app::{App, Config};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};

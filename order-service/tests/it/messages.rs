@@ -1,9 +1,6 @@
 //! What integrators see: public events, and RabbitMQ's topology.
 
-use common::{
-    config::BrokerConfig,
-    messaging::{Broker, topology},
-};
+use common::{amqp::Broker, config::BrokerConfig, contract::topology};
 use lapin::{
     options::{QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,

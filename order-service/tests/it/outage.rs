@@ -122,8 +122,8 @@ async fn a_database_that_stops_costs_nothing_but_time() {
     assert!(count(&db, connections).await <= 8);
     system.audit().await;
     let amqp = test_support::Amqp::connect(&system.environment.rabbitmq_url()).await;
-    for queue in common::messaging::topology::QUEUES {
-        let dlq = common::messaging::topology::dead_letter_queue(queue.name);
+    for queue in common::contract::topology::QUEUES {
+        let dlq = common::contract::topology::dead_letter_queue(queue.name);
         assert_eq!(amqp.ready(&dlq).await, 0, "{dlq}");
     }
 }

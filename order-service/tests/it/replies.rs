@@ -1,6 +1,6 @@
 //! Replies: twice, late, in another order, and unreadable.
 
-use common::messaging::topology;
+use common::contract::topology;
 use lapin::BasicProperties;
 use serde_json::json;
 

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 use common::{
     config::{Secret, Vars},
     contract::SagaId,
-    db::Writes,
-    messaging::{
-        idempotency::{self, Direction, Key, Record},
-        partitions::{Retention, Table, maintain},
+    db::{
+        Writes,
+        retention::{Retention, Table, maintain},
     },
+    participant::idempotency::{self, Direction, Key, Record},
 };
 use migrations::{Order, migrate, roll_back};
 use order_service::saga::saga_log;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::messaging::topology;
+use common::contract::topology;
 use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},

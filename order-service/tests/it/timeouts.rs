@@ -1,10 +1,6 @@
 //! Deadlines: every silent step, sagas that nobody answers, and workers that compete.
 
-use common::{
-    config::DatabaseConfig,
-    db,
-    messaging::{Broker, outbox::Outbox},
-};
+use common::{amqp::Broker, config::DatabaseConfig, db, outbox::Outbox};
 use order_service::saga::{Orchestrator, timeout};
 use serde_json::json;
 

@@ -4,7 +4,7 @@
 //! take (find what is recorded) ─► call the gateway, if there is one ─► finish (one transaction) ─► reply ─► ack
 //! ```
 //!
-//! It is `common::messaging::participant`, with any number of replicas: between any two of these anything else may
+//! It is `common::participant`, with any number of replicas: between any two of these anything else may
 //! happen, and a transaction fails when another one has recorded its keys meanwhile.
 
 use crate::world::Message;

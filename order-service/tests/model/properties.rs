@@ -1,6 +1,6 @@
 //! What must hold in every state, and what must be possible in some.
 
-use common::messaging::idempotency::Direction;
+use common::participant::idempotency::Direction;
 use order_service::saga::State;
 use stateright::Property;
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use common::messaging::idempotency::Direction;
+use common::participant::idempotency::Direction;
 use order_service::saga::{Entry, State};
 
 use crate::participant::{Hand, Participant};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use common::messaging::topology;
+use common::contract::topology;
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,

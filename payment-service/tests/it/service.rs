@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Mutex};
 
-use common::messaging::topology;
+use common::contract::topology;
 use payment_service::{
     app::{App, Config},
     gateway::Gateway,
@@ -35,7 +35,7 @@ impl Orchestrator {
         let env = Environment::new().await;
         let amqp = Amqp::connect(&env.rabbitmq_url()).await;
         // Before any service, so that commands can wait for it.
-        topology::declare(amqp.channel()).await.unwrap();
+        common::amqp::declare(amqp.channel()).await.unwrap();
         Self {
             db: env.pool("payment").await,
             replies: amqp.listen(topology::REPLIES, REPLY_TO).await,

@@ -21,10 +21,10 @@ use tokio::{
 };
 
 use super::{
-    broker::Error,
-    link::{CONNECT_TIMEOUT, Link},
-    outgoing::{AmqpMessage, Frame},
-    topology,
+    Error,
+    connection::{CONNECT_TIMEOUT, Link},
+    declare,
+    frame::{AmqpMessage, Frame},
 };
 use crate::config::Secret;
 
@@ -121,7 +121,7 @@ impl Publisher {
         }
         let channel = self.link.channel().await?;
         let prepare = async {
-            topology::declare(&channel).await?;
+            declare::declare(&channel).await?;
             channel
                 .confirm_select(ConfirmSelectOptions::default())
                 .await?;

@@ -14,95 +14,30 @@
 //! When what is recorded of a saga may have been dropped, an action is not executed any more: nobody could tell whether
 //! it was before. It is a dead letter. A compensation can be repeated without harm, and is.
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::Future,
-    sync::Arc,
-};
+mod command;
+pub mod idempotency;
+
+use std::{collections::HashSet, future::Future, sync::Arc};
 
 use sqlx::PgConnection;
 use tracing::info;
 
-use super::{
-    Outcome, Outgoing,
-    consumer::{self, Handler, Incoming},
-    idempotency::{self, Direction, Key, Record},
-    outbox::Outbox,
-    partitions::Retention,
-};
+pub use self::command::Command;
+use self::idempotency::{Direction, Key, Record};
 use crate::{
-    contract::{Envelope, Message, OrderId, Unreadable},
+    amqp::{
+        Outcome, Outgoing,
+        consumer::{self, Handler, Incoming},
+    },
+    batch::waves,
+    contract::{Envelope, Unreadable},
     crash,
-    db::UnitOfWork,
+    db::{UnitOfWork, retention::Retention},
+    outbox::Outbox,
 };
 
 /// Times that a batch is started over before it counts as a dependency that is away.
 const MAX_RACES: usize = 5;
-
-/// A command with what the envelope says about it.
-#[derive(Clone, Debug)]
-pub struct Command<B> {
-    /// What is done at most once.
-    pub key: Key,
-    /// What is asked for.
-    pub body: B,
-    /// The order that it is about.
-    pub order_id: OrderId,
-    envelope: EnvelopeParts,
-}
-
-/// What an outcome repeats from its command.
-#[derive(Clone, Debug)]
-struct EnvelopeParts {
-    id: uuid::Uuid,
-    reply_to: String,
-    correlation: Option<String>,
-    traceparent: Option<String>,
-}
-
-impl<B> Command<B> {
-    /// Reads the envelope's part of a command.
-    ///
-    /// # Errors
-    /// An attribute that a command needs is missing.
-    pub fn new(
-        event: &Incoming,
-        direction: Direction,
-        order_id: OrderId,
-        body: B,
-    ) -> Result<Self, Unreadable> {
-        let envelope = &event.envelope;
-        let missing = |name| move || Unreadable::Attribute(name);
-        Ok(Self {
-            key: Key {
-                saga: envelope.sagaid.ok_or_else(missing("sagaid"))?,
-                step: envelope.sagastep.clone().ok_or_else(missing("sagastep"))?,
-                direction,
-            },
-            body,
-            order_id,
-            envelope: EnvelopeParts {
-                id: envelope.id,
-                reply_to: envelope.replyto.clone().ok_or_else(missing("replyto"))?,
-                correlation: envelope.correlationid.clone(),
-                traceparent: envelope.traceparent.clone(),
-            },
-        })
-    }
-
-    /// The outcome of this command: a message that says `data`.
-    #[must_use]
-    pub fn outcome<M: Message>(&self, source: &str, data: &M) -> Envelope {
-        Envelope {
-            sagaid: Some(self.key.saga),
-            sagastep: Some(self.key.step.clone()),
-            correlationid: self.envelope.correlation.clone(),
-            causationid: Some(self.envelope.id),
-            traceparent: self.envelope.traceparent.clone(),
-            ..Envelope::new(source, &self.order_id.to_string(), data)
-        }
-    }
-}
 
 /// What was done for a batch of commands.
 #[derive(Debug)]
@@ -224,7 +159,7 @@ impl<P: Participant> Commands<P> {
                 committed => committed?,
             };
             self.outbox.hand_over(applied.events).await;
-            let reply_to = new.into_iter().map(|command| command.envelope.reply_to);
+            let reply_to = new.into_iter().map(|command| command.reply_to);
             recorded.extend(reply_to.zip(outcomes));
         }
         let messages = recorded
@@ -256,9 +191,7 @@ impl<P: Participant> Commands<P> {
                 }
                 let stored = Outcome::stored(record.outcome.as_deref().unwrap_or_default())
                     .map_err(|error| consumer::Error::Failed(error.into()))?;
-                sorted
-                    .recorded
-                    .push((command.envelope.reply_to.clone(), stored));
+                sorted.recorded.push((command.reply_to.clone(), stored));
             } else {
                 let action = command.key.action();
                 if command.key == action && self.retention.is_over_for(action.saga) {
@@ -318,24 +251,6 @@ fn record(key: Key, outcome: &Outcome, tombstone: bool) -> Record {
     }
 }
 
-/// Splits a batch so that no saga comes twice in a part, keeping each saga's order.
-pub fn waves<T: Clone, K: std::hash::Hash + Eq + Clone>(
-    batch: &[T],
-    saga: impl Fn(&T) -> K,
-) -> Vec<Vec<T>> {
-    let mut waves: Vec<Vec<T>> = Vec::new();
-    let mut seen: HashMap<K, usize> = HashMap::with_capacity(batch.len());
-    for item in batch {
-        let turn = seen.entry(saga(item)).or_insert(0);
-        if *turn == waves.len() {
-            waves.push(Vec::new());
-        }
-        waves[*turn].push(item.clone());
-        *turn += 1;
-    }
-    waves
-}
-
 impl<P: Participant> Handler for Commands<P> {
     type Input = Command<P::Body>;
 
@@ -353,21 +268,5 @@ impl<P: Participant> Handler for Commands<P> {
             messages.extend(self.answer(db, &wave).await?);
         }
         Ok(messages)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::waves;
-
-    #[test]
-    fn a_saga_comes_once_in_a_wave_and_in_order() {
-        let batch = [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)];
-        let expected = [
-            vec![("a", 1), ("b", 1)],
-            vec![("a", 2), ("b", 2)],
-            vec![("a", 3)],
-        ];
-        assert_eq!(waves(&batch, |(saga, _)| *saga), expected);
     }
 }

@@ -15,49 +15,14 @@ use lapin::{
     types::FieldTable,
 };
 
-pub use super::publisher::NotPublished;
 use super::{
-    Outgoing,
-    link::Link,
-    outgoing::{Frame, Lane, frames},
+    Error, Lane, NotPublished, Outgoing,
+    connection::Link,
+    declare,
+    frame::{Frame, frames},
     publisher::{self, Publisher},
-    topology,
 };
 use crate::config::BrokerConfig;
-
-/// Why the broker could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No node can be reached, or a connection broke.
-    #[error("RabbitMQ is not reachable: {0}")]
-    Unreachable(String),
-    /// The broker's topology is not ours.
-    #[error(transparent)]
-    Topology(topology::Mismatch),
-}
-
-impl Error {
-    /// Whether trying again later can help.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
-    }
-}
-
-impl From<lapin::Error> for Error {
-    fn from(error: lapin::Error) -> Self {
-        Self::Unreachable(error.to_string())
-    }
-}
-
-impl From<topology::Error> for Error {
-    fn from(error: topology::Error) -> Self {
-        match error {
-            topology::Error::Mismatch(mismatch) => Self::Topology(mismatch),
-            topology::Error::Connection(error) => error.into(),
-        }
-    }
-}
 
 /// A service's access to RabbitMQ. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -171,7 +136,7 @@ impl Broker {
         prefetch: u16,
     ) -> Result<(Channel, Consumer), Error> {
         let channel = self.0.consuming.channel().await?;
-        topology::declare(&channel).await?;
+        declare::declare(&channel).await?;
         channel
             .basic_qos(prefetch, BasicQosOptions::default())
             .await?;

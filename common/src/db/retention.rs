@@ -23,7 +23,6 @@ use tracing::{info, warn};
 use crate::{
     config::{self, Vars},
     contract::SagaId,
-    db,
 };
 
 /// Days after today that have a partition.
@@ -117,7 +116,7 @@ pub async fn maintain(db: &PgPool, tables: &[Table], retention: Retention) -> sq
 
 /// Begins a change of partitions, when no other replica is at one.
 async fn begin(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let mut tx = db::begin(db).await?;
+    let mut tx = super::begin(db).await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(PARTITIONS_LOCK)
         .execute(&mut *tx)

@@ -14,7 +14,7 @@ use lapin::{
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tracing::{info, warn};
 
-use super::broker::Error;
+use super::Error;
 use crate::config::Secret;
 
 /// A node that has not answered by then is given up for the next one.

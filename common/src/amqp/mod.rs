@@ -13,25 +13,21 @@
 //!  └───────────────────────────┘   ack after the commit, and after what must be answered is confirmed
 //! ```
 //!
-//! [`topology`] names every exchange and queue. [`broker`] connects and publishes. [`outbox`] keeps what a
-//! transaction wants to say until the broker has it. [`consumer`] turns deliveries into batches and errors into
-//! retries or dead letters. [`participant`] is the frame of a service that executes commands, and [`idempotency`]
-//! the table that makes it do so once. [`partitions`] drops what is old.
+//! [`Broker`] connects and publishes, and declares every exchange and queue. [`consumer`] turns deliveries into batches
+//! and errors into retries or dead letters. This is the only folder that sees lapin.
 
-mod backlog;
-pub mod broker;
+mod broker;
+mod connection;
 pub mod consumer;
-pub mod idempotency;
-mod link;
-pub mod outbox;
-mod outgoing;
-mod pace;
-pub mod participant;
-pub mod partitions;
+mod declare;
+mod error;
+mod frame;
+mod message;
+mod properties;
 mod publisher;
-pub mod topology;
 
-pub use backlog::Backlog;
-pub use broker::Broker;
-pub use outgoing::{Lane, Outcome, Outgoing};
-pub use pace::Pace;
+pub use broker::{Broker, Confirms};
+pub use declare::{Mismatch, declare};
+pub use error::Error;
+pub use message::{Lane, Outcome, Outgoing};
+pub use publisher::NotPublished;

@@ -9,8 +9,10 @@ use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 use sqlx::{PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::partitions::Table;
-use crate::{contract::SagaId, db::Writes};
+use crate::{
+    contract::SagaId,
+    db::{Writes, retention::Table},
+};
 
 /// The table, of a participant: it does not know which sagas are open.
 pub const TABLE: Table = Table {

@@ -7,7 +7,8 @@
 //! workers, and [`in_own_task`] for HTTP handlers, whose future is dropped when the client hangs up.
 //! Source: <https://github.com/transact-rs/sqlx/issues/4393>
 
-mod kept;
+mod pinned;
+pub mod retention;
 mod work;
 mod writes;
 
@@ -19,7 +20,7 @@ use sqlx::{
 };
 use tracing::{Instrument, Span};
 
-pub use self::{kept::Kept, work::UnitOfWork, writes::Writes};
+pub use self::{pinned::Kept, work::UnitOfWork, writes::Writes};
 use crate::config::{self, DatabaseConfig, Secret};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.

@@ -1,0 +1,43 @@
+//! What says on a dead letter why it is one.
+
+use chrono::Utc;
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
+use metrics::counter;
+
+use super::super::Outgoing;
+
+/// Longest error text in a header.
+const ERROR_TEXT_MAX: usize = 1000;
+
+/// A dead letter of `queue`, after so many `attempts`; `kind` is a stable word for the reason, `error` the reason.
+pub(super) fn dead_letter(
+    queue: &'static str,
+    body: Vec<u8>,
+    properties: BasicProperties,
+    kind: &str,
+    error: &str,
+    attempts: u32,
+) -> Outgoing {
+    counter!("consumer_dead_letters_total", "queue" => queue).increment(1);
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    add_reason(&mut headers, kind, error, attempts);
+    Outgoing::dead_letter(queue, body, properties.with_headers(headers))
+}
+
+fn add_reason(headers: &mut FieldTable, kind: &str, error: &str, attempts: u32) {
+    let error: String = error.chars().take(ERROR_TEXT_MAX).collect();
+    for (name, value) in [
+        ("x-error-kind", kind),
+        ("x-error", &error),
+        ("x-failed-at", &Utc::now().to_rfc3339()),
+    ] {
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    headers.insert(
+        "x-attempts".into(),
+        AMQPValue::LongLongInt(i64::from(attempts)),
+    );
+}

@@ -1,0 +1,77 @@
+//! Publishes rows that nobody else does.
+
+use std::time::Duration;
+
+use metrics::counter;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{in_flight::Published, table::Table};
+use crate::{amqp::Broker, batch::Backlog};
+
+/// Rows that a sweep takes at a time.
+const SWEEP_MAX: i64 = 250;
+/// The least time for each [`SWEEP_MAX`] rows: what follows from them is to be seen before more of them go out.
+const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// How often the sweep looks for rows whose lease is over.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often the sweep looks for a broker that is away.
+const CONNECT_EVERY: Duration = Duration::from_millis(250);
+
+/// Publishes rows that nobody does: of a process that died, or from a time without the broker.
+pub(super) async fn sweep(
+    table: &Table,
+    broker: &Broker,
+    backlog: &Backlog,
+    shutdown: &CancellationToken,
+) {
+    let mut turns = interval(SWEEP_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = turns.tick() => {}
+        }
+        // Connecting is part of it: on an idle service, nobody else would notice that the broker is back.
+        if broker.check_lane(table.lane).await.is_err() {
+            turns.reset_after(CONNECT_EVERY);
+            continue;
+        }
+        let mut swept = 0;
+        while !shutdown.is_cancelled() {
+            let not_before = Instant::now() + SWEEP_PAUSE;
+            backlog.gone().await;
+            match sweep_once(table, broker).await {
+                Ok(0) => break,
+                Ok(rows) => {
+                    swept += rows;
+                    sleep_until(not_before).await;
+                }
+                Err(error) => {
+                    warn!(%error, "cannot sweep the outbox");
+                    break;
+                }
+            }
+        }
+        if swept > 0 {
+            info!(rows = swept, "published outbox rows that were left over");
+            counter!("outbox_swept_total").increment(swept as u64);
+        }
+    }
+}
+
+/// Claims some rows, publishes them, and returns how many were settled for good.
+async fn sweep_once(table: &Table, broker: &Broker) -> sqlx::Result<usize> {
+    // While nothing is confirmed, one row at a time finds out when that is over.
+    let stalled = broker.is_stalled(table.lane);
+    let messages = table.claim(if stalled { 1 } else { SWEEP_MAX }).await?;
+    if messages.is_empty() {
+        return Ok(0);
+    }
+    let published = Published::start(broker, &messages).await;
+    let results: Vec<_> = published.wait().await.collect();
+    let confirmed = results.iter().filter(|(_, result)| result.is_ok()).count();
+    table.settle(results).await?;
+    Ok(confirmed)
+}

@@ -1,0 +1,147 @@
+//! The table `outbox`: what is inserted, claimed, deleted and kept in it.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, Row};
+use tracing::{error, warn};
+use uuid::Uuid;
+
+use super::in_flight::Results;
+use crate::{
+    amqp::{Lane, NotPublished, Outgoing},
+    contract::topology,
+    db::Writes,
+};
+
+/// How long a row belongs to the process that wrote or claimed it.
+pub(super) const LEASE: Duration = Duration::from_secs(10);
+
+pub(super) fn insert(
+    writes: &mut Writes,
+    messages: &[Outgoing],
+    lease: impl Fn(&Outgoing) -> Duration,
+) {
+    if messages.is_empty() {
+        return;
+    }
+    let column = |get: fn(&Outgoing) -> &str| messages.iter().map(get).collect::<Vec<_>>();
+    writes
+        .add(
+            "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
+         SELECT id, exchange, routing_key, message::json, now() + make_interval(secs => lease)
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::float8[])
+              AS m (id, exchange, routing_key, message, lease)
+         ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(messages.iter().filter_map(Outgoing::id).collect::<Vec<_>>())
+        .bind(column(Outgoing::exchange))
+        .bind(column(Outgoing::routing_key))
+        .bind(column(|message| message.json().unwrap_or_default()))
+        .bind(
+            messages
+                .iter()
+                .map(|message| lease(message).as_secs_f64())
+                .collect::<Vec<_>>(),
+        );
+}
+
+/// Ends the lease of rows that nobody is going to publish, so that the next sweep does.
+pub(super) async fn release(db: &PgPool, messages: &[Outgoing]) -> sqlx::Result<()> {
+    let ids: Vec<_> = messages.iter().filter_map(Outgoing::id).collect();
+    sqlx::query("UPDATE outbox SET lease_until = now() WHERE id = ANY($1)")
+        .bind(ids)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The rows of one lane.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) db: PgPool,
+    pub(super) lane: Lane,
+}
+
+impl Table {
+    /// Leases at most `max` of the rows whose lease is over, the oldest first.
+    pub(super) async fn claim(&self, max: i64) -> sqlx::Result<Vec<Outgoing>> {
+        let rows = sqlx::query(
+            // Materialized: as a subquery in WHERE, it may be executed for each row of the table.
+            "WITH due AS MATERIALIZED (
+                 SELECT id FROM outbox WHERE lease_until <= now() AND (exchange = $2) = $3
+                 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+             UPDATE outbox o SET lease_until = now() + make_interval(secs => $4) FROM due WHERE o.id = due.id
+             RETURNING o.id, exchange, routing_key, message::text",
+        )
+        .bind(max)
+        .bind(topology::EVENTS)
+        .bind(self.lane == Lane::Events)
+        .bind(LEASE.as_secs_f64())
+        .fetch_all(&self.db)
+        .await?;
+        let mut rows: Vec<(Uuid, Outgoing)> = rows.iter().filter_map(read).collect();
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        Ok(rows.into_iter().map(|(_, message)| message).collect())
+    }
+
+    /// Deletes what is confirmed, and keeps the rest for a later sweep.
+    pub(super) async fn settle(&self, results: Results) -> sqlx::Result<()> {
+        let (confirmed, failed): (Vec<_>, Vec<_>) =
+            results.into_iter().partition(|(_, result)| result.is_ok());
+        if !confirmed.is_empty() {
+            let ids: Vec<_> = confirmed.into_iter().map(|(id, _)| id).collect();
+            sqlx::query("DELETE FROM outbox WHERE id = ANY($1)")
+                .bind(ids)
+                .execute(&self.db)
+                .await?;
+        }
+        for kind in [
+            NotPublished::Unroutable,
+            NotPublished::Refused,
+            NotPublished::Lost,
+        ] {
+            let ids: Vec<_> = failed
+                .iter()
+                .filter(|(_, r)| *r == Err(kind))
+                .map(|(id, _)| *id)
+                .collect();
+            if !ids.is_empty() {
+                self.keep(&ids, kind).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep(&self, ids: &[Uuid], why: NotPublished) -> sqlx::Result<()> {
+        warn!(rows = ids.len(), reason = %why, "messages stay in the outbox");
+        // After a lost connection they go out as soon as there is one. What is lost again and again is in the way of
+        // others, for a queue that confirms nothing looks the same; and haste is no use for what was sent back.
+        let first_pause = if why == NotPublished::Lost { 0 } else { 5 };
+        sqlx::query(
+            "UPDATE outbox SET attempts = attempts + 1, last_error = $2,
+                 lease_until = now() + make_interval(secs => LEAST($3 + power(2, LEAST(attempts, 6)) - 1, 60))
+             WHERE id = ANY($1)",
+        )
+        .bind(ids)
+        .bind(why.to_string())
+        .bind(first_pause)
+        .execute(&self.db)
+        .await?;
+        Ok(())
+    }
+}
+
+fn read(row: &sqlx::postgres::PgRow) -> Option<(Uuid, Outgoing)> {
+    let id = row.get("id");
+    match Outgoing::stored(
+        row.get("exchange"),
+        row.get("routing_key"),
+        row.get("message"),
+    ) {
+        Ok(message) => Some((id, message)),
+        Err(error) => {
+            error!(message.id = %id, %error, "an outbox row is no message: it stays, and somebody must look");
+            None
+        }
+    }
+}

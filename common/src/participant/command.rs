@@ -1,0 +1,65 @@
+//! A command, as a participant reads it.
+
+use super::idempotency::{Direction, Key};
+use crate::{
+    amqp::consumer::Incoming,
+    contract::{Envelope, Message, OrderId, Unreadable},
+};
+
+/// A command with what the envelope says about it.
+#[derive(Clone, Debug)]
+pub struct Command<B> {
+    /// What is done at most once.
+    pub key: Key,
+    /// What is asked for.
+    pub body: B,
+    /// The order that it is about.
+    pub order_id: OrderId,
+    /// Where its outcome goes.
+    pub(super) reply_to: String,
+    id: uuid::Uuid,
+    correlation: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl<B> Command<B> {
+    /// Reads the envelope's part of a command.
+    ///
+    /// # Errors
+    /// An attribute that a command needs is missing.
+    pub fn new(
+        event: &Incoming,
+        direction: Direction,
+        order_id: OrderId,
+        body: B,
+    ) -> Result<Self, Unreadable> {
+        let envelope = &event.envelope;
+        let missing = |name| move || Unreadable::Attribute(name);
+        Ok(Self {
+            key: Key {
+                saga: envelope.sagaid.ok_or_else(missing("sagaid"))?,
+                step: envelope.sagastep.clone().ok_or_else(missing("sagastep"))?,
+                direction,
+            },
+            body,
+            order_id,
+            reply_to: envelope.replyto.clone().ok_or_else(missing("replyto"))?,
+            id: envelope.id,
+            correlation: envelope.correlationid.clone(),
+            traceparent: envelope.traceparent.clone(),
+        })
+    }
+
+    /// The outcome of this command: a message that says `data`.
+    #[must_use]
+    pub fn outcome<M: Message>(&self, source: &str, data: &M) -> Envelope {
+        Envelope {
+            sagaid: Some(self.key.saga),
+            sagastep: Some(self.key.step.clone()),
+            correlationid: self.correlation.clone(),
+            causationid: Some(self.id),
+            traceparent: self.traceparent.clone(),
+            ..Envelope::new(source, &self.order_id.to_string(), data)
+        }
+    }
+}
