@@ -6,6 +6,7 @@
 mod m20261121_000001_initial;
 mod m20261121_000002_retention;
 mod m20261122_000003_returns;
+mod m20261122_000003_subjects;
 
 use anyhow::Context;
 use common::{config::Secret, db};
@@ -32,7 +33,11 @@ macro_rules! migrators {
 
 migrators! {
     /// order_db
-    Order: [m20261121_000001_initial::ORDER, m20261121_000002_retention::ORDER],
+    Order: [
+        m20261121_000001_initial::ORDER,
+        m20261121_000002_retention::ORDER,
+        m20261122_000003_subjects::Subjects,
+    ],
     /// payment_db
     Payment: [
         m20261121_000001_initial::PAYMENT,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
 use common::{
     amqp::consumer,
     config::{self, BrokerConfig, DatabaseConfig, Vars},
@@ -10,22 +11,39 @@ use common::{
     participant::idempotency,
     service::{Service, wait_for_schema},
 };
+use saga::{Definition, Engine, Program, Replies, deadlines, store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     http::{self, Books},
     intake::{Intake, Worker},
-    saga::{Orchestrator, orchestrator, saga_log, timeout},
+    orders::SOURCE,
+    sagas::{self, CREATE_ORDER, OrderSaga, Orders, PlacedOrder, SAGAS},
 };
 
-/// What of it is old is dropped, but nothing that a saga still needs.
+/// Tables of which each day is dropped when it is old, but nothing that an open or parked saga needs.
 const PARTITIONED: &[retention::Table] = &[
-    saga_log::TABLE,
+    store::TABLE,
     retention::Table {
-        in_use: saga_log::TABLE.in_use,
-        ..idempotency::TABLE
+        name: idempotency::TABLE.name,
+        in_use: store::TABLE.in_use,
     },
 ];
+
+/// The sagas that the service runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Sagas {
+    /// The saga that places orders.
+    pub placing: &'static Definition<PlacedOrder>,
+    /// All sagas, that one too.
+    pub all: &'static [OrderSaga],
+}
+
+/// The product's sagas.
+pub const PRODUCT: Sagas = Sagas {
+    placing: &CREATE_ORDER,
+    all: SAGAS,
+};
 
 /// What the service can be told.
 #[derive(Clone, Debug)]
@@ -76,7 +94,7 @@ impl Config {
 #[derive(Debug)]
 pub struct App {
     service: Service,
-    orchestrator: Orchestrator,
+    engine: Engine,
     intake: Intake,
     intake_worker: Worker,
     books: Books,
@@ -84,11 +102,11 @@ pub struct App {
 }
 
 impl App {
-    /// Prepares the service. Its database and broker need not be there yet.
+    /// Prepares the service, which runs `sagas`. Its database and broker need not be there yet.
     ///
     /// # Errors
-    /// The HTTP address cannot be bound.
-    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+    /// The HTTP address cannot be bound, or the sagas cannot be together in one program.
+    pub async fn build(config: &Config, sagas: Sagas) -> anyhow::Result<Self> {
         let service = Service::build(
             "order-service",
             config.http_addr,
@@ -96,11 +114,23 @@ impl App {
             &config.broker,
         )
         .await?;
-        let (db, outbox) = (service.db.clone(), service.outbox.clone());
-        let orchestrator = Orchestrator::new(db, outbox.clone(), config.deadline_scale);
-        let (intake, intake_worker) = Intake::new(outbox, config.deadline_scale);
+        let program = Program {
+            source: SOURCE,
+            reply_to: topology::ORDER_REPLIES.routing_keys[0],
+            deadline_scale: config.deadline_scale,
+        };
+        let registry = sagas::registry(sagas.all).context("the sagas")?;
+        let engine = Engine::new(
+            program,
+            registry,
+            Orders::new(sagas.all),
+            service.db.clone(),
+            service.outbox.clone(),
+        );
+        let backlog = service.outbox.backlog().clone();
+        let (intake, intake_worker) = Intake::new(engine.clone(), sagas.placing, backlog);
         Ok(Self {
-            orchestrator,
+            engine,
             service,
             intake,
             intake_worker,
@@ -131,17 +161,18 @@ impl App {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self {
             service,
-            orchestrator,
+            engine,
             intake,
             intake_worker,
             books,
             retention,
         } = self;
         let (db, outbox) = (service.db.clone(), service.outbox.clone());
-        let routes = http::routes(orchestrator.clone(), intake, books);
+        let routes = http::routes(engine.clone(), intake, books);
+        let replies = Replies::new(engine.clone(), outbox.backlog().clone());
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;
-            orchestrator::check_definitions(&db).await
+            engine.check_definitions().await
         };
         let workers = |stop: CancellationToken| {
             vec![
@@ -152,11 +183,11 @@ impl App {
                     stop.clone(),
                 )) as _,
                 Box::pin(intake_worker.run(stop.clone())) as _,
-                Box::pin(timeout::run(orchestrator.clone(), stop.clone())) as _,
+                Box::pin(deadlines::run(engine.clone(), stop.clone())) as _,
                 Box::pin(consumer::run(
                     outbox,
                     topology::ORDER_REPLIES.name,
-                    orchestrator,
+                    replies,
                     stop,
                 )) as _,
             ]

@@ -7,35 +7,23 @@
 use std::{collections::HashMap, sync::Arc};
 
 use common::{
-    amqp::Outgoing,
-    batch::{BATCH_MAX, Pace},
+    batch::{BATCH_MAX, Backlog, Pace},
     contract::order::OrderCreated,
-    crash,
     db::{self, Kept, Writes},
-    outbox::Outbox,
 };
 use metrics::counter;
+use saga::{Beginning, Context, Definition, Engine, Origin, Work};
 use sqlx::{PgExecutor, Row, types::Json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{
-    orders::Order,
-    saga::{
-        Definition,
-        create_order::CREATE_ORDER,
-        saga_log::{self, Decision, Saga},
-        transition,
-    },
-};
+use crate::{orders::Order, sagas::PlacedOrder};
 
 /// Orders that wait for a transaction at most; more requests wait to hand theirs in.
 const WAITING_MAX: usize = 1024;
 /// Times that orders are tried again because another replica was faster with a key.
 const MAX_RACES: usize = 3;
-/// The saga that executes new orders.
-const DEFINITION: &Definition = &CREATE_ORDER;
 
 /// An order to be placed.
 #[derive(Clone, Debug)]
@@ -44,10 +32,8 @@ pub(crate) struct Placement {
     pub(crate) order: Order,
     /// The client's key, and the hash of what came with it.
     pub(crate) idempotency: Option<(String, Vec<u8>)>,
-    /// Ties together all that the request causes.
-    pub(crate) correlation_id: String,
-    /// W3C trace context of the request.
-    pub(crate) traceparent: Option<String>,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
 }
 
 /// Orders that were placed with a key, by key, and their requests' hashes.
@@ -67,9 +53,9 @@ pub(crate) enum Placed {
 /// Why an order was not placed. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The database's, shared by all orders of the batch.
+    /// The same for all orders of the batch.
     #[error("placing the order")]
-    Database(#[source] Arc<sqlx::Error>),
+    Saga(#[source] Arc<saga::Error>),
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopping,
@@ -84,20 +70,27 @@ pub(crate) struct Intake(mpsc::Sender<(Placement, Answer)>);
 /// Places orders that were handed in.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    engine: Engine,
+    definition: &'static Definition<PlacedOrder>,
     db: Kept,
-    outbox: Outbox,
-    deadline_scale: f64,
+    backlog: Backlog,
     waiting: mpsc::Receiver<(Placement, Answer)>,
 }
 
 impl Intake {
-    /// An intake and its worker, which is to be run.
-    pub(crate) fn new(outbox: Outbox, deadline_scale: f64) -> (Self, Worker) {
+    /// An intake and its worker, which is to be run. Orders are placed by sagas of `definition`, as long as no replies
+    /// wait in `backlog`.
+    pub(crate) fn new(
+        engine: Engine,
+        definition: &'static Definition<PlacedOrder>,
+        backlog: Backlog,
+    ) -> (Self, Worker) {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
-            db: outbox.connection(),
-            outbox,
-            deadline_scale,
+            db: Kept::new(engine.db().clone()),
+            engine,
+            definition,
+            backlog,
             waiting,
         };
         (Self(sender), worker)
@@ -121,7 +114,7 @@ impl Worker {
         let mut pace = Pace::default();
         loop {
             pace.wait().await;
-            self.outbox.backlog().gone().await;
+            self.backlog.gone().await;
             let received = tokio::select! {
                 n = self.waiting.recv_many(&mut batch, BATCH_MAX) => n,
                 () = shutdown.cancelled(), if !self.waiting.is_closed() => {
@@ -134,109 +127,116 @@ impl Worker {
             }
             pace.start(received);
             let (placements, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-            match self.place(&placements).await {
-                Ok(messages) => self.answer(answers, messages).await,
-                Err(error) if placements.len() > 1 && !db::is_transient(&error) => {
+            let mut answers = Answers(answers);
+            match self.place(&placements, &mut answers).await {
+                Err(error) if placements.len() > 1 && !error.is_transient() => {
                     warn!(%error, "placing orders one by one: one of them hurts the others");
-                    for (placement, answer) in placements.iter().zip(answers) {
-                        match self.place(std::slice::from_ref(placement)).await {
-                            Ok(placed) => self.answer(vec![answer], placed).await,
-                            Err(error) => refuse(vec![answer], error),
+                    for (placement, answer) in placements.iter().zip(answers.0) {
+                        let mut answer = Answers(vec![answer]);
+                        let one = std::slice::from_ref(placement);
+                        if let Err(error) = self.place(one, &mut answer).await {
+                            answer.refuse(error);
                         }
                     }
                 }
-                Err(error) => refuse(answers, error),
+                Err(error) => answers.refuse(error),
+                Ok(()) => {}
             }
         }
     }
 
-    /// Answers first: what is committed is placed, whatever the broker does.
-    async fn answer(&self, answers: Vec<Answer>, (placed, messages): (Vec<Placed>, Vec<Outgoing>)) {
-        for (answer, placed) in answers.into_iter().zip(placed) {
-            // An error means that the client hung up.
-            let _ = answer.send(Ok(placed));
-        }
-        self.outbox.hand_over(messages).await;
-    }
-
-    /// Places orders in one transaction, and returns what became of each, and the messages to be handed over.
-    async fn place(&self, placements: &[Placement]) -> sqlx::Result<(Vec<Placed>, Vec<Outgoing>)> {
+    /// Places orders in one transaction, and answers as soon as it is committed: what is placed is placed, whatever
+    /// the broker does.
+    async fn place(
+        &self,
+        placements: &[Placement],
+        answers: &mut Answers,
+    ) -> Result<(), saga::Error> {
         for _ in 0..MAX_RACES {
-            match self.try_place(placements).await {
-                // The key was not there a moment ago: another replica placed the same order meanwhile.
-                Err(error) if db::violates(&error, "orders_idempotency_key") => {}
-                // It has two keys of ours, and we have two of its.
-                Err(error) if db::is_deadlock(&error) => {}
+            match self.try_place(placements, answers).await {
+                Err(error) if error.database().is_some_and(is_race) => {}
                 placed => return placed,
             }
         }
-        self.try_place(placements).await
+        self.try_place(placements, answers).await
     }
 
     async fn try_place(
         &self,
         placements: &[Placement],
-    ) -> sqlx::Result<(Vec<Placed>, Vec<Outgoing>)> {
+        answers: &mut Answers,
+    ) -> Result<(), saga::Error> {
         let mut db = self.db.take().await?;
         let mut known = find_by_key(&mut *db, placements).await?;
+        let mut work = self.engine.work(&mut db);
         let mut placed = Vec::with_capacity(placements.len());
-        let mut messages = Vec::with_capacity(placements.len() * 2);
         let mut new = Vec::with_capacity(placements.len());
-        let mut decisions = Vec::with_capacity(placements.len());
         for placement in placements {
             if let Some(before) = before(placement, &known) {
                 placed.push(before);
                 continue;
             }
-            let (decision, said) = start(placement);
-            let order = decision.saga.order.clone();
+            let order = self.begin(&mut work, placement)?;
             if let Some((key, hash)) = &placement.idempotency {
                 known.insert(key.clone(), (hash.clone(), order.clone()));
             }
             placed.push(Placed::New(Box::new(order)));
-            messages.extend(said);
-            decisions.push(decision);
             new.push(placement);
         }
-        let mut writes = Writes::default();
         if !new.is_empty() {
-            insert_orders(&mut writes, &new);
-            saga_log::insert(&mut writes, &decisions, self.deadline_scale);
-            self.outbox.enqueue(&mut writes, &messages);
+            insert_orders(work.writes(), &new);
         }
-        crash::point("intake.decided");
-        // One statement is a transaction too.
-        writes.execute(&mut *db).await?;
+        // Nothing is locked, so all of it is one statement, which is a transaction too.
+        work.commit_then(|| answers.give(placed)).await?;
         self.db.keep(db);
         counter!("orders_placed_total").increment(new.len() as u64);
-        Ok((placed, messages))
+        Ok(())
+    }
+
+    /// Begins the saga of a new order, and tells that it was placed.
+    fn begin(&self, work: &mut Work<'_>, placement: &Placement) -> Result<Order, saga::Error> {
+        let mut order = placement.order.clone();
+        let origin = placement.origin.clone();
+        let context = Context {
+            saga_id: order.saga_id,
+            origin: origin.clone(),
+            causation_id: None,
+        };
+        work.tell(order.event(OrderCreated, &context));
+        work.begin(Beginning {
+            id: order.saga_id,
+            definition: self.definition,
+            subject: order.subject(),
+            data: &PlacedOrder::from(&order),
+            origin,
+        })?;
+        Ok(order)
     }
 }
 
-fn refuse(answers: Vec<Answer>, error: sqlx::Error) {
-    let error = Arc::new(error);
-    for answer in answers {
-        let _ = answer.send(Err(Error::Database(Arc::clone(&error))));
+/// Those who wait for the orders of a batch.
+struct Answers(Vec<Answer>);
+
+impl Answers {
+    fn give(&mut self, placed: Vec<Placed>) {
+        for (answer, placed) in self.0.drain(..).zip(placed) {
+            // An error means that the client hung up.
+            let _ = answer.send(Ok(placed));
+        }
+    }
+
+    fn refuse(self, error: saga::Error) {
+        let error = Arc::new(error);
+        for answer in self.0 {
+            let _ = answer.send(Err(Error::Saga(Arc::clone(&error))));
+        }
     }
 }
 
-/// The saga of a new order with its first decision, and what is said about it.
-fn start(placement: &Placement) -> (Decision, Vec<Outgoing>) {
-    let transition = transition::start(DEFINITION);
-    let mut saga = Saga {
-        id: placement.order.saga_id,
-        definition: DEFINITION,
-        state: transition.state,
-        version: 0,
-        correlation_id: placement.correlation_id.clone(),
-        traceparent: placement.traceparent.clone(),
-        order: placement.order.clone(),
-    };
-    let context = saga.context(None);
-    let mut messages = vec![saga.order.event(OrderCreated, &context)];
-    let (decision, command) = Decision::new(saga, transition, &context);
-    messages.extend(command);
-    (decision, messages)
+/// Whether another replica was faster: the key was not there a moment ago, or both have keys that the other one waits
+/// for.
+fn is_race(error: &sqlx::Error) -> bool {
+    db::violates(error, "orders_idempotency_key") || db::is_deadlock(error)
 }
 
 fn insert_orders(writes: &mut Writes, placements: &[&Placement]) {

@@ -5,15 +5,17 @@
 //!                                                                │
 //!                                         payment, inventory ◄───┘ commands
 //!                                                  │
-//! order.saga.replies ─► orchestrator: lock ─► decide (pure) ─► state + log + order + outbox, one transaction
-//! deadlines          ─► timeout worker ──────────┘
+//! order.saga.replies ─► engine: lock ─► decide (pure) ─► state + log + order + outbox, one transaction
+//! deadlines          ─► deadline worker ───┘
 //! ```
 //!
-//! [`saga`] is the heart; start there. [`orders`] is what sagas are about, `http` what people see.
+//! [`sagas`] is the heart: what happens to an order, a file for each saga. The crate `saga` runs them. [`orders`] and
+//! [`returns`] are what they are about, `http` is what people see.
 
 pub mod app;
 mod entity;
 mod http;
 mod intake;
 pub mod orders;
-pub mod saga;
+pub mod returns;
+pub mod sagas;

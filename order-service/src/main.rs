@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use order_service::app::{App, Config};
+use order_service::app::{App, Config, PRODUCT};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -10,7 +10,7 @@ async fn main() -> ExitCode {
         "order-service",
         ("ORDER_HTTP_ADDR", 3001),
         |vars, shutdown| async move {
-            App::build(&Config::from_vars(&vars)?)
+            App::build(&Config::from_vars(&vars)?, PRODUCT)
                 .await?
                 .run(shutdown)
                 .await

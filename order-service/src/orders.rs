@@ -1,17 +1,26 @@
 //! Orders: what sagas are about.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use chrono::{DateTime, Utc};
 use common::{
     amqp::Outgoing,
     contract::{
         Envelope, Message, Money, OrderId, Reason, SagaId,
-        order::{OrderItem, OrderSnapshot},
+        order::{
+            OrderCancelled, OrderCompleted, OrderDelivered, OrderFailed, OrderItem, OrderReturned,
+            OrderShipped, OrderSnapshot,
+        },
     },
     db::Writes,
 };
-use sqlx::{PgExecutor, Row, postgres::PgRow};
+use saga::{Context, Subject};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
+
+use crate::{
+    returns::{self, Return},
+    sagas::ReturnedGoods,
+};
 
 /// The CloudEvents source of all messages from here.
 pub const SOURCE: &str = "order-service";
@@ -21,7 +30,7 @@ pub const SOURCE: &str = "order-service";
 pub struct Order {
     /// Its id.
     pub id: OrderId,
-    /// The saga that executes it.
+    /// The saga that placed it.
     pub saga_id: SagaId,
     /// Who ordered.
     pub customer_id: String,
@@ -61,16 +70,34 @@ pub enum Status {
     Shipped,
     /// It arrived.
     Delivered,
+    /// All of it came back.
+    Returned,
     /// Everything is undone.
     Cancelled,
 }
 
+/// What the progress of a saga changes about its order.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It is paid and its stock is held.
+    Completed,
+    /// What was done is being undone.
+    Undoing(Reason),
+    /// Everything is undone.
+    Cancelled,
+    /// It is on its way.
+    Shipped,
+    /// Goods came back.
+    Returned(ReturnedGoods),
+}
+
 impl Status {
-    const ALL: [(Self, &str); 5] = [
+    const ALL: [(Self, &str); 6] = [
         (Self::Pending, "PENDING"),
         (Self::Completed, "COMPLETED"),
         (Self::Shipped, "SHIPPED"),
         (Self::Delivered, "DELIVERED"),
+        (Self::Returned, "RETURNED"),
         (Self::Cancelled, "CANCELLED"),
     ];
 
@@ -126,6 +153,12 @@ impl Order {
         })
     }
 
+    /// What sagas about it call it.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        subject(self.id)
+    }
+
     /// The next public event about this order, which tells it as it is now.
     pub fn event<M: Message>(
         &mut self,
@@ -148,40 +181,73 @@ impl Order {
             ..context.apply(Envelope::new(SOURCE, &self.id.to_string(), &data))
         })
     }
-}
 
-/// What all messages of a saga have in common.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The saga.
-    pub saga_id: SagaId,
-    /// Ties together all that one request caused.
-    pub correlation_id: String,
-    /// W3C trace context of the request.
-    pub traceparent: Option<String>,
-    /// The message that caused this one.
-    pub causation_id: Option<uuid::Uuid>,
-}
+    /// Changes what a saga's progress changes, and tells of it. `returns` are all returns of the order.
+    pub(crate) fn apply(
+        &mut self,
+        change: Change,
+        returns: &mut [Return],
+        context: &Context,
+    ) -> Option<Outgoing> {
+        Some(match change {
+            Change::Completed => {
+                self.status = Status::Completed;
+                self.event(OrderCompleted, context)
+            }
+            Change::Undoing(reason) => {
+                self.status = Status::Pending;
+                self.cancellation_reason = Some(reason);
+                if matches!(reason, Reason::CUSTOMER_REQUEST | Reason::OPERATOR) {
+                    return None;
+                }
+                self.event(OrderFailed, context)
+            }
+            Change::Cancelled => {
+                self.status = Status::Cancelled;
+                self.event(OrderCancelled, context)
+            }
+            Change::Shipped => {
+                self.status = Status::Shipped;
+                self.event(OrderShipped, context)
+            }
+            Change::Returned(goods) => {
+                if let Some(one) = returns.iter_mut().find(|one| one.id == goods.return_id) {
+                    one.status = returns::Status::Completed;
+                }
+                if returns::is_everything(&self.items, returns) {
+                    self.status = Status::Returned;
+                }
+                let returned = |order| OrderReturned {
+                    order,
+                    return_id: goods.return_id,
+                    returned_items: goods.items,
+                    refund_amount: goods.amount,
+                };
+                self.event(returned, context)
+            }
+        })
+    }
 
-impl Context {
-    /// The envelope with what it has in common.
-    #[must_use]
-    pub fn apply(&self, envelope: Envelope) -> Envelope {
-        Envelope {
-            sagaid: Some(self.saga_id),
-            correlationid: Some(self.correlation_id.clone()),
-            traceparent: self.traceparent.clone(),
-            causationid: self.causation_id,
-            ..envelope
-        }
+    /// Notes that it arrived, and tells of it.
+    pub(crate) fn deliver(&mut self, context: &Context) -> Outgoing {
+        self.status = Status::Delivered;
+        self.event(OrderDelivered, context)
     }
 }
 
-/// Adds status, reason and event sequence of orders whose sagas are locked to `writes`.
-pub fn update(writes: &mut Writes, orders: &[Order]) {
+/// What sagas about this order call it.
+#[must_use]
+pub fn subject(order: OrderId) -> Subject {
+    Subject::new("order", order)
+}
+
+/// Adds status, reason and event sequence of orders that are locked to `writes`.
+pub fn update(writes: &mut Writes, mut orders: Vec<Order>) {
     if orders.is_empty() {
         return;
     }
+    orders.sort_unstable_by_key(|order| order.id);
+    let reason = |order: &Order| order.cancellation_reason.map(|reason| reason.to_string());
     writes.add(
         "UPDATE orders o
          SET status = n.status, cancellation_reason = n.reason, event_sequence = n.event_sequence, updated_at = now()
@@ -190,8 +256,27 @@ pub fn update(writes: &mut Writes, orders: &[Order]) {
     )
     .bind(orders.iter().map(|order| order.id.0).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.status.as_str()).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.cancellation_reason.map(|r| r.to_string())).collect::<Vec<_>>())
+    .bind(orders.iter().map(reason).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.event_sequence).collect::<Vec<_>>());
+}
+
+/// Locks these orders, in the order of their ids.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn lock(
+    db: &mut PgConnection,
+    ids: &[OrderId],
+) -> sqlx::Result<HashMap<OrderId, Order>> {
+    let rows = sqlx::query("SELECT * FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE")
+        .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+        .fetch_all(db)
+        .await?;
+    let orders = rows.iter().map(|row| {
+        let order = Order::read(row).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok((order.id, order))
+    });
+    orders.collect()
 }
 
 /// The order with this id.
@@ -205,16 +290,4 @@ pub async fn find(db: impl PgExecutor<'_>, id: OrderId) -> sqlx::Result<Option<O
         .await?;
     row.map(|row| Order::read(&row).map_err(|error| sqlx::Error::Decode(error.into())))
         .transpose()
-}
-
-/// The saga of an order.
-///
-/// # Errors
-/// The database's.
-pub async fn saga_of(db: impl PgExecutor<'_>, id: OrderId) -> sqlx::Result<Option<SagaId>> {
-    let row = sqlx::query("SELECT saga_id FROM orders WHERE id = $1")
-        .bind(id.0)
-        .fetch_optional(db)
-        .await?;
-    Ok(row.map(|row| SagaId(row.get("saga_id"))))
 }

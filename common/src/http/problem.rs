@@ -91,6 +91,12 @@ impl ApiError {
         Self::BadRequest(format!("{} {}", error.field, error.message), vec![error])
     }
 
+    /// 422 about one field.
+    #[must_use]
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, message)])
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(..) => StatusCode::BAD_REQUEST,

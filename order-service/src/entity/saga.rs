@@ -8,7 +8,7 @@ use sea_orm::entity::prelude::*;
 pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) id: Uuid,
-    pub(crate) order_id: Uuid,
+    pub(crate) subject: String,
     #[sea_orm(column_name = "type")]
     pub(crate) kind: String,
     pub(crate) definition_version: i32,

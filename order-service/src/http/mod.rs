@@ -3,6 +3,7 @@
 mod audit;
 mod new_order;
 mod orders;
+mod returns;
 mod sagas;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use common::{
     contract::asyncapi,
     http::{ApiError, CORRELATION_ID},
 };
+use saga::{Engine, Origin, store};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,16 +21,13 @@ use uuid::Uuid;
 
 pub(crate) use audit::Books;
 
-use crate::{
-    intake::Intake,
-    saga::{Orchestrator, orchestrator, saga_log},
-};
+use crate::intake::Intake;
 
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     reads: DatabaseConnection,
-    orchestrator: Orchestrator,
+    engine: Engine,
     intake: Intake,
 }
 
@@ -40,7 +39,7 @@ pub(crate) struct Api {
                        Money is a decimal number with two places. Messages: /api/docs/asyncapi.json"
     ),
     tags(
-        (name = "orders", description = "Place, read, cancel and ship orders"),
+        (name = "orders", description = "Place, read, cancel, ship and return orders"),
         (name = "sagas", description = "What happens to an order, why it waits, and what operators can do"),
         (name = "audit", description = "Whether the guarantees hold"),
         (name = "health", description = "Probes")
@@ -49,15 +48,16 @@ pub(crate) struct Api {
 struct Documentation;
 
 /// The routes, documented.
-pub(crate) fn routes(orchestrator: Orchestrator, intake: Intake, books: Books) -> OpenApiRouter {
-    let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(orchestrator.db().clone());
+pub(crate) fn routes(engine: Engine, intake: Intake, books: Books) -> OpenApiRouter {
+    let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(engine.db().clone());
     let asyncapi = Arc::new(asyncapi::document());
     OpenApiRouter::with_openapi(Documentation::openapi())
         .merge(orders::routes())
+        .merge(returns::routes())
         .merge(sagas::routes())
         .with_state(Api {
             reads,
-            orchestrator,
+            engine,
             intake,
         })
         .merge(audit::routes(books))
@@ -65,6 +65,14 @@ pub(crate) fn routes(orchestrator: Orchestrator, intake: Intake, books: Books) -
             "/api/docs/asyncapi.json",
             get(move || async move { Json(asyncapi) }),
         )
+}
+
+/// Where a saga comes from that this request begins.
+fn origin(headers: &HeaderMap) -> Origin {
+    Origin {
+        correlation_id: correlation_id(headers),
+        traceparent: Some(traceparent(headers)),
+    }
 }
 
 /// The request's correlation id, which the server made where the caller gave none.
@@ -101,22 +109,14 @@ fn is_traceparent(value: &str) -> bool {
         if is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2))
 }
 
-impl From<saga_log::Error> for ApiError {
-    fn from(error: saga_log::Error) -> Self {
-        match error {
-            saga_log::Error::Database(error) => error.into(),
-            corrupt @ saga_log::Error::Corrupt(..) => Self::Conflict(corrupt.to_string()),
-        }
-    }
-}
-
-impl From<orchestrator::Error> for ApiError {
-    fn from(error: orchestrator::Error) -> Self {
-        match error {
-            orchestrator::Error::Saga(error) => error.into(),
-            orchestrator::Error::Illegal(error) => Self::Conflict(error.to_string()),
-            orchestrator::Error::NoSuchSaga(id) => Self::NotFound(format!("there is no saga {id}")),
-            other => Self::Internal(other.into()),
-        }
+/// What is said of a saga's error.
+fn refusal(error: saga::Error) -> ApiError {
+    match error {
+        saga::Error::Saga(store::Error::Database(error)) => error.into(),
+        error @ (saga::Error::Illegal(_)
+        | saga::Error::Excluded { .. }
+        | saga::Error::Saga(store::Error::Corrupt(..))) => ApiError::Conflict(error.to_string()),
+        saga::Error::NoSuchSaga(id) => ApiError::NotFound(format!("there is no saga {id}")),
+        other => ApiError::Internal(other.into()),
     }
 }

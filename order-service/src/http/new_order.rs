@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::{correlation_id, traceparent};
+use super::origin;
 use crate::{
     intake::Placement,
     orders::{Order, Status},
@@ -97,8 +97,7 @@ impl NewOrder {
         Ok(Placement {
             order,
             idempotency,
-            correlation_id: correlation_id(headers),
-            traceparent: Some(traceparent(headers)),
+            origin: origin(headers),
         })
     }
 
@@ -165,7 +164,7 @@ impl NewItem {
 /// The `Idempotency-Key` header.
 ///
 /// Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };

@@ -10,35 +10,29 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use common::{
-    contract::{
-        Money, OrderId, Reason, SagaId, decimal,
-        order::{OrderDelivered, OrderItem, OrderShipped},
-    },
-    db::{self, Writes},
+    contract::{Money, OrderId, Reason, SagaId, decimal, order::OrderItem},
+    db,
     http::{
         ApiError, Cursor, Page, Problem,
         extract::{Body, Checks, PathId, Query},
         limit,
     },
 };
+use saga::{Beginning, Context, Event, Origin, store};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
-use sqlx::{Postgres, Transaction};
+use sqlx::PgConnection;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Api, new_order::NewOrder};
+use super::{Api, new_order::NewOrder, origin, refusal};
 use crate::{
     entity::order,
     intake::{self, Placed},
     orders::{self, Order, Status},
-    saga::{
-        Event,
-        orchestrator::{Happening, News},
-        saga_log::{self, Saga},
-    },
+    sagas::{SHIP_ORDER, ShippedOrder},
 };
 
 /// How long a client waits for its order to be placed.
@@ -147,18 +141,7 @@ async fn place(
     let (order, replayed) = match placed.map_err(|late| ApiError::Unavailable(late.into()))?? {
         Placed::New(order) => (order, false),
         Placed::Before(order) => (order, true),
-        Placed::KeyReused => {
-            let mut checks = Checks::default();
-            checks.require(
-                false,
-                "Idempotency-Key",
-                "was used before with another body: use a new key",
-            );
-            return Err(checks
-                .finish()
-                .err()
-                .unwrap_or_else(|| ApiError::Conflict(String::new())));
-        }
+        Placed::KeyReused => return Err(key_reused()),
     };
     let location = format!("/orders/{}", order.id);
     let mut response = (
@@ -175,12 +158,18 @@ async fn place(
     Ok(response)
 }
 
+/// The key came with another request before.
+pub(super) fn key_reused() -> ApiError {
+    ApiError::invalid(
+        "Idempotency-Key",
+        "was used before with another body: use a new key",
+    )
+}
+
 impl From<intake::Error> for ApiError {
     fn from(error: intake::Error) -> Self {
         match error {
-            intake::Error::Database(cause) if !db::is_transient(&cause) => {
-                Self::Internal(cause.into())
-            }
+            intake::Error::Saga(cause) if !cause.is_transient() => Self::Internal(cause.into()),
             away => Self::Unavailable(away.into()),
         }
     }
@@ -202,16 +191,7 @@ async fn get_one(
     view(row).map(Json)
 }
 
-/// Locks an order by locking its saga, as everything that changes an order does.
-async fn lock(tx: &mut Transaction<'_, Postgres>, id: OrderId) -> Result<Saga, ApiError> {
-    let saga_id = orders::saga_of(&mut **tx, id)
-        .await?
-        .ok_or_else(|| no_such_order(id))?;
-    let saga = saga_log::lock_one(tx, saga_id).await?;
-    saga.ok_or_else(|| no_such_order(id))
-}
-
-fn no_such_order(id: OrderId) -> ApiError {
+pub(super) fn no_such_order(id: OrderId) -> ApiError {
     ApiError::NotFound(format!("there is no order {id}"))
 }
 
@@ -323,29 +303,39 @@ async fn cancel(
 }
 
 async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Order, ApiError> {
-    let mut tx = db::begin(api.orchestrator.db()).await?;
-    let saga = lock(&mut tx, id).await?;
-    if matches!(saga.order.status, Status::Shipped | Status::Delivered) {
+    let mut db = api.engine.db().acquire().await?;
+    let mut work = api.engine.work(&mut db);
+    let order = lock(&mut work, id).await?;
+    if matches!(
+        order.status,
+        Status::Shipped | Status::Delivered | Status::Returned
+    ) {
         return Err(ApiError::Conflict(format!(
             "the order is {}: it is too late to cancel it",
-            saga.order.status
+            order.status
         )));
     }
     let cancel = Event::CancelRequested {
         reason: Reason::CUSTOMER_REQUEST,
         note,
     };
-    let news = News {
-        saga: saga.id,
-        what: Happening::Event(cancel),
-    };
-    let messages = api.orchestrator.apply(&mut tx, &[news]).await?;
-    let order = orders::find(&mut *tx, id)
-        .await?
-        .ok_or_else(|| no_such_order(id))?;
-    tx.commit().await?;
-    api.orchestrator.outbox().hand_over(messages).await;
-    Ok(order)
+    work.cancel(order.saga_id, cancel).await.map_err(refusal)?;
+    work.commit().await.map_err(refusal)?;
+    read(&mut db, id).await
+}
+
+/// Makes everybody else wait who is about to begin or reopen a saga of this order, and reads it. Of the sagas that are
+/// open, it is not locked, for these lock it after themselves.
+pub(super) async fn lock(work: &mut saga::Work<'_>, id: OrderId) -> Result<Order, ApiError> {
+    let subject = orders::subject(id);
+    work.lock_subject(&subject).await.map_err(refusal)?;
+    let order = orders::find(&mut **work.transaction().await?, id).await?;
+    order.ok_or_else(|| no_such_order(id))
+}
+
+async fn read(db: &mut PgConnection, id: OrderId) -> Result<Order, ApiError> {
+    let order = orders::find(db, id).await?;
+    order.ok_or_else(|| no_such_order(id))
 }
 
 /// Where an order is to go.
@@ -363,7 +353,16 @@ enum Delivery {
     Delivered,
 }
 
-/// Tell that an order is shipped, which makes its reservation final, or delivered.
+impl Delivery {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shipped => "SHIPPED",
+            Self::Delivered => "DELIVERED",
+        }
+    }
+}
+
+/// Tell that an order is shipped, which starts the saga that makes its reservation final, or delivered.
 ///
 /// Telling it twice is telling it once.
 #[utoipa::path(patch, path = "/orders/{orderId}/status", tag = "orders", request_body = StatusChange,
@@ -376,50 +375,58 @@ enum Delivery {
 async fn change_status(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,
+    headers: HeaderMap,
     Body(body): Body<StatusChange>,
 ) -> Result<Json<OrderView>, ApiError> {
-    let order = db::in_own_task(async move { deliver(&api, id, body.status).await }).await?;
+    let origin = origin(&headers);
+    let delivered = async move { deliver(&api, id, body.status, origin).await };
+    let order = db::in_own_task(delivered).await?;
     Ok(Json(order.into()))
 }
 
-async fn deliver(api: &Api, id: OrderId, to: Delivery) -> Result<Order, ApiError> {
-    let mut tx = db::begin(api.orchestrator.db()).await?;
-    let saga = lock(&mut tx, id).await?;
-    let context = saga.context(None);
-    let mut order = saga.order;
-    let event = match (order.status, to) {
+async fn deliver(api: &Api, id: OrderId, to: Delivery, origin: Origin) -> Result<Order, ApiError> {
+    let mut db = api.engine.db().acquire().await?;
+    let mut work = api.engine.work(&mut db);
+    let order = lock(&mut work, id).await?;
+    match (order.status, to) {
         (Status::Completed, Delivery::Shipped) => {
-            order.status = Status::Shipped;
-            order.event(OrderShipped, &context)
+            let beginning = Beginning {
+                id: SagaId::generate(),
+                definition: &SHIP_ORDER,
+                subject: order.subject(),
+                data: &ShippedOrder { order_id: id },
+                origin,
+            };
+            work.begin_beside(beginning).await.map_err(refusal)?;
         }
-        (Status::Shipped, Delivery::Delivered) => {
-            order.status = Status::Delivered;
-            order.event(OrderDelivered, &context)
-        }
+        (Status::Shipped, Delivery::Delivered) => note_delivery(&mut work, id).await?,
         (Status::Shipped, Delivery::Shipped) | (Status::Delivered, Delivery::Delivered) => {
             return Ok(order);
         }
         (status, to) => {
-            let to = if matches!(to, Delivery::Shipped) {
-                "SHIPPED"
-            } else {
-                "DELIVERED"
-            };
             return Err(ApiError::Conflict(format!(
-                "the order is {status}, so it cannot become {to}"
+                "the order is {status}, so it cannot become {}",
+                to.as_str()
             )));
         }
+    }
+    work.commit().await.map_err(refusal)?;
+    read(&mut db, id).await
+}
+
+/// That an order arrives is no saga: nobody else has to do anything for it.
+async fn note_delivery(work: &mut saga::Work<'_>, id: OrderId) -> Result<(), ApiError> {
+    let tx = work.transaction().await?;
+    let mut locked = orders::lock(tx, &[id]).await?;
+    let mut order = locked.remove(&id).ok_or_else(|| no_such_order(id))?;
+    let origin = store::origin(&mut **tx, order.saga_id).await?;
+    let context = Context {
+        saga_id: order.saga_id,
+        origin: origin.ok_or_else(|| no_such_order(id))?,
+        causation_id: None,
     };
-    let mut writes = Writes::default();
-    orders::update(&mut writes, std::slice::from_ref(&order));
-    api.orchestrator
-        .outbox()
-        .enqueue(&mut writes, std::slice::from_ref(&event));
-    writes.execute(&mut *tx).await?;
-    let order = orders::find(&mut *tx, id)
-        .await?
-        .ok_or_else(|| no_such_order(id))?;
-    tx.commit().await?;
-    api.orchestrator.outbox().hand_over(vec![event]).await;
-    Ok(order)
+    let event = order.deliver(&context);
+    orders::update(work.writes(), vec![order]);
+    work.tell(event);
+    Ok(())
 }

@@ -16,6 +16,10 @@ use common::{
         limit,
     },
 };
+use saga::{
+    Event, Registry, Table, What,
+    store::{self, Written},
+};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
 };
@@ -25,15 +29,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::Api;
-use crate::{
-    entity::saga,
-    saga::{
-        Event, What, definition,
-        orchestrator::{Happening, News},
-        saga_log::{self, Written},
-    },
-};
+use super::{Api, refusal};
+use crate::{entity::saga as row, orders};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -47,7 +44,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[serde(rename_all = "camelCase")]
 struct SagaSummary {
     saga_id: SagaId,
-    order_id: OrderId,
+    /// What it is about: a kind, a slash and an id.
+    #[schema(example = "order/01976a3d-0000-7000-8000-000000000001")]
+    subject: String,
+    /// The order, if it is about one.
+    order_id: Option<OrderId>,
     /// The definition's name.
     #[serde(rename = "type")]
     #[schema(example = "create_order")]
@@ -137,11 +138,12 @@ struct LogEntry {
     details: Value,
 }
 
-impl From<saga::Model> for SagaSummary {
-    fn from(row: saga::Model) -> Self {
+impl From<row::Model> for SagaSummary {
+    fn from(row: row::Model) -> Self {
         Self {
             saga_id: SagaId(row.id),
-            order_id: OrderId(row.order_id),
+            order_id: order(&row.subject),
+            subject: row.subject,
             kind: row.kind,
             definition_version: row.definition_version,
             status: row.status,
@@ -156,10 +158,15 @@ impl From<saga::Model> for SagaSummary {
     }
 }
 
+/// The order that a saga is about.
+fn order(subject: &str) -> Option<OrderId> {
+    subject.strip_prefix("order/")?.parse().ok()
+}
+
 impl SagaDetails {
-    fn new(row: saga::Model, log: Vec<Written>) -> Self {
+    fn new(registry: &Registry, row: row::Model, log: Vec<Written>) -> Self {
         let saga = SagaSummary::from(row);
-        let steps = steps(&saga, &log);
+        let steps = steps(registry, &saga, &log);
         let log_dropped = log.first().is_none_or(|entry| entry.seq > 1);
         let log = log.into_iter().map(|entry| LogEntry {
             seq: entry.seq,
@@ -183,10 +190,11 @@ impl SagaDetails {
 }
 
 /// The steps of a saga, as its log tells them. Empty where this program does not have its definition.
-fn steps(saga: &SagaSummary, log: &[Written]) -> Vec<StepView> {
-    let Some(definition) = definition(&saga.kind, saga.definition_version) else {
+fn steps(registry: &Registry, saga: &SagaSummary, log: &[Written]) -> Vec<StepView> {
+    let Some(definition) = registry.find(&saga.kind, saga.definition_version) else {
         return Vec::new();
     };
+    let table: &dyn Table = definition;
     // Of a step that the log says nothing of.
     let status = match (saga.status.as_str(), log.first()) {
         ("COMPLETED", _) => StepStatus::Succeeded,
@@ -211,17 +219,13 @@ fn steps(saga: &SagaSummary, log: &[Written]) -> Vec<StepView> {
             .iter()
             .filter(|written| written.step.as_deref() == Some(name))
         {
-            if let Ok(entry) = written.entry(definition) {
+            if let Ok(entry) = written.entry(table) {
                 step.follow(&entry.what, written.at);
             }
         }
         step
     };
-    definition
-        .steps
-        .iter()
-        .map(|step| view(step.name))
-        .collect()
+    table.plans().map(|step| view(step.name)).collect()
 }
 
 impl StepView {
@@ -277,14 +281,14 @@ async fn get_one(State(api): State<Api>, PathId(id): PathId<SagaId>) -> Result<R
 }
 
 async fn details(api: &Api, id: SagaId) -> Result<SagaDetails, ApiError> {
-    let row = saga::Entity::find_by_id(id.0)
+    let row = row::Entity::find_by_id(id.0)
         .one(&api.reads)
         .await?
         .ok_or_else(|| no_such_saga(id))?;
-    let mut log = saga_log::load(api.orchestrator.db(), id).await?;
+    let mut log = store::load(api.engine.db(), id).await?;
     // The row was read first: what has been decided since then is left out, so that the answer is one moment's.
     log.retain(|entry| entry.seq <= row.version);
-    Ok(SagaDetails::new(row, log))
+    Ok(SagaDetails::new(api.engine.registry(), row, log))
 }
 
 fn no_such_saga(id: SagaId) -> ApiError {
@@ -300,7 +304,7 @@ struct Filter {
     status: Option<SagaStatus>,
     /// Only sagas that are at this step.
     step: Option<String>,
-    /// Only the saga of this order.
+    /// Only the sagas of this order.
     order_id: Option<String>,
     /// Only sagas that were started longer ago than this: `90s`, `15m`, `2h`, `1d`.
     older_than: Option<String>,
@@ -349,10 +353,10 @@ async fn list(
         .as_deref()
         .map(Cursor::decode::<Uuid>)
         .transpose()?;
-    let rows = saga::Entity::find()
+    let rows = row::Entity::find()
         .filter(condition(&filter)?)
-        .filter(Condition::all().add_option(cursor.map(|id| saga::Column::Id.lt(id))))
-        .order_by_desc(saga::Column::Id)
+        .filter(Condition::all().add_option(cursor.map(|id| row::Column::Id.lt(id))))
+        .order_by_desc(row::Column::Id)
         .limit(limit + 1)
         .all(&api.reads)
         .await?;
@@ -363,7 +367,7 @@ async fn list(
 
 fn condition(filter: &Filter) -> Result<Condition, ApiError> {
     let order_id = filter.order_id.as_deref().map(|id| {
-        id.parse::<Uuid>()
+        id.parse::<OrderId>()
             .map_err(|_| ApiError::bad_field("orderId", "must be a UUID"))
     });
     let seconds = filter.older_than.as_deref().map(|age| {
@@ -377,7 +381,7 @@ fn condition(filter: &Filter) -> Result<Condition, ApiError> {
             let overdue = Expr::cust("deadline_at < now() - interval '1 minute'");
             Some(
                 Condition::any()
-                    .add(saga::Column::Status.eq("PARKED"))
+                    .add(row::Column::Status.eq("PARKED"))
                     .add(overdue),
             )
         }
@@ -393,15 +397,19 @@ fn condition(filter: &Filter) -> Result<Condition, ApiError> {
         .add_option(
             filter
                 .status
-                .map(|status| saga::Column::Status.eq(status.as_str())),
+                .map(|status| row::Column::Status.eq(status.as_str())),
         )
         .add_option(
             filter
                 .step
                 .as_deref()
-                .map(|step| saga::Column::CurrentStep.eq(step)),
+                .map(|step| row::Column::CurrentStep.eq(step)),
         )
-        .add_option(order_id.transpose()?.map(|id| saga::Column::OrderId.eq(id)))
+        .add_option(
+            order_id
+                .transpose()?
+                .map(|id| row::Column::Subject.eq(orders::subject(id).as_str())),
+        )
         .add_option(seconds.transpose()?.map(older))
         .add_option(stuck))
 }
@@ -425,7 +433,7 @@ struct Intervention {
     reason: String,
 }
 
-/// Resume a parked saga: its compensation is sent again, with all its attempts.
+/// Resume a parked saga: the command that it was parked at is sent again, with all its attempts.
 #[utoipa::path(post, path = "/sagas/{sagaId}/retry", tag = "sagas", request_body = Intervention,
     params(("sagaId" = Uuid, Path),
            ("If-Match" = Option<String>, Header, description = "The ETag that you saw: refused with 412 when it has changed")),
@@ -460,22 +468,15 @@ async fn resume(
     expected: Option<i32>,
     event: Event,
 ) -> Result<(), ApiError> {
-    let mut tx = db::begin(api.orchestrator.db()).await?;
-    let saga = saga_log::lock_one(&mut tx, id)
-        .await?
-        .ok_or_else(|| no_such_saga(id))?;
+    let mut db = api.engine.db().acquire().await?;
+    let mut work = api.engine.work(&mut db);
+    let saga = work.lock_one(id).await.map_err(refusal)?;
     if expected.is_some_and(|version| version != saga.version) {
         let detail = format!("the saga has changed: its version is {}", saga.version);
         return Err(ApiError::Refused(StatusCode::PRECONDITION_FAILED, detail));
     }
-    let news = News {
-        saga: id,
-        what: Happening::Event(event),
-    };
-    let messages = api.orchestrator.apply(&mut tx, &[news]).await?;
-    tx.commit().await?;
-    api.orchestrator.outbox().hand_over(messages).await;
-    Ok(())
+    work.apply(saga, &event).map_err(refusal)?;
+    work.commit().await.map_err(refusal)
 }
 
 /// The version in `If-Match`; `*` and no header mean any.
