@@ -68,7 +68,7 @@ async fn end_leases(environment: &Environment) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_was_not_committed_is_not_there() {
     let environment = Environment::new().await;
-    let victim = Victim::start(&environment, "intake.decided").await;
+    let victim = Victim::start(&environment, "engine.decided").await;
     let request = victim
         .orders
         .request(reqwest::Method::POST, "/orders")
@@ -104,7 +104,7 @@ async fn an_order_that_was_committed_goes_on_after_the_crash() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_is_taken_once_whenever_the_orchestrator_dies() {
     for crash_at in [
-        "orchestrator.applied",
+        "engine.decided",
         "outbox.committed",
         "outbox.confirmed",
         "consumer.published",
@@ -131,7 +131,7 @@ async fn a_reply_is_taken_once_whenever_the_orchestrator_dies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_that_passes_in_a_crash_passes_again() {
-    for crash_at in ["orchestrator.applied", "outbox.committed"] {
+    for crash_at in ["engine.decided", "outbox.committed"] {
         let system = System::alone().await;
         let order = system.place("prod-1", 1).await;
         system.until_outbox_is_empty().await;

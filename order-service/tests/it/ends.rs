@@ -188,8 +188,10 @@ async fn an_order_that_is_shipped_while_it_is_cancelled_stays_shipped() {
     system.until(&order, "COMPLETED").await;
     let db = system.environment.pool("order").await;
     let mut shipping = common::db::begin(&db).await.unwrap();
-    sqlx::query("SELECT FROM sagas FOR UPDATE")
-        .execute(&mut *shipping)
+    let subject = format!("order/{}", text(&order, "orderId"))
+        .parse()
+        .unwrap();
+    saga::store::lock_subject(&mut shipping, &subject)
         .await
         .unwrap();
     let orders = system.orders.clone();

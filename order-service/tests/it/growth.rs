@@ -19,8 +19,8 @@ const IDS: &str = "CREATE TEMPORARY TABLE ended AS
 const ORDER_DB: &[&str] = &[
     "INSERT INTO orders (id, saga_id, customer_id, status, items, currency, total_minor, event_sequence)
      SELECT id, id, 'customer-' || i % 100, 'COMPLETED', '[]', 'USD', 1, 3 FROM ended",
-    "INSERT INTO sagas (id, order_id, type, definition_version, status, version, correlation_id)
-     SELECT id, id, 'create_order', 1, 'COMPLETED', 6, 'test' FROM ended",
+    "INSERT INTO sagas (id, subject, data, type, definition_version, status, version, correlation_id)
+     SELECT id, 'order/' || id, '{}', 'create_order', 1, 'COMPLETED', 6, 'test' FROM ended",
     "INSERT INTO saga_log (saga_id, seq, event, details)
      SELECT id, seq, 'STEP_SUCCEEDED', '{}' FROM ended, generate_series(1, 6) seq",
     "INSERT INTO idempotency (saga_id, step, direction, message_id)

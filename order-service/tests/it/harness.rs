@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use common::contract::topology;
-use order_service::app::{App, Config};
+use order_service::app::{App, Config, PRODUCT};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{PgPool, Row};
@@ -54,7 +54,7 @@ impl System {
     /// Only the order service, in an environment that exists.
     pub(crate) async fn on(environment: Environment, overrides: &[(&str, &str)]) -> Self {
         let config = Config::from_vars(&environment.vars(overrides)).unwrap();
-        let app = App::build(&config).await.unwrap();
+        let app = App::build(&config, PRODUCT).await.unwrap();
         let orders = Api::at(app.address().unwrap());
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();

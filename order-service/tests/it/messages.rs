@@ -106,7 +106,9 @@ async fn a_queue_with_other_properties_is_a_clear_error() {
 
     // A service says it and ends, instead of losing messages.
     let config = order_service::app::Config::from_vars(&environment.vars(&[])).unwrap();
-    let app = order_service::app::App::build(&config).await.unwrap();
+    let app = order_service::app::App::build(&config, order_service::app::PRODUCT)
+        .await
+        .unwrap();
     let ended = app.run(tokio_util::sync::CancellationToken::new()).await;
     assert!(
         ended

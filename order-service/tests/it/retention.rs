@@ -12,7 +12,8 @@ use common::{
     participant::idempotency::{self, Direction, Key, Record},
 };
 use migrations::{Order, migrate, roll_back};
-use order_service::saga::saga_log;
+use order_service::sagas::PlacedOrder;
+use saga::store;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use test_support::Environment;
@@ -21,9 +22,9 @@ use uuid::{NoContext, Timestamp, Uuid};
 use crate::harness::{System, count, events, id, text};
 
 const TABLES: &[Table] = &[
-    saga_log::TABLE,
+    store::TABLE,
     Table {
-        in_use: saga_log::TABLE.in_use,
+        in_use: store::TABLE.in_use,
         ..idempotency::TABLE
     },
 ];
@@ -72,17 +73,35 @@ async fn age(db: &PgPool, days: u32) {
 
 /// A saga with an order, a log and a recorded reply.
 async fn saga(db: &PgPool, id: SagaId, status: &str) {
+    let about = ("subject, data", format!("'order/{id}', '{{}}'"));
+    saga_about(db, id, status, about).await;
+}
+
+/// The same in the first schema, in which all sagas were about orders.
+async fn first_saga(db: &PgPool, id: SagaId) {
+    saga_about(db, id, "COMPLETED", ("order_id", format!("'{id}'"))).await;
+}
+
+async fn saga_about(db: &PgPool, id: SagaId, status: &str, (columns, about): (&str, String)) {
     let sql = format!(
         "INSERT INTO orders (id, saga_id, customer_id, status, items, currency, total_minor, event_sequence)
          VALUES ('{id}', '{id}', 'customer-1', 'PENDING', '[]', 'USD', 1, 1);
-         INSERT INTO sagas (id, order_id, type, definition_version, status, current_step, reason, version, correlation_id)
-         VALUES ('{id}', '{id}', 'create_order', 1, 'COMPLETED', NULL, NULL, 1, 'test');
+         INSERT INTO sagas (id, {columns}, type, definition_version, status, current_step, reason, version, correlation_id)
+         VALUES ('{id}', {about}, 'create_order', 1, 'COMPLETED', NULL, NULL, 1, 'test');
          UPDATE sagas SET status = '{status}', reason = 'TIMEOUT', current_step = 'payment'
          WHERE '{status}' = 'PARKED' AND id = '{id}';
          INSERT INTO saga_log (saga_id, seq, event, details) VALUES ('{id}', 1, 'SAGA_STARTED', '{{}}');
          INSERT INTO idempotency (saga_id, step, direction, message_id) VALUES ('{id}', 'payment', 'ACTION', '{id}')"
     );
     script(db, &sql).await;
+}
+
+/// What each saga is about, and its data.
+async fn subjects(db: &PgPool) -> Vec<(String, String)> {
+    sqlx::query_as("SELECT subject, data::text FROM sagas")
+        .fetch_all(db)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -92,17 +111,24 @@ async fn the_migration_keeps_what_is_there_both_ways() {
     let db = environment.pool("order").await;
     let is_partitioned = "SELECT count(*) FROM pg_class WHERE relkind = 'p' AND relname IN ('idempotency', 'saga_log')";
     assert_eq!(count(&db, is_partitioned).await, 2);
-    roll_back::<Order>(&url).await.unwrap();
+    for _ in 0..2 {
+        roll_back::<Order>(&url).await.unwrap();
+    }
     assert_eq!(count(&db, is_partitioned).await, 0);
     // The last one is in no range of time.
     for id in [began(400), began(0), SagaId(Uuid::max())] {
-        saga(&db, id, "COMPLETED").await;
+        first_saga(&db, id).await;
     }
     for _ in 0..2 {
         migrate::<Order>(&url).await.unwrap();
         assert_eq!(count(&db, "SELECT count(*) FROM saga_log").await, 3);
         assert_eq!(count(&db, "SELECT count(*) FROM idempotency").await, 3);
         assert_eq!(count(&db, "SELECT count(*) FROM saga_log_default").await, 1);
+        for (subject, data) in subjects(&db).await {
+            let placed: PlacedOrder = serde_json::from_str(&data).unwrap();
+            assert_eq!(subject, format!("order/{}", placed.order_id));
+            assert_eq!(placed.total.to_string(), "0.01");
+        }
         // Nobody changes the log, whatever the way to it.
         let day: String =
             sqlx::query_scalar("SELECT tableoid::regclass::text FROM saga_log LIMIT 1")
@@ -118,7 +144,9 @@ async fn the_migration_keeps_what_is_there_both_ways() {
                 assert!(error.unwrap_err().to_string().contains("append-only"));
             }
         }
-        roll_back::<Order>(&url).await.unwrap();
+        for _ in 0..2 {
+            roll_back::<Order>(&url).await.unwrap();
+        }
         assert_eq!(count(&db, "SELECT count(*) FROM saga_log").await, 3);
         assert_eq!(count(&db, "SELECT count(*) FROM idempotency").await, 3);
         let orphan = "INSERT INTO saga_log (saga_id, seq, event, details) VALUES (gen_random_uuid(), 1, '', '{}')";

@@ -1,7 +1,8 @@
 //! Deadlines: every silent step, sagas that nobody answers, and workers that compete.
 
 use common::{amqp::Broker, config::DatabaseConfig, db, outbox::Outbox};
-use order_service::saga::{Orchestrator, timeout};
+use order_service::sagas::{self, Orders, SAGAS};
+use saga::{Engine, Program, deadlines};
 use serde_json::json;
 
 use crate::harness::{Participants, System, count, events, processed, refunded, released, text};
@@ -90,7 +91,7 @@ async fn a_parked_saga_goes_on_when_the_answer_comes_after_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_timeout_workers_at_once_take_each_saga_once() {
+async fn two_deadline_workers_at_once_take_each_saga_once() {
     // The service's own worker stops with it, so that only the two below work.
     let system = System::alone().await;
     for _ in 0..300 {
@@ -105,17 +106,23 @@ async fn two_timeout_workers_at_once_take_each_saga_once() {
         let pool = db::pool("test", &config).unwrap();
         // Its relay does not run: messages stay in the outbox.
         let (outbox, _) = Outbox::new(pool.clone(), Broker::new("test", &broker));
-        Orchestrator::new(pool, outbox, 1.0)
+        let program = Program {
+            source: "test",
+            reply_to: "order",
+            deadline_scale: 1.0,
+        };
+        let registry = sagas::registry(SAGAS).unwrap();
+        Engine::new(program, registry, Orders::new(SAGAS), pool, outbox)
     });
     let pool = environment.pool("order").await;
     sqlx::query("UPDATE sagas SET deadline_at = now()")
         .execute(&pool)
         .await
         .unwrap();
-    let work = |worker: Orchestrator| async move {
+    let work = |worker: Engine| async move {
         let mut woken = 0;
         loop {
-            match timeout::wake_due(&worker).await.unwrap() {
+            match deadlines::wake_due(&worker).await.unwrap() {
                 0 => return woken,
                 sagas => woken += sagas,
             }
@@ -165,7 +172,7 @@ async fn a_corrupt_saga_is_quarantined_and_the_others_go_on() {
         let db = db.clone();
         async move { statement.execute(&db).await.unwrap() }
     };
-    // A step that no definition has, a log that says something else than the row, and a reason from the future.
+    // A step that no definition has, a log that says something else than the row, and what is no reason.
     corrupt(
         &orders[0],
         "UPDATE sagas SET current_step = 'teleport' WHERE id = $1",
@@ -174,7 +181,7 @@ async fn a_corrupt_saga_is_quarantined_and_the_others_go_on() {
     corrupt(&orders[1], "INSERT INTO saga_log (saga_id, seq, event, details) VALUES ($1, 3, 'SAGA_COMPLETED', '{}')").await;
     corrupt(
         &orders[2],
-        "UPDATE sagas SET status = 'COMPENSATING', reason = 'ALIENS' WHERE id = $1",
+        "UPDATE sagas SET status = 'COMPENSATING', reason = 'little green men' WHERE id = $1",
     )
     .await;
     sqlx::query("UPDATE sagas SET deadline_at = now()")
