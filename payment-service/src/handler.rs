@@ -13,23 +13,58 @@
 use std::collections::HashMap;
 
 use common::{
-    contract::{Envelope, PaymentId, Unreadable, payment::ProcessPayment},
+    contract::{
+        Envelope, Message, Unreadable,
+        payment::{ProcessPayment, RefundPayment},
+    },
     db::UnitOfWork,
     messaging::{
         consumer::{self, Incoming},
         idempotency::{Direction, Key},
-        participant::{Applied, Participant},
+        participant::{self, Applied, Participant},
     },
 };
 use futures_util::future::{try_join, try_join_all};
 use sqlx::PgPool;
 
 use crate::{
-    command::{self, Body, Command},
-    effect::{self, Effect},
-    gateway::{Charge, Gateway},
+    gateway::Gateway,
     payments::{self, Captured, Payment},
+    process, refund,
 };
+
+/// A command to this service.
+pub(crate) type Command = participant::Command<Body>;
+
+/// What it asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// The action.
+    Process(ProcessPayment),
+    /// Its compensation.
+    Refund(RefundPayment),
+}
+
+/// What the gateway did, which is now to be recorded.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// It took the money or declined.
+    Payment(Payment),
+    /// It kept no money. The payment is the one that this turns into a refunded one.
+    Refund(Option<Captured>, RefundPayment),
+}
+
+impl Effect {
+    /// What to answer. Of work that is done again, also that is said again.
+    fn outcome(&self, command: &Command) -> Envelope {
+        match self {
+            Self::Payment(payment) => process::outcome(command, payment),
+            Self::Refund(payment, asked) => {
+                refund::outcome(command, payment.as_ref(), asked.reason)
+            }
+        }
+    }
+}
 
 /// The participant.
 #[derive(Debug)]
@@ -50,38 +85,16 @@ impl<G: Gateway> Payments<G> {
         captured: &HashMap<Key, Captured>,
     ) -> Result<Effect, consumer::Error> {
         match &command.body {
-            Body::Process(asked) => Ok(Effect::Payment(self.charge(command, asked).await?)),
+            Body::Process(asked) => {
+                let payment = process::charge(&self.gateway, command, asked).await?;
+                Ok(Effect::Payment(payment))
+            }
             Body::Refund(asked) => {
-                let action = command.key.action();
-                self.gateway.refund(&action.to_string()).await?;
-                let given_back = captured.get(&action).cloned();
-                Ok(Effect::Refund(given_back, asked.reason))
+                refund::give_back(&self.gateway, command).await?;
+                let given_back = captured.get(&command.key.action()).cloned();
+                Ok(Effect::Refund(given_back, asked.clone()))
             }
         }
-    }
-
-    async fn charge(
-        &self,
-        command: &Command,
-        asked: &ProcessPayment,
-    ) -> Result<Payment, consumer::Error> {
-        let charge = Charge {
-            idempotency_key: &command.key.to_string(),
-            amount: asked.amount,
-            currency: &asked.currency,
-            payment_method: asked.payment_method.as_deref(),
-        };
-        Ok(Payment {
-            id: PaymentId::generate(),
-            saga: command.key.saga,
-            step: command.key.step.clone(),
-            order_id: asked.order_id,
-            customer_id: asked.customer_id.clone(),
-            amount: asked.amount,
-            currency: asked.currency.clone(),
-            payment_method: asked.payment_method.clone(),
-            verdict: self.gateway.charge(charge).await?,
-        })
     }
 }
 
@@ -91,7 +104,20 @@ impl<G: Gateway> Participant for Payments<G> {
     type Prepared = Vec<Effect>;
 
     fn decode(&self, event: &Incoming) -> Result<Command, Unreadable> {
-        command::decode(event)
+        let message = &event.envelope;
+        match message.kind.as_str() {
+            ProcessPayment::TYPE => {
+                let asked = process::read(message)?;
+                let order = asked.order_id;
+                Command::new(event, Direction::Action, order, Body::Process(asked))
+            }
+            RefundPayment::TYPE => {
+                let asked: RefundPayment = message.data()?;
+                let order = asked.order_id;
+                Command::new(event, Direction::Compensation, order, Body::Refund(asked))
+            }
+            other => Err(Unreadable::UnknownType(other.to_owned())),
+        }
     }
 
     async fn prepare(
@@ -107,10 +133,9 @@ impl<G: Gateway> Participant for Payments<G> {
         let captured = payments::captured(&self.db, &actions).await?;
         let effects = new.iter().map(|command| self.carry_out(command, &captured));
         // A slower or crashed attempt may have charged before the tombstone was there.
-        let undone = too_late.iter().map(async |command| {
-            let undone = self.gateway.refund(&command.key.to_string()).await;
-            undone.map_err(consumer::Error::from)
-        });
+        let undone = too_late
+            .iter()
+            .map(|command| refund::give_back(&self.gateway, command));
         let (effects, _) = try_join(try_join_all(effects), try_join_all(undone)).await?;
         Ok(effects)
     }
@@ -142,6 +167,6 @@ impl<G: Gateway> Participant for Payments<G> {
     }
 
     fn already_compensated(&self, compensation: &Command) -> Envelope {
-        effect::already_compensated(compensation)
+        refund::already_compensated(compensation)
     }
 }
