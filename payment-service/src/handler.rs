@@ -8,6 +8,7 @@
 //! charge, then no commit, then the refund    the refund goes to the gateway even where no payment is known
 //! refund, then the charge, which commits     the refund cannot record its tombstone, and starts over
 //! refund, then no commit                     the command comes again: nothing more to give back
+//! part of it back, then no commit            the command comes again: the same part, by its key
 //! ```
 
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use common::{
     contract::{
         Envelope, Message, Unreadable,
-        payment::{ProcessPayment, RefundPayment},
+        payment::{ProcessPayment, RefundPart, RefundPayment},
     },
     db::UnitOfWork,
     messaging::{
@@ -31,6 +32,8 @@ use crate::{
     gateway::Gateway,
     payments::{self, Captured, Payment},
     process, refund,
+    refund_part::{self, Part},
+    refunds::Refund,
 };
 
 /// A command to this service.
@@ -43,6 +46,8 @@ pub(crate) enum Body {
     Process(ProcessPayment),
     /// Its compensation.
     Refund(RefundPayment),
+    /// An action of another saga, which gives a part back.
+    RefundPart(RefundPart),
 }
 
 /// What the gateway did, which is now to be recorded.
@@ -52,6 +57,8 @@ pub(crate) enum Effect {
     Payment(Payment),
     /// It kept no money. The payment is the one that this turns into a refunded one.
     Refund(Option<Captured>, RefundPayment),
+    /// It gave a part back.
+    Part(Part),
 }
 
 impl Effect {
@@ -59,6 +66,7 @@ impl Effect {
     fn outcome(&self, command: &Command) -> Envelope {
         match self {
             Self::Payment(payment) => process::outcome(command, payment),
+            Self::Part(part) => refund_part::outcome(command, part),
             Self::Refund(payment, asked) => {
                 refund::outcome(command, payment.as_ref(), asked.reason)
             }
@@ -83,6 +91,7 @@ impl<G: Gateway> Payments<G> {
         &self,
         command: &Command,
         captured: &HashMap<Key, Captured>,
+        parts: &HashMap<Key, Refund>,
     ) -> Result<Effect, consumer::Error> {
         match &command.body {
             Body::Process(asked) => {
@@ -93,6 +102,11 @@ impl<G: Gateway> Payments<G> {
                 refund::give_back(&self.gateway, command).await?;
                 let given_back = captured.get(&command.key.action()).cloned();
                 Ok(Effect::Refund(given_back, asked.clone()))
+            }
+            Body::RefundPart(asked) => {
+                let part = &parts[&command.key];
+                let part = refund_part::give_back(&self.gateway, command, asked, part).await?;
+                Ok(Effect::Part(part))
             }
         }
     }
@@ -116,6 +130,11 @@ impl<G: Gateway> Participant for Payments<G> {
                 let order = asked.order_id;
                 Command::new(event, Direction::Compensation, order, Body::Refund(asked))
             }
+            RefundPart::TYPE => {
+                let asked = refund_part::read(message)?;
+                let order = asked.order_id;
+                Command::new(event, Direction::Action, order, Body::RefundPart(asked))
+            }
             other => Err(Unreadable::UnknownType(other.to_owned())),
         }
     }
@@ -131,7 +150,9 @@ impl<G: Gateway> Participant for Payments<G> {
         let actions: Vec<_> = compensations.map(|command| command.key.action()).collect();
         // Before the refunds: of a payment that is seen here, the charge was made before the refund is.
         let captured = payments::captured(&self.db, &actions).await?;
-        let effects = new.iter().map(|command| self.carry_out(command, &captured));
+        let parts = refund_part::plan(&self.db, new).await?;
+        let carry_out = |command| self.carry_out(command, &captured, &parts);
+        let effects = new.iter().map(carry_out);
         // A slower or crashed attempt may have charged before the tombstone was there.
         let undone = too_late
             .iter()
@@ -148,13 +169,16 @@ impl<G: Gateway> Participant for Payments<G> {
     ) -> Result<Applied, consumer::Error> {
         let mut made = Vec::new();
         let mut refunded = Vec::new();
-        for effect in effects {
+        let mut parts = Vec::new();
+        for (command, effect) in new.iter().zip(effects) {
             match effect {
                 Effect::Payment(payment) => made.push(payment),
                 Effect::Refund(Some(payment), _) => refunded.push(payment.id),
                 Effect::Refund(None, _) => {}
+                Effect::Part(part) => parts.push((&command.key, part)),
             }
         }
+        refund_part::record(work, &parts, &refunded).await?;
         payments::insert(&mut work.writes, &made);
         payments::mark_refunded(&mut work.writes, &refunded);
         let outcomes = new.iter().zip(effects);

@@ -1,13 +1,14 @@
-//! The payment participant: takes the money for an order once, and gives it back once.
+//! The payment participant: takes the money for an order once, and gives it back once, as a whole or in parts.
 //!
 //! ```text
-//! payment.commands ─► handler ─┬─ process ─┬─► gateway (outside of any transaction) ─► payments + idempotency ─► outcome
-//!                              └─ refund ──┘
+//! payment.commands ─► handler ─┬─ process ─────┬─► gateway (outside of any transaction) ─► books + idempotency ─► outcome
+//!                              ├─ refund ──────┤
+//!                              └─ refund_part ─┘
 //! ```
 //!
 //! The frame, which makes it happen once, is [`common::messaging::participant`]; this crate is the work in it:
 //! `handler` is where to start, and each command has a file of its own. [`gateway`] is what another gateway implements,
-//! `payments` the table, `http` what people see of it.
+//! `payments` and `refunds` the books, `http` what people see of it.
 
 pub mod app;
 mod entity;
@@ -17,6 +18,8 @@ mod http;
 mod payments;
 mod process;
 mod refund;
+mod refund_part;
+mod refunds;
 
 /// The service's name, in messages and in logs.
 const SOURCE: &str = "payment-service";
