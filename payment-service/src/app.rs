@@ -13,6 +13,7 @@ use common::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    SOURCE,
     gateway::{Gateway, Simulated},
     handler::Payments,
     http,
@@ -74,7 +75,7 @@ impl<G: Gateway> App<G> {
     /// The HTTP address is in use, or a URL cannot be parsed.
     pub async fn with_gateway(config: &Config, gateway: G) -> anyhow::Result<Self> {
         let (database, broker) = (&config.database, &config.broker);
-        let service = Service::build("payment-service", config.http_addr, database, broker).await?;
+        let service = Service::build(SOURCE, config.http_addr, database, broker).await?;
         Ok(Self {
             service,
             gateway,

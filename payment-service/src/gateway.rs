@@ -24,6 +24,19 @@ pub struct Charge<'a> {
     pub payment_method: Option<&'a str>,
 }
 
+/// A part of a charge that is to be given back.
+#[derive(Clone, Copy, Debug)]
+pub struct PartialRefund<'a> {
+    /// What makes it the same part when it is asked for again: `saga:step:ACTION`.
+    pub idempotency_key: &'a str,
+    /// The key under which the charge was made.
+    pub charge_key: &'a str,
+    /// How much; more than zero.
+    pub amount: Money,
+    /// ISO 4217 code, the same as that of the charge.
+    pub currency: &'a str,
+}
+
 /// What a gateway says to a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -45,6 +58,9 @@ pub enum Error {
     /// It cannot be reached or is not working: the same call will work later.
     #[error("the payment gateway is away")]
     Away(#[source] anyhow::Error),
+    /// It will not do what it must not, such as give more back than was charged: somebody must look.
+    #[error("the payment gateway refuses")]
+    Refused(#[source] anyhow::Error),
 }
 
 impl Error {
@@ -57,16 +73,22 @@ impl Error {
 
 impl From<Error> for consumer::Error {
     fn from(error: Error) -> Self {
-        Self::Away(error.into())
+        if error.is_transient() {
+            Self::Away(error.into())
+        } else {
+            Self::Failed(error.into())
+        }
     }
 }
 
 /// Takes money and gives it back.
 ///
-/// The service relies on three things, whatever happens to it between its calls:
+/// The service relies on five things, whatever happens to it between its calls:
 /// - a charge under a key is made once, and gets the same verdict each time that it is asked for;
 /// - after a refund, nothing is kept of what was charged under the key before;
-/// - a charge that was refunded is not made again by asking for it again.
+/// - a charge that was refunded is not made again by asking for it again;
+/// - a part of a charge is given back once under a key, however often it is asked for;
+/// - what was given back of a charge is never more than was charged.
 ///
 /// A charge that reaches the gateway only after the refund of its key should be refused. Where a gateway makes it all
 /// the same, the service asks for the refund again when it notices; but if its process dies before that, and RabbitMQ
@@ -86,4 +108,14 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Away`]: the money may have been given back or not. Ask again.
     fn refund(&self, idempotency_key: &str) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Gives a part of a charge back, once for each key.
+    ///
+    /// # Errors
+    /// [`Error::Away`]: the part may have been given back or not. Ask again. [`Error::Refused`]: it was not, and will
+    /// not be.
+    fn refund_part(
+        &self,
+        part: PartialRefund<'_>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }

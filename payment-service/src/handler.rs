@@ -8,28 +8,69 @@
 //! charge, then no commit, then the refund    the refund goes to the gateway even where no payment is known
 //! refund, then the charge, which commits     the refund cannot record its tombstone, and starts over
 //! refund, then no commit                     the command comes again: nothing more to give back
+//! part of it back, then no commit            the command comes again: the same part, by its key
 //! ```
 
 use std::collections::HashMap;
 
 use common::{
     amqp::consumer::{self, Incoming},
-    contract::{Envelope, PaymentId, Unreadable, payment::ProcessPayment},
-    db::UnitOfWork,
-    participant::{
-        Applied, Participant,
-        idempotency::{Direction, Key},
+    contract::{
+        Envelope, Message, Unreadable,
+        payment::{ProcessPayment, RefundPart, RefundPayment},
     },
+    db::UnitOfWork,
+    participant::idempotency::{Direction, Key},
+    participant::{self, Applied, Participant},
 };
 use futures_util::future::{try_join, try_join_all};
 use sqlx::PgPool;
 
 use crate::{
-    command::{self, Body, Command},
-    effect::{self, Effect},
-    gateway::{Charge, Gateway},
+    gateway::Gateway,
     payments::{self, Captured, Payment},
+    process, refund,
+    refund_part::{self, Part},
+    refunds::Refund,
 };
+
+/// A command to this service.
+pub(crate) type Command = participant::Command<Body>;
+
+/// What it asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// The action.
+    Process(ProcessPayment),
+    /// Its compensation.
+    Refund(RefundPayment),
+    /// An action of another saga, which gives a part back.
+    RefundPart(RefundPart),
+}
+
+/// What the gateway did, which is now to be recorded.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// It took the money or declined.
+    Payment(Payment),
+    /// It kept no money. The payment is the one that this turns into a refunded one.
+    Refund(Option<Captured>, RefundPayment),
+    /// It gave a part back.
+    Part(Part),
+}
+
+impl Effect {
+    /// What to answer. Of work that is done again, also that is said again.
+    fn outcome(&self, command: &Command) -> Envelope {
+        match self {
+            Self::Payment(payment) => process::outcome(command, payment),
+            Self::Part(part) => refund_part::outcome(command, part),
+            Self::Refund(payment, asked) => {
+                refund::outcome(command, payment.as_ref(), asked.reason)
+            }
+        }
+    }
+}
 
 /// The participant.
 #[derive(Debug)]
@@ -48,40 +89,24 @@ impl<G: Gateway> Payments<G> {
         &self,
         command: &Command,
         captured: &HashMap<Key, Captured>,
+        parts: &HashMap<Key, Refund>,
     ) -> Result<Effect, consumer::Error> {
         match &command.body {
-            Body::Process(asked) => Ok(Effect::Payment(self.charge(command, asked).await?)),
+            Body::Process(asked) => {
+                let payment = process::charge(&self.gateway, command, asked).await?;
+                Ok(Effect::Payment(payment))
+            }
             Body::Refund(asked) => {
-                let action = command.key.action();
-                self.gateway.refund(&action.to_string()).await?;
-                let given_back = captured.get(&action).cloned();
-                Ok(Effect::Refund(given_back, asked.reason))
+                refund::give_back(&self.gateway, command).await?;
+                let given_back = captured.get(&command.key.action()).cloned();
+                Ok(Effect::Refund(given_back, asked.clone()))
+            }
+            Body::RefundPart(asked) => {
+                let part = &parts[&command.key];
+                let part = refund_part::give_back(&self.gateway, command, asked, part).await?;
+                Ok(Effect::Part(part))
             }
         }
-    }
-
-    async fn charge(
-        &self,
-        command: &Command,
-        asked: &ProcessPayment,
-    ) -> Result<Payment, consumer::Error> {
-        let charge = Charge {
-            idempotency_key: &command.key.to_string(),
-            amount: asked.amount,
-            currency: &asked.currency,
-            payment_method: asked.payment_method.as_deref(),
-        };
-        Ok(Payment {
-            id: PaymentId::generate(),
-            saga: command.key.saga,
-            step: command.key.step.clone(),
-            order_id: asked.order_id,
-            customer_id: asked.customer_id.clone(),
-            amount: asked.amount,
-            currency: asked.currency.clone(),
-            payment_method: asked.payment_method.clone(),
-            verdict: self.gateway.charge(charge).await?,
-        })
     }
 }
 
@@ -91,7 +116,25 @@ impl<G: Gateway> Participant for Payments<G> {
     type Prepared = Vec<Effect>;
 
     fn decode(&self, event: &Incoming) -> Result<Command, Unreadable> {
-        command::decode(event)
+        let message = &event.envelope;
+        match message.kind.as_str() {
+            ProcessPayment::TYPE => {
+                let asked = process::read(message)?;
+                let order = asked.order_id;
+                Command::new(event, Direction::Action, order, Body::Process(asked))
+            }
+            RefundPayment::TYPE => {
+                let asked: RefundPayment = message.data()?;
+                let order = asked.order_id;
+                Command::new(event, Direction::Compensation, order, Body::Refund(asked))
+            }
+            RefundPart::TYPE => {
+                let asked = refund_part::read(message)?;
+                let order = asked.order_id;
+                Command::new(event, Direction::Action, order, Body::RefundPart(asked))
+            }
+            other => Err(Unreadable::UnknownType(other.to_owned())),
+        }
     }
 
     async fn prepare(
@@ -105,12 +148,13 @@ impl<G: Gateway> Participant for Payments<G> {
         let actions: Vec<_> = compensations.map(|command| command.key.action()).collect();
         // Before the refunds: of a payment that is seen here, the charge was made before the refund is.
         let captured = payments::captured(&self.db, &actions).await?;
-        let effects = new.iter().map(|command| self.carry_out(command, &captured));
+        let parts = refund_part::plan(&self.db, new).await?;
+        let carry_out = |command| self.carry_out(command, &captured, &parts);
+        let effects = new.iter().map(carry_out);
         // A slower or crashed attempt may have charged before the tombstone was there.
-        let undone = too_late.iter().map(async |command| {
-            let undone = self.gateway.refund(&command.key.to_string()).await;
-            undone.map_err(consumer::Error::from)
-        });
+        let undone = too_late
+            .iter()
+            .map(|command| refund::give_back(&self.gateway, command));
         let (effects, _) = try_join(try_join_all(effects), try_join_all(undone)).await?;
         Ok(effects)
     }
@@ -123,13 +167,16 @@ impl<G: Gateway> Participant for Payments<G> {
     ) -> Result<Applied, consumer::Error> {
         let mut made = Vec::new();
         let mut refunded = Vec::new();
-        for effect in effects {
+        let mut parts = Vec::new();
+        for (command, effect) in new.iter().zip(effects) {
             match effect {
                 Effect::Payment(payment) => made.push(payment),
                 Effect::Refund(Some(payment), _) => refunded.push(payment.id),
                 Effect::Refund(None, _) => {}
+                Effect::Part(part) => parts.push((&command.key, part)),
             }
         }
+        refund_part::record(work, &parts, &refunded).await?;
         payments::insert(&mut work.writes, &made);
         payments::mark_refunded(&mut work.writes, &refunded);
         let outcomes = new.iter().zip(effects);
@@ -142,6 +189,6 @@ impl<G: Gateway> Participant for Payments<G> {
     }
 
     fn already_compensated(&self, compensation: &Command) -> Envelope {
-        effect::already_compensated(compensation)
+        refund::already_compensated(compensation)
     }
 }

@@ -55,6 +55,10 @@ struct Payment {
     #[serde(with = "decimal")]
     #[schema(value_type = f64, example = 39.98)]
     amount: Money,
+    /// What was given back of it; two decimal places.
+    #[serde(with = "decimal")]
+    #[schema(value_type = f64, example = 0.00)]
+    refunded_amount: Money,
     /// ISO 4217 code.
     #[schema(example = "USD")]
     currency: String,
@@ -69,7 +73,7 @@ struct Payment {
     #[schema(example = json!(null))]
     decline_code: Option<String>,
     created_at: DateTime<Utc>,
-    /// When it was refunded, else the same as `createdAt`.
+    /// When money was last given back, else the same as `createdAt`.
     updated_at: DateTime<Utc>,
 }
 
@@ -81,6 +85,7 @@ impl From<Model> for Payment {
             order_id: OrderId(row.order_id),
             customer_id: row.customer_id,
             amount: Money::from_minor(row.amount_minor),
+            refunded_amount: Money::from_minor(row.refunded_minor),
             currency: row.currency,
             payment_method: row.payment_method,
             status: row.status,

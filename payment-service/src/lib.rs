@@ -1,19 +1,25 @@
-//! The payment participant: takes the money for an order once, and gives it back once.
+//! The payment participant: takes the money for an order once, and gives it back once, as a whole or in parts.
 //!
 //! ```text
-//! payment.commands ─► command ─► gateway (outside of any transaction) ─► payments + idempotency ─► effect: outcome
-//!                        └──────────────────── handler ────────────────────────┘
+//! payment.commands ─► handler ─┬─ process ─────┬─► gateway (outside of any transaction) ─► books + idempotency ─► outcome
+//!                              ├─ refund ──────┤
+//!                              └─ refund_part ─┘
 //! ```
 //!
 //! The frame, which makes it happen once, is [`common::participant`]; this crate is the work in it:
-//! `handler` is where to start, [`gateway`] is what another gateway implements, `payments` the table, `http` what
-//! people see of it.
+//! `handler` is where to start, and each command has a file of its own. [`gateway`] is what another gateway implements,
+//! `payments` and `refunds` the books, `http` what people see of it.
 
 pub mod app;
-mod command;
-mod effect;
 mod entity;
 pub mod gateway;
 mod handler;
 mod http;
 mod payments;
+mod process;
+mod refund;
+mod refund_part;
+mod refunds;
+
+/// The service's name, in messages and in logs.
+const SOURCE: &str = "payment-service";

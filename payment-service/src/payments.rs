@@ -56,6 +56,7 @@ impl Payment {
 #[derive(Clone, Debug)]
 pub(crate) struct Captured {
     pub(crate) id: PaymentId,
+    /// What is left of it.
     pub(crate) amount: Money,
     pub(crate) currency: String,
 }
@@ -104,7 +105,7 @@ pub(crate) async fn captured(
         return Ok(HashMap::new());
     }
     let rows = sqlx::query(
-        "SELECT saga_id, step, p.id, p.amount_minor, p.currency
+        "SELECT saga_id, step, p.id, p.amount_minor - p.refunded_minor AS left_minor, p.currency
          FROM UNNEST($1::uuid[], $2::text[]) AS a (saga_id, step)
          JOIN payments p USING (saga_id, step)
          WHERE p.status = 'CAPTURED'",
@@ -126,7 +127,7 @@ pub(crate) async fn captured(
         };
         let payment = Captured {
             id: PaymentId(row.get("id")),
-            amount: Money::from_minor(row.get("amount_minor")),
+            amount: Money::from_minor(row.get("left_minor")),
             currency: row.get("currency"),
         };
         (action, payment)
@@ -141,7 +142,7 @@ pub(crate) fn mark_refunded(writes: &mut Writes, payments: &[PaymentId]) {
     }
     writes
         .add(
-            "UPDATE payments SET status = 'REFUNDED', updated_at = now()
+            "UPDATE payments SET status = 'REFUNDED', refunded_minor = amount_minor, updated_at = now()
          WHERE id = ANY($1) AND status = 'CAPTURED'",
         )
         .bind(payments.iter().map(|id| id.0).collect::<Vec<_>>());

@@ -14,5 +14,6 @@ mod operator;
 mod outage;
 mod replies;
 mod retention;
+mod returns;
 mod slow_broker;
 mod timeouts;

@@ -11,13 +11,13 @@ pub(crate) struct Model {
     /// UUID v7: newer payments have greater ids.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// A saga pays once.
-    #[sea_orm(unique)]
     pub saga_id: Uuid,
     pub order_id: Uuid,
     pub customer_id: String,
     /// Hundredths.
     pub amount_minor: i64,
+    /// Hundredths, of all that was given back.
+    pub refunded_minor: i64,
     pub currency: String,
     pub payment_method: Option<String>,
     pub status: Status,
@@ -37,11 +37,11 @@ pub(crate) struct Model {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[schema(as = PaymentStatus)]
 pub(crate) enum Status {
-    /// The money is ours.
+    /// The money is ours, but for what was given back of it.
     Captured,
     /// The gateway took no money.
     Declined,
-    /// The money was taken and given back.
+    /// The money was taken, and all of it given back.
     Refunded,
 }
 

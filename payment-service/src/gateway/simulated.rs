@@ -6,7 +6,7 @@ use common::config::{self, Vars};
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
-use super::{Charge, Error, Gateway, Verdict};
+use super::{Charge, Error, Gateway, PartialRefund, Verdict};
 
 /// Decides by the payment method where that is one of [`ACCEPTED`] or [`declined`], else by lot.
 ///
@@ -128,6 +128,11 @@ impl Gateway for Simulated {
     }
 
     async fn refund(&self, _: &str) -> Result<(), Error> {
+        self.take_time().await;
+        Ok(())
+    }
+
+    async fn refund_part(&self, _: PartialRefund<'_>) -> Result<(), Error> {
         self.take_time().await;
         Ok(())
     }

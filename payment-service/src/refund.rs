@@ -1,0 +1,51 @@
+//! `payment.refund.v1`: the compensation, which gives the money of an order back, whether or not it was taken.
+
+use common::{
+    amqp::consumer,
+    contract::{
+        Envelope, Reason,
+        payment::{PaymentFailed, PaymentRefunded},
+    },
+};
+use metrics::counter;
+
+use crate::{SOURCE, gateway::Gateway, handler::Command, payments::Captured};
+
+/// Has the gateway keep nothing of what the action of `command`'s step charged; also where the command is that action
+/// itself, which came too late.
+///
+/// # Errors
+/// The gateway's.
+pub(crate) async fn give_back(
+    gateway: &impl Gateway,
+    command: &Command,
+) -> Result<(), consumer::Error> {
+    let action = command.key.action();
+    Ok(gateway.refund(&action.to_string()).await?)
+}
+
+/// What to answer. The payment is the one that this turns into a refunded one.
+pub(crate) fn outcome(command: &Command, payment: Option<&Captured>, reason: Reason) -> Envelope {
+    counter!("payments_total", "status" => "refunded").increment(u64::from(payment.is_some()));
+    let refunded = PaymentRefunded {
+        order_id: command.order_id,
+        payment_id: payment.map(|p| p.id),
+        amount: payment.map(|p| p.amount),
+        currency: payment.map(|p| p.currency.clone()),
+        reason,
+    };
+    command.outcome(SOURCE, &refunded)
+}
+
+/// What to answer to the payment that comes after its refund.
+pub(crate) fn already_compensated(compensation: &Command) -> Envelope {
+    let failed = PaymentFailed {
+        order_id: compensation.order_id,
+        payment_id: None,
+        amount: None,
+        currency: None,
+        reason: Reason::ALREADY_COMPENSATED,
+        detail: None,
+    };
+    compensation.outcome(SOURCE, &failed)
+}
