@@ -97,8 +97,14 @@ impl App {
         )
         .await?;
         let (db, outbox) = (service.db.clone(), service.outbox.clone());
-        let orchestrator = Orchestrator::new(db, outbox.clone(), config.deadline_scale);
-        let (intake, intake_worker) = Intake::new(outbox, config.deadline_scale);
+        let admission = service.admission.clone();
+        let orchestrator = Orchestrator::new(
+            db.clone(),
+            outbox.clone(),
+            admission.clone(),
+            config.deadline_scale,
+        );
+        let (intake, intake_worker) = Intake::new(db, outbox, admission, config.deadline_scale);
         Ok(Self {
             orchestrator,
             service,
@@ -137,7 +143,7 @@ impl App {
             books,
             retention,
         } = self;
-        let (db, outbox) = (service.db.clone(), service.outbox.clone());
+        let (db, broker) = (service.db.clone(), service.broker.clone());
         let routes = http::routes(orchestrator.clone(), intake, books);
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;
@@ -154,7 +160,8 @@ impl App {
                 Box::pin(intake_worker.run(stop.clone())) as _,
                 Box::pin(timeout::run(orchestrator.clone(), stop.clone())) as _,
                 Box::pin(consumer::run(
-                    outbox,
+                    broker,
+                    db.clone(),
                     topology::ORDER_REPLIES.name,
                     orchestrator,
                     stop,

@@ -7,15 +7,15 @@
 use std::{collections::HashMap, sync::Arc};
 
 use common::{
-    amqp::Outgoing,
-    batch::{BATCH_MAX, Pace},
+    amqp::Message,
+    batch::{AdmissionControl, BATCH_MAX, BatchingWindow},
     contract::order::OrderCreated,
     crash,
-    db::{self, Kept, Writes},
+    db::{self, PinnedConnection, Writes},
     outbox::Outbox,
 };
 use metrics::counter;
-use sqlx::{PgExecutor, Row, types::Json};
+use sqlx::{PgExecutor, PgPool, Row, types::Json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -84,19 +84,26 @@ pub(crate) struct Intake(mpsc::Sender<(Placement, Answer)>);
 /// Places orders that were handed in.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    db: Kept,
+    db: PinnedConnection,
     outbox: Outbox,
+    admission: AdmissionControl,
     deadline_scale: f64,
     waiting: mpsc::Receiver<(Placement, Answer)>,
 }
 
 impl Intake {
     /// An intake and its worker, which is to be run.
-    pub(crate) fn new(outbox: Outbox, deadline_scale: f64) -> (Self, Worker) {
+    pub(crate) fn new(
+        db: PgPool,
+        outbox: Outbox,
+        admission: AdmissionControl,
+        deadline_scale: f64,
+    ) -> (Self, Worker) {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
-            db: outbox.connection(),
+            db: PinnedConnection::new(db),
             outbox,
+            admission,
             deadline_scale,
             waiting,
         };
@@ -118,10 +125,10 @@ impl Worker {
     /// Works until `shutdown`, and then until what was handed in is answered.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        let mut pace = Pace::default();
+        let mut window = BatchingWindow::default();
         loop {
-            pace.wait().await;
-            self.outbox.backlog().gone().await;
+            window.wait().await;
+            self.admission.admit().await;
             let received = tokio::select! {
                 n = self.waiting.recv_many(&mut batch, BATCH_MAX) => n,
                 () = shutdown.cancelled(), if !self.waiting.is_closed() => {
@@ -132,7 +139,7 @@ impl Worker {
             if received == 0 {
                 return;
             }
-            pace.start(received);
+            window.start(received);
             let (placements, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
             match self.place(&placements).await {
                 Ok(messages) => self.answer(answers, messages).await,
@@ -151,7 +158,7 @@ impl Worker {
     }
 
     /// Answers first: what is committed is placed, whatever the broker does.
-    async fn answer(&self, answers: Vec<Answer>, (placed, messages): (Vec<Placed>, Vec<Outgoing>)) {
+    async fn answer(&self, answers: Vec<Answer>, (placed, messages): (Vec<Placed>, Vec<Message>)) {
         for (answer, placed) in answers.into_iter().zip(placed) {
             // An error means that the client hung up.
             let _ = answer.send(Ok(placed));
@@ -160,7 +167,7 @@ impl Worker {
     }
 
     /// Places orders in one transaction, and returns what became of each, and the messages to be handed over.
-    async fn place(&self, placements: &[Placement]) -> sqlx::Result<(Vec<Placed>, Vec<Outgoing>)> {
+    async fn place(&self, placements: &[Placement]) -> sqlx::Result<(Vec<Placed>, Vec<Message>)> {
         for _ in 0..MAX_RACES {
             match self.try_place(placements).await {
                 // The key was not there a moment ago: another replica placed the same order meanwhile.
@@ -176,7 +183,7 @@ impl Worker {
     async fn try_place(
         &self,
         placements: &[Placement],
-    ) -> sqlx::Result<(Vec<Placed>, Vec<Outgoing>)> {
+    ) -> sqlx::Result<(Vec<Placed>, Vec<Message>)> {
         let mut db = self.db.take().await?;
         let mut known = find_by_key(&mut *db, placements).await?;
         let mut placed = Vec::with_capacity(placements.len());
@@ -207,7 +214,7 @@ impl Worker {
         crash::point("intake.decided");
         // One statement is a transaction too.
         writes.execute(&mut *db).await?;
-        self.db.keep(db);
+        self.db.put_back(db);
         counter!("orders_placed_total").increment(new.len() as u64);
         Ok((placed, messages))
     }
@@ -221,7 +228,7 @@ fn refuse(answers: Vec<Answer>, error: sqlx::Error) {
 }
 
 /// The saga of a new order with its first decision, and what is said about it.
-fn start(placement: &Placement) -> (Decision, Vec<Outgoing>) {
+fn start(placement: &Placement) -> (Decision, Vec<Message>) {
     let transition = transition::start(DEFINITION);
     let mut saga = Saga {
         id: placement.order.saga_id,

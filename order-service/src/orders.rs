@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use common::{
-    amqp::Outgoing,
+    amqp,
     contract::{
         Envelope, Message, Money, OrderId, Reason, SagaId,
         order::{OrderItem, OrderSnapshot},
@@ -131,7 +131,7 @@ impl Order {
         &mut self,
         event: impl FnOnce(OrderSnapshot) -> M,
         context: &Context,
-    ) -> Outgoing {
+    ) -> amqp::Message {
         self.event_sequence += 1;
         let data = event(OrderSnapshot {
             order_id: self.id,
@@ -143,7 +143,7 @@ impl Order {
             customer_email: self.customer_email.clone(),
             reason: self.cancellation_reason,
         });
-        Outgoing::event(Envelope {
+        amqp::Message::event(Envelope {
             sequence: Some(self.event_sequence),
             ..context.apply(Envelope::new(SOURCE, &self.id.to_string(), &data))
         })

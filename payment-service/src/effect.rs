@@ -13,7 +13,7 @@ use crate::{
     payments::{Captured, Payment},
 };
 
-/// Who the outcomes come from.
+/// Who the replies come from.
 const SOURCE: &str = "payment-service";
 
 /// What the gateway did, which is now to be recorded.
@@ -27,7 +27,7 @@ pub(crate) enum Effect {
 
 impl Effect {
     /// What to answer, with a line in the log for each refusal. Of work that is done again, also that is said again.
-    pub(crate) fn outcome(&self, command: &Command) -> Envelope {
+    pub(crate) fn reply(&self, command: &Command) -> Envelope {
         let order_id = command.order_id;
         match self {
             Effect::Payment(payment) => match &payment.verdict {
@@ -39,7 +39,7 @@ impl Effect {
                         amount: payment.amount,
                         currency: payment.currency.clone(),
                     };
-                    command.outcome(SOURCE, &processed)
+                    command.reply(SOURCE, &processed)
                 }
                 Verdict::Declined { code } => {
                     counter!("payments_total", "status" => "declined").increment(1);
@@ -52,7 +52,7 @@ impl Effect {
                         reason: Reason::PaymentDeclined,
                         detail: Some(code.clone()),
                     };
-                    command.outcome(SOURCE, &failed)
+                    command.reply(SOURCE, &failed)
                 }
             },
             Effect::Refund(payment, reason) => {
@@ -65,7 +65,7 @@ impl Effect {
                     currency: payment.as_ref().map(|p| p.currency.clone()),
                     reason: *reason,
                 };
-                command.outcome(SOURCE, &refunded)
+                command.reply(SOURCE, &refunded)
             }
         }
     }
@@ -81,5 +81,5 @@ pub(crate) fn already_compensated(compensation: &Command) -> Envelope {
         reason: Reason::AlreadyCompensated,
         detail: None,
     };
-    compensation.outcome(SOURCE, &failed)
+    compensation.reply(SOURCE, &failed)
 }

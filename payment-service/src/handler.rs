@@ -1,4 +1,4 @@
-//! Commands → gateway → payments → outcomes.
+//! Commands → gateway → payments → replies.
 //!
 //! The gateway is asked before the transaction, so what it did may turn out not to count: another replica was
 //! faster, the process died, the refund came first. Money is safe all the same:
@@ -15,9 +15,9 @@ use std::collections::HashMap;
 use common::{
     amqp::consumer::{self, Incoming},
     contract::{Envelope, PaymentId, Unreadable, payment::ProcessPayment},
-    db::UnitOfWork,
+    db::LazyTransaction,
     participant::{
-        Applied, Participant,
+        Output, Participant,
         idempotency::{Direction, Key},
     },
 };
@@ -117,10 +117,10 @@ impl<G: Gateway> Participant for Payments<G> {
 
     async fn apply(
         &self,
-        work: &mut UnitOfWork<'_>,
+        work: &mut LazyTransaction<'_>,
         new: &[Command],
         effects: &Vec<Effect>,
-    ) -> Result<Applied, consumer::Error> {
+    ) -> Result<Output, consumer::Error> {
         let mut made = Vec::new();
         let mut refunded = Vec::new();
         for effect in effects {
@@ -132,10 +132,10 @@ impl<G: Gateway> Participant for Payments<G> {
         }
         payments::insert(&mut work.writes, &made);
         payments::mark_refunded(&mut work.writes, &refunded);
-        let outcomes = new.iter().zip(effects);
-        Ok(Applied {
-            outcomes: outcomes
-                .map(|(command, effect)| effect.outcome(command))
+        let replies = new.iter().zip(effects);
+        Ok(Output {
+            replies: replies
+                .map(|(command, effect)| effect.reply(command))
                 .collect(),
             events: Vec::new(),
         })

@@ -9,7 +9,7 @@
 
 mod pinned;
 pub mod retention;
-mod work;
+mod transaction;
 mod writes;
 
 use std::{future::Future, time::Duration};
@@ -20,7 +20,7 @@ use sqlx::{
 };
 use tracing::{Instrument, Span};
 
-pub use self::{pinned::Kept, work::UnitOfWork, writes::Writes};
+pub use self::{pinned::PinnedConnection, transaction::LazyTransaction, writes::Writes};
 use crate::config::{self, DatabaseConfig, Secret};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.

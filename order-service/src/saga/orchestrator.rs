@@ -9,10 +9,10 @@
 use anyhow::Context as _;
 use common::{
     amqp::{
-        Outgoing,
+        Message, Outgoing,
         consumer::{self, Handler, Incoming},
     },
-    batch::waves,
+    batch::{AdmissionControl, one_per_saga},
     contract::{
         Reason, SagaId, Unreadable,
         order::{OrderCancelled, OrderCompleted, OrderFailed},
@@ -119,16 +119,23 @@ impl From<Error> for consumer::Error {
 pub struct Orchestrator {
     db: PgPool,
     outbox: Outbox,
+    admission: AdmissionControl,
     deadline_scale: f64,
 }
 
 impl Orchestrator {
     /// An orchestrator of the sagas in `db`, whose deadlines are multiplied by `deadline_scale`.
     #[must_use]
-    pub fn new(db: PgPool, outbox: Outbox, deadline_scale: f64) -> Self {
+    pub fn new(
+        db: PgPool,
+        outbox: Outbox,
+        admission: AdmissionControl,
+        deadline_scale: f64,
+    ) -> Self {
         Self {
             db,
             outbox,
+            admission,
             deadline_scale,
         }
     }
@@ -160,7 +167,7 @@ impl Orchestrator {
         &self,
         tx: &mut Transaction<'_, Postgres>,
         news: &[News],
-    ) -> Result<Vec<Outgoing>, Error> {
+    ) -> Result<Vec<Message>, Error> {
         let ids: Vec<_> = news.iter().map(|news| news.saga).collect();
         let replies = news.iter().filter_map(|one| match &one.what {
             Happening::Reply(reply) => Some(reply.record(one.saga)),
@@ -215,7 +222,7 @@ impl Reply {
                 direction: self.direction,
             },
             message_id: self.id,
-            outcome: None,
+            reply: None,
             tombstone: false,
         }
     }
@@ -248,7 +255,7 @@ fn follow(
     order: &Order,
     transition: &Transition,
     context: &Context,
-) -> (Option<Order>, Vec<Outgoing>) {
+) -> (Option<Order>, Vec<Message>) {
     let mut order = order.clone();
     let mut events = Vec::new();
     let mut changed = false;
@@ -351,15 +358,19 @@ impl Handler for Orchestrator {
         db: &mut PgConnection,
         batch: &[News],
     ) -> Result<Vec<Outgoing>, consumer::Error> {
-        self.outbox.backlog().taken(batch.len());
-        for wave in waves(batch, |news| news.saga) {
+        self.admission.took(batch.len());
+        for news in one_per_saga(batch, |news| news.saga) {
             let mut tx = db::begin(&mut *db).await?;
-            let messages = self.apply(&mut tx, &wave).await?;
+            let messages = self.apply(&mut tx, &news).await?;
             tx.commit().await?;
             self.outbox.hand_over(messages).await;
         }
         // All that follows went through the outbox, so nothing has to be published before the ack.
         Ok(Vec::new())
+    }
+
+    async fn store(&self, events: &[Message]) -> sqlx::Result<()> {
+        self.outbox.store(events).await
     }
 }
 

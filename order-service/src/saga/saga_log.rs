@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use common::{
-    amqp::Outgoing,
+    amqp,
     contract::{Envelope, Reason, SagaId, UnknownReason},
     db::{Writes, retention},
     participant::idempotency::{self, Record},
@@ -211,7 +211,11 @@ pub struct Decision {
 impl Decision {
     /// A decision about `saga`, with the message of the command that it sends, if any.
     #[must_use]
-    pub fn new(saga: Saga, transition: Transition, context: &Context) -> (Self, Option<Outgoing>) {
+    pub fn new(
+        saga: Saga,
+        transition: Transition,
+        context: &Context,
+    ) -> (Self, Option<amqp::Message>) {
         let command = transition.send.map(|send| {
             let envelope = context.apply(send.envelope(&saga.order));
             let step = send.step();
@@ -229,7 +233,7 @@ impl Decision {
         };
         (
             decision,
-            command.map(|(participant, envelope)| Outgoing::command(participant, envelope)),
+            command.map(|(participant, envelope)| amqp::Message::command(participant, envelope)),
         )
     }
 

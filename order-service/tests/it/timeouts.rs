@@ -1,6 +1,6 @@
 //! Deadlines: every silent step, sagas that nobody answers, and workers that compete.
 
-use common::{amqp::Broker, config::DatabaseConfig, db, outbox::Outbox};
+use common::{amqp::Broker, batch::AdmissionControl, config::DatabaseConfig, db, outbox::Outbox};
 use order_service::saga::{Orchestrator, timeout};
 use serde_json::json;
 
@@ -104,8 +104,12 @@ async fn two_timeout_workers_at_once_take_each_saga_once() {
     let workers = [(); 2].map(|()| {
         let pool = db::pool("test", &config).unwrap();
         // Its relay does not run: messages stay in the outbox.
-        let (outbox, _) = Outbox::new(pool.clone(), Broker::new("test", &broker));
-        Orchestrator::new(pool, outbox, 1.0)
+        let (outbox, _) = Outbox::new(
+            pool.clone(),
+            Broker::new("test", &broker),
+            AdmissionControl::default(),
+        );
+        Orchestrator::new(pool, outbox, AdmissionControl::default(), 1.0)
     });
     let pool = environment.pool("order").await;
     sqlx::query("UPDATE sagas SET deadline_at = now()")
