@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 
 use super::{
     Lane, Message, Outgoing, Raw,
-    properties::{batch_properties, event_properties},
+    properties::{batch_properties, message_properties},
 };
 
 /// An AMQP message that carries one or several of a batch.
@@ -87,7 +87,7 @@ fn frame_of_messages(messages: &[(usize, &Message)]) -> Frame {
     let first = messages[0].1;
     let (properties, payload) = if messages.len() == 1 {
         (
-            event_properties(first.envelope()),
+            message_properties(first.envelope()),
             first.json().as_bytes().to_vec(),
         )
     } else {

@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 
 use super::{
     Message,
-    properties::{PERSISTENT, event_properties},
+    properties::{PERSISTENT, message_properties},
 };
 use crate::contract::{Envelope, topology};
 
@@ -30,7 +30,7 @@ impl Raw {
     /// The response to a request that named an AMQP `reply_to` queue. It is dropped where nobody waits any more.
     #[must_use]
     pub fn response(reply_to: &str, correlation_id: Option<&str>, envelope: &Envelope) -> Self {
-        let mut properties = event_properties(envelope);
+        let mut properties = message_properties(envelope);
         if let Some(id) = correlation_id {
             properties = properties.with_correlation_id(id.into());
         }

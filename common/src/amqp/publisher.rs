@@ -1,4 +1,4 @@
-//! A lane's channel, and the confirms of what goes out on it.
+//! A connection to publish on, and the confirms of what goes out on it.
 
 use std::{
     future::{Future, poll_fn},

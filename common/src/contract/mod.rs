@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! saga.commands   payment.process.v1  payment.refund.v1  inventory.reserve.v1  inventory.release.v1  inventory.validate.v1
-//! saga.replies    the outcome of each of the first four, back to who asked
-//! saga.events     the same outcomes, and what became of orders and stock, for everybody
+//! saga.replies    the replies to the first four, back to whoever sent the command
+//! saga.events     every reply as a public event, and what became of orders and stock, for everybody
 //! ```
 //!
 //! A message is a CloudEvents [`Envelope`] whose `data` is one of the types in [`payment`], [`inventory`] and

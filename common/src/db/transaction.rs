@@ -49,7 +49,7 @@ impl<'c> LazyTransaction<'c> {
     /// Writes, and commits.
     ///
     /// # Errors
-    /// The database's. Then nothing is written.
+    /// The database failed, and nothing is written.
     pub async fn commit(self) -> sqlx::Result<Vec<PgRow>> {
         match self.state {
             State::Idle(connection) => self.writes.execute(connection).await,

@@ -105,7 +105,7 @@ impl Outbox {
     /// Stores messages that no transaction enqueued, because they could not be published. A sweep publishes them.
     ///
     /// # Errors
-    /// The database's.
+    /// The database failed.
     pub async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {
         // A row may be there already: a command that comes twice has the same reply twice, and so the same event.
         let mut writes = Writes::default();

@@ -69,7 +69,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The same step's action.
+    /// The key of the step's action.
     #[must_use]
     pub fn action(&self) -> Self {
         Self {
@@ -149,7 +149,7 @@ pub fn is_recorded(error: &sqlx::Error) -> bool {
 /// What is recorded under any of `keys`.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn find(db: impl PgExecutor<'_>, keys: &[Key]) -> sqlx::Result<HashMap<Key, Record>> {
     // The ids by themselves first: by them, only their days' partitions are opened.
     let rows = sqlx::query(

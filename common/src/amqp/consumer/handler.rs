@@ -76,6 +76,6 @@ pub trait Handler: Send + Sync + 'static {
     /// else's may take none. An event may be stored already.
     ///
     /// # Errors
-    /// The database's. The events are then published again, and the ack waits.
+    /// The database failed. The events are then published again, and the ack waits.
     fn store(&self, events: &[Message]) -> impl Future<Output = sqlx::Result<()>> + Send;
 }

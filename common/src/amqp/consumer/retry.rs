@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    super::{Broker, Outgoing, properties::event_properties},
+    super::{Broker, Outgoing, properties::message_properties},
     dead_letter::dead_letter,
     decode::Item,
     handler::{Error, Handler, Incoming},
@@ -93,7 +93,7 @@ impl<H: Handler> Attempts<'_, H> {
             }
         }
         error!(message.id = %envelope.id, saga.id = ?envelope.sagaid, error = last_error, "dead letter: every attempt failed");
-        let mut properties = event_properties(envelope);
+        let mut properties = message_properties(envelope);
         if let Some(reply_to) = &message.reply_to {
             properties = properties.with_reply_to(reply_to.as_str().into());
         }
