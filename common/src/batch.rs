@@ -1,31 +1,26 @@
-//! When a batch begins, how large it is, and who goes first.
-//!
-//! Replies first: what is begun is finished before more is begun. New sagas come faster than they end: each costs a
-//! transaction at first, and four later. So while more replies wait than one batch takes, who would send more commands
-//! waits: the intake of orders, and the sweep after an outage.
+//! When a batch begins, what may be in it, and whose turn it is.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
 
-/// Events that a batch is filled with. One that is full says that more are waiting.
+/// Messages that a batch is filled with. A batch that is full says that more are waiting.
 pub const BATCH_MAX: usize = 256;
-/// The least time between the starts of two batches, under load. Measured with 64 sagas in flight: 12 ms instead of
-/// 5 ms saves a third of the CPU time of a saga, and makes it faster.
+/// The least time between the starts of two batches, under load. See docs/PERFORMANCE.md for what it saves.
 const LEAST: Duration = Duration::from_millis(10);
-/// Batches of so many say that there is load. A lone event never waits, and a full batch is followed at once.
+/// A batch of so many says that there is load. A lone message never waits, and a full batch is followed at once.
 const LOAD: usize = 4;
 
-/// Spaces the batches of one worker.
+/// Spaces the batches of one worker: under load, a few milliseconds more make them much larger, and everything cheaper.
 #[derive(Debug)]
-pub struct Pace {
+pub struct BatchingWindow {
     next: Instant,
 }
 
-impl Default for Pace {
+impl Default for BatchingWindow {
     fn default() -> Self {
         Self {
             next: Instant::now(),
@@ -33,15 +28,15 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
-    /// Waits until the next batch is to be taken.
+impl BatchingWindow {
+    /// Waits until the next batch may be taken.
     pub async fn wait(&self) {
         if Instant::now() < self.next {
             sleep_until(self.next).await;
         }
     }
 
-    /// Notes that a batch of `size` starts now.
+    /// Says that a batch of `size` starts now.
     pub fn start(&mut self, size: usize) {
         self.next = Instant::now();
         if (LOAD..BATCH_MAX).contains(&size) {
@@ -50,53 +45,56 @@ impl Pace {
     }
 }
 
-/// How long replies may hold up what is new. Perhaps no more come.
+/// How long replies may hold up what is new, for perhaps no more of them come.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Whether more replies wait than one batch takes. Clones share it; of a service without replies, they never do.
+/// Admission control: what is begun is finished before more is begun.
+///
+/// New sagas come faster than they end, for each costs one transaction to begin with and four later. So while more
+/// replies wait than one batch takes, everything that would send more commands waits: new sagas, and the sweep of
+/// commands after an outage. Clones share the state. In a service that takes no replies, nothing ever waits.
 #[derive(Clone, Debug)]
-pub struct Backlog(watch::Sender<bool>);
+pub struct AdmissionControl {
+    /// Whether more replies wait than one batch takes.
+    busy: watch::Sender<bool>,
+}
 
-impl Default for Backlog {
+impl Default for AdmissionControl {
     fn default() -> Self {
-        Self(watch::Sender::new(false))
-    }
-}
-
-impl Backlog {
-    /// Notes that a batch of so many replies was taken.
-    pub fn taken(&self, replies: usize) {
-        self.0.send_replace(replies >= BATCH_MAX);
-    }
-
-    /// Waits until there is none.
-    pub async fn gone(&self) {
-        let mut waiting = self.0.subscribe();
-        if timeout(LONGEST, waiting.wait_for(|waiting| !waiting))
-            .await
-            .is_err()
-        {
-            self.0.send_replace(false);
+        Self {
+            busy: watch::Sender::new(false),
         }
     }
 }
 
-/// Splits a batch so that no saga comes twice in a part, keeping each saga's order.
-pub fn waves<T: Clone, K: std::hash::Hash + Eq + Clone>(
-    batch: &[T],
-    saga: impl Fn(&T) -> K,
-) -> Vec<Vec<T>> {
-    let mut waves: Vec<Vec<T>> = Vec::new();
-    let mut seen: HashMap<K, usize> = HashMap::with_capacity(batch.len());
-    for item in batch {
-        let turn = seen.entry(saga(item)).or_insert(0);
-        if *turn == waves.len() {
-            waves.push(Vec::new());
-        }
-        waves[*turn].push(item.clone());
-        *turn += 1;
+impl AdmissionControl {
+    /// Says that a batch of so many replies was taken.
+    pub fn took(&self, replies: usize) {
+        self.busy.send_replace(replies >= BATCH_MAX);
     }
-    waves
+
+    /// Waits until something new may begin.
+    pub async fn admit(&self) {
+        let mut busy = self.busy.subscribe();
+        if timeout(LONGEST, busy.wait_for(|busy| !busy)).await.is_err() {
+            self.busy.send_replace(false);
+        }
+    }
+}
+
+/// Splits `items` into batches that have at most one of each saga, and keeps each saga's order.
+pub fn one_per_saga<T: Clone, K: Hash + Eq>(items: &[T], saga: impl Fn(&T) -> K) -> Vec<Vec<T>> {
+    let mut batches: Vec<Vec<T>> = Vec::new();
+    let mut before: HashMap<K, usize> = HashMap::with_capacity(items.len());
+    for item in items {
+        let number = before.entry(saga(item)).or_insert(0);
+        if *number == batches.len() {
+            batches.push(Vec::new());
+        }
+        batches[*number].push(item.clone());
+        *number += 1;
+    }
+    batches
 }
 
 #[cfg(test)]
@@ -105,38 +103,38 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_batch_holds_up_what_is_new_until_one_is_not_full() {
-        let backlog = Backlog::default();
-        backlog.gone().await;
-        backlog.taken(BATCH_MAX);
+        let admission = AdmissionControl::default();
+        admission.admit().await;
+        admission.took(BATCH_MAX);
         let waiter = tokio::spawn({
-            let backlog = backlog.clone();
-            async move { backlog.gone().await }
+            let admission = admission.clone();
+            async move { admission.admit().await }
         });
         tokio::time::sleep(LONGEST / 2).await;
         assert!(!waiter.is_finished());
-        backlog.taken(BATCH_MAX - 1);
+        admission.took(BATCH_MAX - 1);
         waiter.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_in_vain_goes_on() {
-        let backlog = Backlog::default();
-        backlog.taken(BATCH_MAX);
+    async fn nobody_waits_for_replies_for_long() {
+        let admission = AdmissionControl::default();
+        admission.took(BATCH_MAX);
         let start = Instant::now();
-        backlog.gone().await;
+        admission.admit().await;
         assert_eq!(start.elapsed(), LONGEST);
-        backlog.gone().await;
+        admission.admit().await;
         assert_eq!(start.elapsed(), LONGEST);
     }
 
     #[test]
-    fn a_saga_comes_once_in_a_wave_and_in_order() {
+    fn a_saga_comes_once_in_a_batch_and_in_order() {
         let batch = [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)];
         let expected = [
             vec![("a", 1), ("b", 1)],
             vec![("a", 2), ("b", 2)],
             vec![("a", 3)],
         ];
-        assert_eq!(waves(&batch, |(saga, _)| *saga), expected);
+        assert_eq!(one_per_saga(&batch, |(saga, _)| *saga), expected);
     }
 }

@@ -62,7 +62,7 @@ impl Vars {
         }
     }
 
-    /// The same for values within bounds.
+    /// The value of `name`, or `default`, where `is_valid` accepts only some values.
     ///
     /// # Errors
     /// The value is not `expected`, or `is_valid` says no.

@@ -33,6 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     amqp::Broker,
     backoff::Backoff,
+    batch::AdmissionControl,
     config::{BrokerConfig, DatabaseConfig, Vars},
     crash, db,
     http::{self, health},
@@ -56,6 +57,8 @@ pub struct Service {
     pub broker: Broker,
     /// Where its transactions leave messages.
     pub outbox: Outbox,
+    /// What holds up new work while replies wait.
+    pub admission: AdmissionControl,
     relay: Relay,
     listener: TcpListener,
 }
@@ -73,7 +76,8 @@ impl Service {
     ) -> anyhow::Result<Self> {
         let db = db::pool(name, database)?;
         let broker = Broker::new(name, broker);
-        let (outbox, relay) = Outbox::new(db.clone(), broker.clone());
+        let admission = AdmissionControl::default();
+        let (outbox, relay) = Outbox::new(db.clone(), broker.clone(), admission.clone());
         let listener = TcpListener::bind(http_addr)
             .await
             .with_context(|| format!("listening on {http_addr}: is it in use?"))?;
@@ -82,6 +86,7 @@ impl Service {
             db,
             broker,
             outbox,
+            admission,
             relay,
             listener,
         })

@@ -73,8 +73,8 @@ impl App {
     /// The broker has another topology under our names, or a worker panicked.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { service, retention } = self;
-        let Service { db, outbox, .. } = &service;
-        let (db, outbox) = (db.clone(), outbox.clone());
+        let (db, outbox) = (service.db.clone(), service.outbox.clone());
+        let broker = service.broker.clone();
         let routes = http::routes(db.clone(), outbox.clone());
         let schema = db.clone();
         let prepare = async move {
@@ -83,17 +83,24 @@ impl App {
         };
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let commands = Commands::new(outbox.clone(), retention);
-            let shipping = Shipping::new(outbox.clone());
+            let shipping = Shipping::new(outbox);
             let tables = &[idempotency::TABLE];
             vec![
-                Box::pin(retention::run(db, tables, retention, stop.clone())),
+                Box::pin(retention::run(db.clone(), tables, retention, stop.clone())),
                 Box::pin(consumer::run(
-                    outbox.clone(),
+                    broker.clone(),
+                    db.clone(),
                     INVENTORY_COMMANDS.name,
                     commands,
                     stop.clone(),
                 )),
-                Box::pin(consumer::run(outbox, INVENTORY_EVENTS.name, shipping, stop)),
+                Box::pin(consumer::run(
+                    broker,
+                    db,
+                    INVENTORY_EVENTS.name,
+                    shipping,
+                    stop,
+                )),
             ]
         };
         service.run(routes, prepare, workers, shutdown).await

@@ -3,7 +3,7 @@
 //! Each change is one transaction with the events that tell of it. Reads go through [`crate::entity`].
 
 use common::{
-    amqp::Outgoing,
+    amqp::Message,
     contract::{
         Money,
         inventory::{InventoryUpdated, StockLevel},
@@ -168,7 +168,7 @@ impl Catalogue {
     async fn commit(
         &self,
         mut tx: Transaction<'_, Postgres>,
-        events: Vec<Outgoing>,
+        events: Vec<Message>,
     ) -> sqlx::Result<()> {
         let mut writes = Writes::default();
         self.outbox.enqueue(&mut writes, &events);
@@ -180,7 +180,7 @@ impl Catalogue {
 }
 
 /// What is told of a product that no order holds.
-fn updated(product_id: &str, quantity: i64, sequence: i32) -> Outgoing {
+fn updated(product_id: &str, quantity: i64, sequence: i32) -> Message {
     let quantity = quantity.unsigned_abs();
     let level = StockLevel {
         product_id: product_id.to_owned(),
@@ -188,7 +188,7 @@ fn updated(product_id: &str, quantity: i64, sequence: i32) -> Outgoing {
         reserved_quantity: 0,
         available_quantity: quantity,
     };
-    Outgoing::event(event(level, InventoryUpdated, sequence))
+    Message::event(event(level, InventoryUpdated, sequence))
 }
 
 fn unknown(product_id: &str) -> Error {

@@ -1,15 +1,15 @@
 //! What comes in on `inventory.commands`: commands of sagas, and questions from anyone.
 //!
 //! ```text
-//! reserve, release ─► participant::Commands ─► Inventory: lock, decide, write ─► outcome to replyto, and to all
-//! validate ─────────► validation ─► answer to the AMQP reply_to
+//! reserve, release ─► CommandHandler ─► Inventory: lock, decide, write ─► reply to replyto, and an event to all
+//! validate ─────────► validation ─► response to the AMQP reply_to
 //! ```
 
 use std::collections::{BTreeSet, HashMap};
 
 use common::{
     amqp::{
-        Outgoing,
+        self, Outgoing,
         consumer::{Error, Handler, Incoming},
     },
     contract::{
@@ -19,9 +19,9 @@ use common::{
             StockReserved, ValidateStock,
         },
     },
-    db::{UnitOfWork, Writes, retention::Retention},
+    db::{LazyTransaction, Writes, retention::Retention},
     outbox::Outbox,
-    participant::{self, Applied, Command, Participant, idempotency::Direction},
+    participant::{Command, CommandHandler, Output, Participant, idempotency::Direction},
 };
 use sqlx::PgConnection;
 use tracing::info;
@@ -38,7 +38,7 @@ use crate::{
 /// The handler of `inventory.commands`.
 #[derive(Debug)]
 pub(crate) struct Commands {
-    commands: participant::Commands<Inventory>,
+    commands: CommandHandler<Inventory>,
 }
 
 /// A message on `inventory.commands`.
@@ -53,7 +53,7 @@ pub(crate) enum Input {
 impl Commands {
     pub(crate) fn new(outbox: Outbox, retention: Retention) -> Self {
         Self {
-            commands: participant::Commands::new(Inventory, outbox, retention),
+            commands: CommandHandler::new(Inventory, outbox, retention),
         }
     }
 }
@@ -78,9 +78,14 @@ impl Handler for Commands {
                 Input::Validate(question) => questions.push(question),
             }
         }
-        let mut messages = self.commands.handle(db, &commands).await?;
-        messages.extend(validation::answer(db, &questions).await?);
-        Ok(messages)
+        let mut outgoing = self.commands.handle(db, &commands).await?;
+        let responses = validation::answer(db, &questions).await?;
+        outgoing.extend(responses.into_iter().map(Outgoing::from));
+        Ok(outgoing)
+    }
+
+    async fn store(&self, events: &[amqp::Message]) -> sqlx::Result<()> {
+        self.commands.store(events).await
     }
 }
 
@@ -124,18 +129,18 @@ impl Participant for Inventory {
 
     async fn apply(
         &self,
-        work: &mut UnitOfWork<'_>,
+        work: &mut LazyTransaction<'_>,
         new: &[Command<Body>],
         (): &(),
-    ) -> Result<Applied, Error> {
+    ) -> Result<Output, Error> {
         let actions: Vec<_> = releases(new).map(|command| command.key.action()).collect();
         let tx = work.transaction().await?;
         let held = reservations::lock_by_action(tx, &actions).await?;
         let mut batch = Batch::new(stock::lock(tx, &products(new, &held)).await?, held);
-        let outcomes = new.iter().map(|command| batch.execute(command));
-        let outcomes = outcomes.collect::<Result<_, _>>()?;
+        let replies = new.iter().map(|command| batch.execute(command));
+        let replies = replies.collect::<Result<_, _>>()?;
         let events = batch.write(&mut work.writes);
-        Ok(Applied { outcomes, events })
+        Ok(Output { replies, events })
     }
 
     fn already_compensated(&self, compensation: &Command<Body>) -> Envelope {
@@ -145,7 +150,7 @@ impl Participant for Inventory {
             reason: Reason::ALREADY_COMPENSATED,
             detail: None,
         };
-        compensation.outcome(SOURCE, &data)
+        compensation.reply(SOURCE, &data)
     }
 }
 
@@ -201,7 +206,7 @@ impl Batch {
                 reason,
                 detail: Some(product_id),
             };
-            return command.outcome(SOURCE, &data);
+            return command.reply(SOURCE, &data);
         }
         self.reserved.push(Reservation {
             id: Uuid::now_v7(),
@@ -211,7 +216,7 @@ impl Batch {
             items: items.clone(),
             status: Status::Reserved,
         });
-        command.outcome(SOURCE, &StockReserved { order_id, items })
+        command.reply(SOURCE, &StockReserved { order_id, items })
     }
 
     fn release(&mut self, command: &Command<Body>, reason: Reason) -> Result<Envelope, Error> {
@@ -235,11 +240,11 @@ impl Batch {
             items,
             reason,
         };
-        Ok(command.outcome(SOURCE, &data))
+        Ok(command.reply(SOURCE, &data))
     }
 
     /// Adds all of it to `writes`, and returns the events to enqueue.
-    fn write(self, writes: &mut Writes) -> Vec<Outgoing> {
+    fn write(self, writes: &mut Writes) -> Vec<amqp::Message> {
         let events = stock::write(writes, self.stock.changes());
         reservations::insert(writes, self.reserved);
         reservations::set_status(writes, &self.released, Status::Released);

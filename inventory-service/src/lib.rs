@@ -1,7 +1,7 @@
 //! The inventory participant: holds the stock for an order once, and lets it go once.
 //!
 //! ```text
-//! inventory.commands ─► handler ─┬─ reserve, release ─► reservations + inventory_items + idempotency ─► outcome
+//! inventory.commands ─► handler ─┬─ reserve, release ─► reservations + inventory_items + idempotency ─► reply
 //!                                └─ validate ─► a look at inventory_items ─► answer to reply_to
 //! inventory.events   ─► shipping ── order.shipped ─► the reservation is final: the goods have left ─┐
 //! HTTP               ─► catalogue ─ products and how many there are ────────────────────────────────┤

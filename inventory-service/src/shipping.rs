@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use common::{
     amqp::{
-        Outgoing,
+        self, Outgoing,
         consumer::{Error, Handler, Incoming},
     },
     contract::{
         Message, OrderId, Unreadable,
         order::{OrderShipped, OrderSnapshot},
     },
-    db::UnitOfWork,
+    db::LazyTransaction,
     outbox::Outbox,
 };
 use sqlx::PgConnection;
@@ -37,8 +37,8 @@ impl Shipping {
         &self,
         db: &mut PgConnection,
         orders: &BTreeSet<OrderId>,
-    ) -> Result<Vec<Outgoing>, Error> {
-        let mut work = UnitOfWork::new(db);
+    ) -> Result<Vec<amqp::Message>, Error> {
+        let mut work = LazyTransaction::new(db);
         let tx = work.transaction().await?;
         let ids: Vec<_> = orders.iter().map(|order| order.0).collect();
         let leaving = leaving(orders, reservations::lock_by_order(tx, &ids).await?)?;
@@ -79,6 +79,10 @@ impl Handler for Shipping {
         let events = self.ship(db, &orders).await?;
         self.outbox.hand_over(events).await;
         Ok(Vec::new())
+    }
+
+    async fn store(&self, events: &[amqp::Message]) -> sqlx::Result<()> {
+        self.outbox.store(events).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use common::{
-    amqp::{Outgoing, consumer::Incoming},
+    amqp::{Raw, consumer::Incoming},
     contract::{
         Envelope, Unreadable,
         inventory::{StockAvailability, StockItem, StockValidated, ValidateStock},
@@ -38,7 +38,7 @@ impl Question {
         })
     }
 
-    fn answer(&self, there: &HashMap<String, i64>) -> Outgoing {
+    fn answer(&self, there: &HashMap<String, i64>) -> Raw {
         let items: Vec<_> = self
             .items
             .iter()
@@ -63,7 +63,7 @@ impl Question {
             traceparent: asked.traceparent.clone(),
             ..Envelope::new(SOURCE, &asked.subject, &data)
         };
-        Outgoing::answer(&self.reply_to, self.correlation_id.as_deref(), &envelope)
+        Raw::response(&self.reply_to, self.correlation_id.as_deref(), &envelope)
     }
 }
 
@@ -74,7 +74,7 @@ impl Question {
 pub(crate) async fn answer(
     db: impl PgExecutor<'_>,
     questions: &[&Question],
-) -> sqlx::Result<Vec<Outgoing>> {
+) -> sqlx::Result<Vec<Raw>> {
     if questions.is_empty() {
         return Ok(Vec::new());
     }

@@ -127,8 +127,8 @@ impl App {
             service.db.clone(),
             service.outbox.clone(),
         );
-        let backlog = service.outbox.backlog().clone();
-        let (intake, intake_worker) = Intake::new(engine.clone(), sagas.placing, backlog);
+        let admission = service.admission.clone();
+        let (intake, intake_worker) = Intake::new(engine.clone(), sagas.placing, admission);
         Ok(Self {
             engine,
             service,
@@ -167,9 +167,9 @@ impl App {
             books,
             retention,
         } = self;
-        let (db, outbox) = (service.db.clone(), service.outbox.clone());
+        let (db, broker) = (service.db.clone(), service.broker.clone());
         let routes = http::routes(engine.clone(), intake, books);
-        let replies = Replies::new(engine.clone(), outbox.backlog().clone());
+        let replies = Replies::new(engine.clone(), service.admission.clone());
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;
             engine.check_definitions().await
@@ -185,7 +185,8 @@ impl App {
                 Box::pin(intake_worker.run(stop.clone())) as _,
                 Box::pin(deadlines::run(engine.clone(), stop.clone())) as _,
                 Box::pin(consumer::run(
-                    outbox,
+                    broker,
+                    db.clone(),
                     topology::ORDER_REPLIES.name,
                     replies,
                     stop,

@@ -7,9 +7,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use common::{
-    batch::{BATCH_MAX, Backlog, Pace},
+    batch::{AdmissionControl, BATCH_MAX, BatchingWindow},
     contract::order::OrderCreated,
-    db::{self, Kept, Writes},
+    db::{self, PinnedConnection, Writes},
 };
 use metrics::counter;
 use saga::{Beginning, Context, Definition, Engine, Origin, Work};
@@ -72,25 +72,25 @@ pub(crate) struct Intake(mpsc::Sender<(Placement, Answer)>);
 pub(crate) struct Worker {
     engine: Engine,
     definition: &'static Definition<PlacedOrder>,
-    db: Kept,
-    backlog: Backlog,
+    db: PinnedConnection,
+    admission: AdmissionControl,
     waiting: mpsc::Receiver<(Placement, Answer)>,
 }
 
 impl Intake {
-    /// An intake and its worker, which is to be run. Orders are placed by sagas of `definition`, as long as no replies
-    /// wait in `backlog`.
+    /// An intake and its worker, which is to be run. Orders are placed by sagas of `definition`, when `admission` lets
+    /// them begin.
     pub(crate) fn new(
         engine: Engine,
         definition: &'static Definition<PlacedOrder>,
-        backlog: Backlog,
+        admission: AdmissionControl,
     ) -> (Self, Worker) {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
-            db: Kept::new(engine.db().clone()),
+            db: PinnedConnection::new(engine.db().clone()),
             engine,
             definition,
-            backlog,
+            admission,
             waiting,
         };
         (Self(sender), worker)
@@ -111,10 +111,10 @@ impl Worker {
     /// Works until `shutdown`, and then until what was handed in is answered.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        let mut pace = Pace::default();
+        let mut window = BatchingWindow::default();
         loop {
-            pace.wait().await;
-            self.backlog.gone().await;
+            window.wait().await;
+            self.admission.admit().await;
             let received = tokio::select! {
                 n = self.waiting.recv_many(&mut batch, BATCH_MAX) => n,
                 () = shutdown.cancelled(), if !self.waiting.is_closed() => {
@@ -125,7 +125,7 @@ impl Worker {
             if received == 0 {
                 return;
             }
-            pace.start(received);
+            window.start(received);
             let (placements, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
             let mut answers = Answers(answers);
             match self.place(&placements, &mut answers).await {
@@ -188,7 +188,7 @@ impl Worker {
         }
         // Nothing is locked, so all of it is one statement, which is a transaction too.
         work.commit_then(|| answers.give(placed)).await?;
-        self.db.keep(db);
+        self.db.put_back(db);
         counter!("orders_placed_total").increment(new.len() as u64);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt};
 
 use chrono::{DateTime, Utc};
 use common::{
-    amqp::Outgoing,
+    amqp,
     contract::{
         Envelope, Message, Money, OrderId, Reason, SagaId,
         order::{
@@ -164,7 +164,7 @@ impl Order {
         &mut self,
         event: impl FnOnce(OrderSnapshot) -> M,
         context: &Context,
-    ) -> Outgoing {
+    ) -> amqp::Message {
         self.event_sequence += 1;
         let data = event(OrderSnapshot {
             order_id: self.id,
@@ -176,7 +176,7 @@ impl Order {
             customer_email: self.customer_email.clone(),
             reason: self.cancellation_reason,
         });
-        Outgoing::event(Envelope {
+        amqp::Message::event(Envelope {
             sequence: Some(self.event_sequence),
             ..context.apply(Envelope::new(SOURCE, &self.id.to_string(), &data))
         })
@@ -188,7 +188,7 @@ impl Order {
         change: Change,
         returns: &mut [Return],
         context: &Context,
-    ) -> Option<Outgoing> {
+    ) -> Option<amqp::Message> {
         Some(match change {
             Change::Completed => {
                 self.status = Status::Completed;
@@ -229,7 +229,7 @@ impl Order {
     }
 
     /// Notes that it arrived, and tells of it.
-    pub(crate) fn deliver(&mut self, context: &Context) -> Outgoing {
+    pub(crate) fn deliver(&mut self, context: &Context) -> amqp::Message {
         self.status = Status::Delivered;
         self.event(OrderDelivered, context)
     }

@@ -7,7 +7,7 @@ use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
     contract::topology,
     db::retention::{self, Retention},
-    participant::{Commands, idempotency},
+    participant::{CommandHandler, idempotency},
     service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
@@ -101,10 +101,10 @@ impl<G: Gateway> App<G> {
             gateway,
             retention,
         } = self;
-        let (db, outbox) = (service.db.clone(), service.outbox.clone());
-        let commands = Commands::new(
+        let (db, broker) = (service.db.clone(), service.broker.clone());
+        let commands = CommandHandler::new(
             Payments::new(gateway, db.clone()),
-            outbox.clone(),
+            service.outbox.clone(),
             retention,
         );
         let routes = http::routes(db.clone());
@@ -112,17 +112,17 @@ impl<G: Gateway> App<G> {
             wait_for_schema(|| migrations::is_current::<migrations::Payment>(&db)).await;
             Ok(())
         };
-        let kept = db.clone();
+        let pool = db.clone();
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let queue = topology::PAYMENT_COMMANDS.name;
             vec![
                 Box::pin(retention::run(
-                    kept,
+                    pool.clone(),
                     &[idempotency::TABLE],
                     retention,
                     stop.clone(),
                 )),
-                Box::pin(consumer::run(outbox, queue, commands, stop)),
+                Box::pin(consumer::run(broker, pool, queue, commands, stop)),
             ]
         };
         service.run(routes, schema, workers, shutdown).await

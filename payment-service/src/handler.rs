@@ -1,4 +1,4 @@
-//! Commands → gateway → payments → outcomes.
+//! Commands → gateway → payments → replies.
 //!
 //! The gateway is asked before the transaction, so what it did may turn out not to count: another replica was
 //! faster, the process died, the refund came first. Money is safe all the same:
@@ -19,9 +19,9 @@ use common::{
         Envelope, Message, Unreadable,
         payment::{ProcessPayment, RefundPart, RefundPayment},
     },
-    db::UnitOfWork,
+    db::LazyTransaction,
     participant::idempotency::{Direction, Key},
-    participant::{self, Applied, Participant},
+    participant::{self, Output, Participant},
 };
 use futures_util::future::{try_join, try_join_all};
 use sqlx::PgPool;
@@ -61,13 +61,11 @@ pub(crate) enum Effect {
 
 impl Effect {
     /// What to answer. Of work that is done again, also that is said again.
-    fn outcome(&self, command: &Command) -> Envelope {
+    fn reply(&self, command: &Command) -> Envelope {
         match self {
-            Self::Payment(payment) => process::outcome(command, payment),
-            Self::Part(part) => refund_part::outcome(command, part),
-            Self::Refund(payment, asked) => {
-                refund::outcome(command, payment.as_ref(), asked.reason)
-            }
+            Self::Payment(payment) => process::reply(command, payment),
+            Self::Part(part) => refund_part::reply(command, part),
+            Self::Refund(payment, asked) => refund::reply(command, payment.as_ref(), asked.reason),
         }
     }
 }
@@ -161,10 +159,10 @@ impl<G: Gateway> Participant for Payments<G> {
 
     async fn apply(
         &self,
-        work: &mut UnitOfWork<'_>,
+        work: &mut LazyTransaction<'_>,
         new: &[Command],
         effects: &Vec<Effect>,
-    ) -> Result<Applied, consumer::Error> {
+    ) -> Result<Output, consumer::Error> {
         let mut made = Vec::new();
         let mut refunded = Vec::new();
         let mut parts = Vec::new();
@@ -179,10 +177,10 @@ impl<G: Gateway> Participant for Payments<G> {
         refund_part::record(work, &parts, &refunded).await?;
         payments::insert(&mut work.writes, &made);
         payments::mark_refunded(&mut work.writes, &refunded);
-        let outcomes = new.iter().zip(effects);
-        Ok(Applied {
-            outcomes: outcomes
-                .map(|(command, effect)| effect.outcome(command))
+        let replies = new.iter().zip(effects);
+        Ok(Output {
+            replies: replies
+                .map(|(command, effect)| effect.reply(command))
                 .collect(),
             events: Vec::new(),
         })

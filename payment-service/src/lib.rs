@@ -1,7 +1,7 @@
 //! The payment participant: takes the money for an order once, and gives it back once, as a whole or in parts.
 //!
 //! ```text
-//! payment.commands ─► handler ─┬─ process ─────┬─► gateway (outside of any transaction) ─► books + idempotency ─► outcome
+//! payment.commands ─► handler ─┬─ process ─────┬─► gateway (outside of any transaction) ─► books + idempotency ─► reply
 //!                              ├─ refund ──────┤
 //!                              └─ refund_part ─┘
 //! ```

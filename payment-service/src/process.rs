@@ -70,7 +70,7 @@ pub(crate) async fn charge(
 }
 
 /// What to answer, with a line in the log for each refusal.
-pub(crate) fn outcome(command: &Command, payment: &Payment) -> Envelope {
+pub(crate) fn reply(command: &Command, payment: &Payment) -> Envelope {
     let order_id = command.order_id;
     match &payment.verdict {
         Verdict::Captured { .. } => {
@@ -81,7 +81,7 @@ pub(crate) fn outcome(command: &Command, payment: &Payment) -> Envelope {
                 amount: payment.amount,
                 currency: payment.currency.clone(),
             };
-            command.outcome(SOURCE, &processed)
+            command.reply(SOURCE, &processed)
         }
         Verdict::Declined { code } => {
             counter!("payments_total", "status" => "declined").increment(1);
@@ -94,7 +94,7 @@ pub(crate) fn outcome(command: &Command, payment: &Payment) -> Envelope {
                 reason: PAYMENT_DECLINED,
                 detail: Some(code.clone()),
             };
-            command.outcome(SOURCE, &failed)
+            command.reply(SOURCE, &failed)
         }
     }
 }

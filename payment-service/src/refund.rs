@@ -25,7 +25,7 @@ pub(crate) async fn give_back(
 }
 
 /// What to answer. The payment is the one that this turns into a refunded one.
-pub(crate) fn outcome(command: &Command, payment: Option<&Captured>, reason: Reason) -> Envelope {
+pub(crate) fn reply(command: &Command, payment: Option<&Captured>, reason: Reason) -> Envelope {
     counter!("payments_total", "status" => "refunded").increment(u64::from(payment.is_some()));
     let refunded = PaymentRefunded {
         order_id: command.order_id,
@@ -34,7 +34,7 @@ pub(crate) fn outcome(command: &Command, payment: Option<&Captured>, reason: Rea
         currency: payment.map(|p| p.currency.clone()),
         reason,
     };
-    command.outcome(SOURCE, &refunded)
+    command.reply(SOURCE, &refunded)
 }
 
 /// What to answer to the payment that comes after its refund.
@@ -47,5 +47,5 @@ pub(crate) fn already_compensated(compensation: &Command) -> Envelope {
         reason: Reason::ALREADY_COMPENSATED,
         detail: None,
     };
-    compensation.outcome(SOURCE, &failed)
+    compensation.reply(SOURCE, &failed)
 }

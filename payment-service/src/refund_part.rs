@@ -18,7 +18,7 @@ use common::{
         Envelope, Message, Money, PaymentId, Unreadable,
         payment::{PartRefunded, RefundPart},
     },
-    db::UnitOfWork,
+    db::LazyTransaction,
     participant::idempotency::Key,
 };
 use metrics::counter;
@@ -117,7 +117,7 @@ pub(crate) async fn give_back(
 /// # Errors
 /// More would be given back of a payment than was taken, or the database's.
 pub(crate) async fn record(
-    work: &mut UnitOfWork<'_>,
+    work: &mut LazyTransaction<'_>,
     parts: &[(&Key, &Part)],
     refunded: &[PaymentId],
 ) -> Result<(), consumer::Error> {
@@ -137,7 +137,7 @@ pub(crate) async fn record(
 }
 
 /// What to answer.
-pub(crate) fn outcome(command: &Command, part: &Part) -> Envelope {
+pub(crate) fn reply(command: &Command, part: &Part) -> Envelope {
     counter!("payments_total", "status" => "part_refunded").increment(1);
     let Part { payment, asked } = part;
     let refunded = PartRefunded {
@@ -148,5 +148,5 @@ pub(crate) fn outcome(command: &Command, part: &Part) -> Envelope {
         currency: asked.currency.clone(),
         reason: asked.reason,
     };
-    command.outcome(SOURCE, &refunded)
+    command.reply(SOURCE, &refunded)
 }

@@ -1,6 +1,6 @@
 //! What was decided about one saga: ready to be followed, written and sent.
 
-use common::{amqp::Outgoing, contract::Envelope};
+use common::{amqp::Message, contract::Envelope};
 use metrics::counter;
 use serde::de::DeserializeOwned;
 use tracing::{error, info};
@@ -47,7 +47,7 @@ impl Decision {
         transition: Transition,
         causation_id: Option<Uuid>,
         (source, reply_to): (&str, &str),
-    ) -> serde_json::Result<(Self, Option<Outgoing>)> {
+    ) -> serde_json::Result<(Self, Option<Message>)> {
         let command = transition
             .command
             .map(|command| message(&saga, command, causation_id, (source, reply_to)))
@@ -109,7 +109,7 @@ fn message(
     command: Command,
     causation_id: Option<Uuid>,
     (source, reply_to): (&str, &str),
-) -> serde_json::Result<(Uuid, Outgoing)> {
+) -> serde_json::Result<(Uuid, Message)> {
     let step = command.step();
     let table: &dyn crate::Table = saga.definition;
     let position = table
@@ -124,5 +124,5 @@ fn message(
         replyto: Some(reply_to.to_owned()),
         ..saga.context(causation_id).apply(envelope)
     };
-    Ok((addressed.id, Outgoing::command(step.participant, addressed)))
+    Ok((addressed.id, Message::command(step.participant, addressed)))
 }

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use common::{
-    amqp::{Outgoing, consumer},
+    amqp::{Message, consumer},
     contract::SagaId,
     crash,
-    db::{self, UnitOfWork, Writes},
+    db::{self, LazyTransaction, Writes},
     outbox::Outbox,
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -195,11 +195,15 @@ impl Engine {
         &self.0.program
     }
 
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.0.outbox
+    }
+
     /// Begins to work on sagas, in one transaction on `connection`. Nothing is done before [`Work::commit`].
     pub fn work<'c>(&'c self, connection: &'c mut PgConnection) -> Work<'c> {
         Work {
             engine: self,
-            transaction: UnitOfWork::new(connection),
+            transaction: LazyTransaction::new(connection),
             begun: Vec::new(),
             decided: Vec::new(),
             messages: Vec::new(),
@@ -231,10 +235,10 @@ impl Engine {
 #[must_use = "nothing is done before it is committed"]
 pub struct Work<'c> {
     engine: &'c Engine,
-    transaction: UnitOfWork<'c>,
+    transaction: LazyTransaction<'c>,
     begun: Vec<Decision>,
     decided: Vec<Decision>,
-    messages: Vec<Outgoing>,
+    messages: Vec<Message>,
 }
 
 impl<'c> Work<'c> {
@@ -252,7 +256,7 @@ impl<'c> Work<'c> {
     }
 
     /// Has `message` sent when all of it is committed.
-    pub fn tell(&mut self, message: Outgoing) {
+    pub fn tell(&mut self, message: Message) {
         self.messages.push(message);
     }
 
@@ -450,10 +454,10 @@ impl<'c> Work<'c> {
 
 /// What a [`Follow`] sees of a [`Work`], and what it may add.
 pub struct Following<'w, 'c> {
-    transaction: &'w mut UnitOfWork<'c>,
+    transaction: &'w mut LazyTransaction<'c>,
     begun: &'w [Decision],
     decided: &'w [Decision],
-    messages: &'w mut Vec<Outgoing>,
+    messages: &'w mut Vec<Message>,
 }
 
 impl<'w, 'c> Following<'w, 'c> {
@@ -476,7 +480,7 @@ impl<'w, 'c> Following<'w, 'c> {
     }
 
     /// Has `message` sent.
-    pub fn tell(&mut self, message: Outgoing) {
+    pub fn tell(&mut self, message: Message) {
         self.messages.push(message);
     }
 }

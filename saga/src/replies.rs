@@ -2,10 +2,10 @@
 
 use common::{
     amqp::{
-        Outgoing,
+        Message, Outgoing,
         consumer::{self, Handler, Incoming},
     },
-    batch::{Backlog, waves},
+    batch::{AdmissionControl, one_per_saga},
     contract::{SagaId, Unreadable},
     participant::idempotency::{Key, Record},
 };
@@ -34,7 +34,7 @@ impl Reply {
                 direction: self.reading.direction(),
             },
             message_id: self.id,
-            outcome: None,
+            reply: None,
             tombstone: false,
         }
     }
@@ -56,14 +56,14 @@ impl Reply {
 #[derive(Debug)]
 pub struct Replies {
     engine: Engine,
-    backlog: Backlog,
+    admission: AdmissionControl,
 }
 
 impl Replies {
-    /// Hands replies to `engine`, and tells `backlog` how many there are.
+    /// Hands replies to `engine`, and tells `admission` how many there are.
     #[must_use]
-    pub fn new(engine: Engine, backlog: Backlog) -> Self {
-        Self { engine, backlog }
+    pub fn new(engine: Engine, admission: AdmissionControl) -> Self {
+        Self { engine, admission }
     }
 }
 
@@ -98,13 +98,17 @@ impl Handler for Replies {
         db: &mut PgConnection,
         batch: &[Reply],
     ) -> Result<Vec<Outgoing>, consumer::Error> {
-        self.backlog.taken(batch.len());
-        for replies in waves(batch, |reply| reply.saga) {
+        self.admission.took(batch.len());
+        for replies in one_per_saga(batch, |reply| reply.saga) {
             let mut work = self.engine.work(db);
             work.take(&replies).await?;
             work.commit().await?;
         }
         // All that follows went through the outbox, so nothing has to be published before the ack.
         Ok(Vec::new())
+    }
+
+    async fn store(&self, events: &[Message]) -> sqlx::Result<()> {
+        self.engine.outbox().store(events).await
     }
 }

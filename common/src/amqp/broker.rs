@@ -17,9 +17,10 @@ use lapin::{
 
 use super::{
     Error, Lane, NotPublished, Outgoing,
-    connection::Link,
-    declare,
+    connection::Connection,
+    declare::declare,
     frame::{Frame, frames},
+    lane::Lanes,
     publisher::{self, Publisher},
 };
 use crate::config::BrokerConfig;
@@ -30,9 +31,8 @@ pub struct Broker(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    saga: Publisher,
-    events: Publisher,
-    consuming: Link,
+    publishers: Lanes<Publisher>,
+    consuming: Connection,
     batch_max: usize,
     /// Consumers that wait for a dependency.
     holding: AtomicUsize,
@@ -53,9 +53,10 @@ impl Broker {
     #[must_use]
     pub fn new(name: &str, config: &BrokerConfig) -> Self {
         Self(Arc::new(Inner {
-            saga: Publisher::new(format!("{name} saga"), config.nodes.clone()),
-            events: Publisher::new(format!("{name} events"), config.nodes.clone()),
-            consuming: Link::new(format!("{name} consume"), config.nodes.clone()),
+            publishers: Lanes::new(|lane| {
+                Publisher::new(format!("{name} {lane}"), config.nodes.clone())
+            }),
+            consuming: Connection::new(format!("{name} consume"), config.nodes.clone()),
             batch_max: config.message_batch_max,
             holding: AtomicUsize::new(0),
         }))
@@ -66,33 +67,32 @@ impl Broker {
     /// # Errors
     /// No node can be reached, or the topology is not ours.
     pub async fn check(&self) -> Result<(), Error> {
-        for lane in Lane::ALL {
-            self.check_lane(lane).await?;
-        }
+        self.0.publishers.saga.channel().await?;
+        self.0.publishers.events.channel().await?;
         Ok(())
     }
 
-    /// The same for one lane.
+    /// Makes sure that there is a connection to publish on in one lane, with the topology declared.
     ///
     /// # Errors
     /// No node can be reached, or the topology is not ours.
     pub async fn check_lane(&self, lane: Lane) -> Result<(), Error> {
-        self.publisher(lane).channel().await.map(drop)
+        self.0.publishers.get(lane).channel().await.map(drop)
     }
 
     /// Whether the lane's connection stood when last looked at. Costs nothing.
     #[must_use]
     pub fn is_connected(&self, lane: Lane) -> bool {
-        self.publisher(lane).is_up()
+        self.0.publishers.get(lane).is_up()
     }
 
     /// Whether the lane's last confirms did not come in time.
     #[must_use]
     pub fn is_stalled(&self, lane: Lane) -> bool {
-        self.publisher(lane).is_stalled()
+        self.0.publishers.get(lane).is_stalled()
     }
 
-    /// Notes that a consumer waits for a dependency, which makes the service not ready.
+    /// Says that a consumer waits for a dependency, which makes the service not ready until the result is dropped.
     pub(super) fn hold(&self) -> Hold {
         self.0.holding.fetch_add(1, Ordering::Relaxed);
         Hold(self.clone())
@@ -104,26 +104,17 @@ impl Broker {
         self.0.holding.load(Ordering::Relaxed) > 0
     }
 
-    /// Publishes `messages` without waiting for the confirms, which the result does.
-    pub async fn publish(&self, messages: &[Outgoing]) -> Confirms {
-        let (saga, events): (Vec<_>, Vec<_>) = frames(messages, self.0.batch_max)
-            .into_iter()
-            .partition(|frame| messages[frame.carries[0]].lane() == Lane::Saga);
+    /// Publishes `outgoing` without waiting for the confirms, which the result does.
+    pub async fn publish(&self, outgoing: &[Outgoing]) -> Confirms {
+        let frames = Lanes::sort(frames(outgoing, self.0.batch_max), |frame| frame.lane);
         let (saga, events) = tokio::join!(
-            self.publish_on(Lane::Saga, saga),
-            self.publish_on(Lane::Events, events)
+            publish_on(&self.0.publishers.saga, frames.saga),
+            publish_on(&self.0.publishers.events, frames.events)
         );
         Confirms {
             lanes: saga.into_iter().chain(events).collect(),
-            messages: messages.len(),
+            messages: outgoing.len(),
         }
-    }
-
-    async fn publish_on(&self, lane: Lane, frames: Vec<Frame>) -> Option<publisher::Confirms> {
-        if frames.is_empty() {
-            return None;
-        }
-        Some(self.publisher(lane).publish(frames).await)
     }
 
     /// Subscribes to `queue`, with at most `prefetch` deliveries under way.
@@ -136,7 +127,7 @@ impl Broker {
         prefetch: u16,
     ) -> Result<(Channel, Consumer), Error> {
         let channel = self.0.consuming.channel().await?;
-        declare::declare(&channel).await?;
+        declare(&channel).await?;
         channel
             .basic_qos(prefetch, BasicQosOptions::default())
             .await?;
@@ -154,16 +145,16 @@ impl Broker {
     /// Closes the connections: the last thing that a service does.
     pub async fn close(&self) {
         self.0.consuming.close().await;
-        self.0.saga.close().await;
-        self.0.events.close().await;
+        self.0.publishers.saga.close().await;
+        self.0.publishers.events.close().await;
     }
+}
 
-    fn publisher(&self, lane: Lane) -> &Publisher {
-        match lane {
-            Lane::Saga => &self.0.saga,
-            Lane::Events => &self.0.events,
-        }
+async fn publish_on(publisher: &Publisher, frames: Vec<Frame>) -> Option<publisher::Confirms> {
+    if frames.is_empty() {
+        return None;
     }
+    Some(publisher.publish(frames).await)
 }
 
 /// Confirms that are on their way.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use lapin::{
-    Channel, Connection, ConnectionProperties,
+    Channel, ConnectionProperties,
     uri::{AMQPAuthority, AMQPUri},
 };
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
@@ -20,17 +20,17 @@ use crate::config::Secret;
 /// A node that has not answered by then is given up for the next one.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The connection.
+/// One connection, with its name and the nodes to try.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Connection {
     name: String,
     nodes: Vec<Secret>,
     next: AtomicUsize,
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<lapin::Connection>>,
     up: AtomicBool,
 }
 
-impl Link {
+impl Connection {
     pub(super) fn new(name: String, nodes: Vec<Secret>) -> Self {
         Self {
             name,
@@ -72,15 +72,15 @@ impl Link {
         Err(Error::Unreachable(last_error))
     }
 
-    async fn connect(&self, node: &Secret) -> Result<(Connection, Channel), String> {
+    async fn connect(&self, node: &Secret) -> Result<(lapin::Connection, Channel), String> {
         let properties =
             ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         let attempt = async {
             let uri: AMQPUri = node.expose().parse().map_err(anyhow::Error::msg)?;
-            // lapin 4.12 never frees 10 kB of each connection that it cannot make: is there anybody?
+            // lapin 4.12 never frees 10 kB of each connection that it cannot make, so make sure that somebody listens.
             let AMQPAuthority { host, port, .. } = &uri.authority;
             TcpStream::connect((host.as_str(), *port)).await?;
-            let connection = Connection::connect_uri(uri, properties).await?;
+            let connection = lapin::Connection::connect_uri(uri, properties).await?;
             let channel = connection.create_channel().await?;
             anyhow::Ok((connection, channel))
         };

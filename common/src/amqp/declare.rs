@@ -8,6 +8,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
+use super::Error;
 use crate::contract::topology::{COMMANDS, DLX, EVENTS, QUEUES, REPLIES, dead_letter_queue};
 
 /// Redeliveries after which RabbitMQ gives a message up. It counts a whole prefetched batch when a consumer dies,
@@ -15,49 +16,14 @@ use crate::contract::topology::{COMMANDS, DLX, EVENTS, QUEUES, REPLIES, dead_let
 /// Source: <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>
 const DELIVERY_LIMIT: i64 = 20;
 
-/// The same for dead-letter queues: so high that looking at one in the management console, which counts as a
-/// delivery, can never drop a message.
+/// Redeliveries after which a dead letter would be given up. It is so high that looking at a dead-letter queue in the
+/// management console, which counts as a delivery, can never drop a message.
 const DLQ_DELIVERY_LIMIT: i64 = 1_000_000_000;
-
-/// The broker has something else under one of our names.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "RabbitMQ has {what} with other properties than this version declares: {difference}. \
-     Move its messages away, delete it, and start again: it is then declared anew"
-)]
-pub struct Mismatch {
-    what: String,
-    difference: String,
-}
-
-/// Why the topology could not be declared.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Somebody must look: trying again does not help.
-    #[error(transparent)]
-    Mismatch(#[from] Mismatch),
-    /// The connection failed.
-    #[error("declaring the topology")]
-    Connection(#[from] lapin::Error),
-}
-
-impl Error {
-    fn of(what: String, error: lapin::Error) -> Self {
-        if error.is_amqp_soft_error() {
-            Self::Mismatch(Mismatch {
-                what,
-                difference: error.to_string(),
-            })
-        } else {
-            Self::Connection(error)
-        }
-    }
-}
 
 /// Declares everything. Doing it again changes nothing.
 ///
 /// # Errors
-/// [`Error::Mismatch`] names what differs; the channel is unusable after an error.
+/// [`Error::Topology`] names what differs; the channel is unusable after an error.
 pub async fn declare(channel: &Channel) -> Result<(), Error> {
     for (name, kind) in [
         (COMMANDS, ExchangeKind::Direct),
@@ -72,7 +38,7 @@ pub async fn declare(channel: &Channel) -> Result<(), Error> {
         channel
             .exchange_declare(name.into(), kind, durable, FieldTable::default())
             .await
-            .map_err(|error| Error::of(format!("exchange {name}"), error))?;
+            .map_err(|error| Error::declaring(format!("exchange {name}"), error))?;
     }
     for queue in QUEUES {
         let dlq = dead_letter_queue(queue.name);
@@ -91,7 +57,7 @@ async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> 
         .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
         .await
         .map(drop)
-        .map_err(|error| Error::of(format!("queue {name}"), error))
+        .map_err(|error| Error::declaring(format!("queue {name}"), error))
 }
 
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), Error> {
@@ -104,7 +70,7 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Resu
             FieldTable::default(),
         )
         .await
-        .map_err(|error| Error::of(format!("binding {exchange} → {queue}"), error))
+        .map_err(|error| Error::declaring(format!("binding {exchange} → {queue}"), error))
 }
 
 fn working_arguments(queue: &str) -> FieldTable {

@@ -1,16 +1,14 @@
 //! Why the broker could not be used.
 
-use super::declare;
-
 /// Why the broker could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No node can be reached, or a connection broke.
     #[error("RabbitMQ is not reachable: {0}")]
     Unreachable(String),
-    /// The broker's topology is not ours.
+    /// The broker's topology is not ours: somebody must look, for trying again does not help.
     #[error(transparent)]
-    Topology(declare::Mismatch),
+    Topology(#[from] Mismatch),
 }
 
 impl Error {
@@ -18,6 +16,18 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable(_))
+    }
+
+    /// Why `what` could not be declared.
+    pub(super) fn declaring(what: String, error: lapin::Error) -> Self {
+        if error.is_amqp_soft_error() {
+            Self::Topology(Mismatch {
+                what,
+                difference: error.to_string(),
+            })
+        } else {
+            error.into()
+        }
     }
 }
 
@@ -27,11 +37,13 @@ impl From<lapin::Error> for Error {
     }
 }
 
-impl From<declare::Error> for Error {
-    fn from(error: declare::Error) -> Self {
-        match error {
-            declare::Error::Mismatch(mismatch) => Self::Topology(mismatch),
-            declare::Error::Connection(error) => error.into(),
-        }
-    }
+/// The broker has something else under one of our names.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "RabbitMQ has {what} with other properties than this version declares: {difference}. \
+     Move its messages away, delete it, and start again: it is then declared anew"
+)]
+pub struct Mismatch {
+    what: String,
+    difference: String,
 }

@@ -3,13 +3,14 @@
 use lapin::BasicProperties;
 
 use super::{
-    message::{Content, Outgoing},
-    properties::{batch_properties, event_properties},
+    Lane, Message, Outgoing, Raw,
+    properties::{batch_properties, message_properties},
 };
 
 /// An AMQP message that carries one or several of a batch.
 #[derive(Debug)]
 pub(super) struct Frame {
+    pub(super) lane: Lane,
     pub(super) message: AmqpMessage,
     /// Which messages of the batch it carries, by position.
     pub(super) carries: Vec<usize>,
@@ -25,57 +26,91 @@ pub(super) struct AmqpMessage {
     pub(super) payload: Vec<u8>,
 }
 
-/// Puts `messages` into as few AMQP messages as the contract allows, in order for each destination.
-pub(super) fn frames(messages: &[Outgoing], batch_max: usize) -> Vec<Frame> {
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (position, message) in messages.iter().enumerate() {
-        // Few destinations are batchable, so a look at the newest groups finds the one to join.
-        let joined = message.batchable().then(|| {
-            groups.iter_mut().rev().find(|group| {
-                let first = &messages[group[0]];
-                first.exchange == message.exchange && first.routing_key == message.routing_key
-            })
-        });
-        match joined.flatten() {
-            Some(group) if group.len() < batch_max => group.push(position),
-            _ => groups.push(vec![position]),
+/// What shares an AMQP message, each with its position.
+enum Group<'a> {
+    Raw(usize, &'a Raw),
+    Messages(Vec<(usize, &'a Message)>),
+}
+
+/// Puts `outgoing` into as few AMQP messages as the contract allows, in order for each destination.
+pub(super) fn frames(outgoing: &[Outgoing], batch_max: usize) -> Vec<Frame> {
+    let mut groups = Vec::new();
+    for (position, one) in outgoing.iter().enumerate() {
+        match one {
+            Outgoing::Raw(raw) => groups.push(Group::Raw(position, raw)),
+            Outgoing::Message(message) => match group_of(message, &mut groups, batch_max) {
+                Some(group) => group.push((position, message)),
+                None => groups.push(Group::Messages(vec![(position, message)])),
+            },
         }
     }
     groups
-        .into_iter()
-        .map(|group| frame(messages, group))
+        .iter()
+        .map(|group| match group {
+            Group::Raw(position, raw) => frame_of_raw(*position, raw),
+            Group::Messages(messages) => frame_of_messages(messages),
+        })
         .collect()
 }
 
-fn frame(messages: &[Outgoing], carries: Vec<usize>) -> Frame {
-    let first = &messages[carries[0]];
-    let (properties, payload) = match &first.content {
-        Content::Raw(body, properties) => (properties.as_ref().clone(), body.to_vec()),
-        Content::Event(envelope, json) if carries.len() == 1 => {
-            (event_properties(envelope), json.as_bytes().to_vec())
-        }
-        Content::Event(envelope, _) => (
-            batch_properties(envelope),
-            batch_payload(messages, &carries),
-        ),
-    };
-    let message = AmqpMessage {
-        exchange: first.exchange().to_owned(),
-        routing_key: first.routing_key().to_owned(),
-        mandatory: first.mandatory(),
-        properties,
-        payload,
-    };
-    Frame { message, carries }
+/// The group that `message` may join. Few destinations are batchable, so a look at the newest groups finds it.
+fn group_of<'g, 'a>(
+    message: &Message,
+    groups: &'g mut [Group<'a>],
+    batch_max: usize,
+) -> Option<&'g mut Vec<(usize, &'a Message)>> {
+    if !message.batchable() {
+        return None;
+    }
+    let same_destination = groups.iter_mut().rev().find_map(|group| match group {
+        Group::Messages(messages) if messages[0].1.goes_with(message) => Some(messages),
+        Group::Messages(_) | Group::Raw(..) => None,
+    });
+    same_destination.filter(|group| group.len() < batch_max)
 }
 
-fn batch_payload(messages: &[Outgoing], carries: &[usize]) -> Vec<u8> {
-    let events = carries
-        .iter()
-        .filter_map(|&position| messages[position].json());
+fn frame_of_raw(position: usize, raw: &Raw) -> Frame {
+    Frame {
+        lane: Lane::Saga,
+        message: AmqpMessage {
+            exchange: raw.exchange().to_owned(),
+            routing_key: raw.routing_key().to_owned(),
+            mandatory: raw.mandatory(),
+            properties: raw.properties().clone(),
+            payload: raw.body().to_vec(),
+        },
+        carries: vec![position],
+    }
+}
+
+fn frame_of_messages(messages: &[(usize, &Message)]) -> Frame {
+    let first = messages[0].1;
+    let (properties, payload) = if messages.len() == 1 {
+        (
+            message_properties(first.envelope()),
+            first.json().as_bytes().to_vec(),
+        )
+    } else {
+        (batch_properties(first.envelope()), batch_payload(messages))
+    };
+    Frame {
+        lane: first.lane(),
+        message: AmqpMessage {
+            exchange: first.exchange().to_owned(),
+            routing_key: first.routing_key().to_owned(),
+            mandatory: first.mandatory(),
+            properties,
+            payload,
+        },
+        carries: messages.iter().map(|(position, _)| *position).collect(),
+    }
+}
+
+fn batch_payload(messages: &[(usize, &Message)]) -> Vec<u8> {
+    let json = messages.iter().map(|(_, message)| message.json());
     let mut payload =
-        Vec::with_capacity(events.clone().map(|json| json.len() + 1).sum::<usize>() + 1);
-    for json in events {
+        Vec::with_capacity(json.clone().map(|json| json.len() + 1).sum::<usize>() + 1);
+    for json in json {
         payload.push(if payload.is_empty() { b'[' } else { b',' });
         payload.extend_from_slice(json.as_bytes());
     }
@@ -87,9 +122,7 @@ fn batch_payload(messages: &[Outgoing], carries: &[usize]) -> Vec<u8> {
 mod tests {
     use super::{super::properties::MANY, *};
     use crate::contract::{
-        Envelope, Message, OrderId, Reason,
-        inventory::{ReleaseStock, ReserveStock},
-        payment::RefundPayment,
+        Envelope, OrderId, Reason, inventory::ReleaseStock, payment::RefundPayment,
     };
 
     fn refund() -> Envelope {
@@ -100,11 +133,17 @@ mod tests {
         Envelope::new("order-service", "an order", &data)
     }
 
+    fn command() -> Outgoing {
+        Message::command("payment", refund()).into()
+    }
+
+    fn event() -> Outgoing {
+        Message::event(refund()).into()
+    }
+
     #[test]
     fn commands_for_one_participant_share_a_message_up_to_the_limit() {
-        let messages: Vec<_> = (0..5)
-            .map(|_| Outgoing::command("payment", refund()))
-            .collect();
+        let messages: Vec<_> = (0..5).map(|_| command()).collect();
         let sizes = |max| {
             frames(&messages, max)
                 .iter()
@@ -118,16 +157,17 @@ mod tests {
 
     #[test]
     fn a_batch_is_an_array_of_the_same_events() {
-        let messages: Vec<_> = (0..2)
-            .map(|_| Outgoing::command("payment", refund()))
+        let commands: Vec<_> = (0..2)
+            .map(|_| Message::command("payment", refund()))
             .collect();
-        let [batch] = &frames(&messages, 64)[..] else {
+        let outgoing: Vec<_> = commands.iter().cloned().map(Outgoing::from).collect();
+        let [batch] = &frames(&outgoing, 64)[..] else {
             panic!("one frame")
         };
         let events: Vec<Envelope> = serde_json::from_slice(&batch.message.payload).unwrap();
         assert_eq!(
-            events.iter().map(|e| Some(e.id)).collect::<Vec<_>>(),
-            messages.iter().map(Outgoing::id).collect::<Vec<_>>()
+            events.iter().map(|e| e.id).collect::<Vec<_>>(),
+            commands.iter().map(Message::id).collect::<Vec<_>>()
         );
         assert_eq!(
             batch
@@ -147,11 +187,11 @@ mod tests {
             reason: Reason::TIMEOUT,
         };
         let messages = [
-            Outgoing::command("payment", refund()),
-            Outgoing::command("inventory", Envelope::new("order-service", "x", &release)),
-            Outgoing::command("payment", refund()),
-            Outgoing::event(refund()),
-            Outgoing::event(refund()),
+            command(),
+            Message::command("inventory", Envelope::new("order-service", "x", &release)).into(),
+            command(),
+            event(),
+            event(),
         ];
         let carried: Vec<_> = frames(&messages, 64)
             .into_iter()
@@ -162,12 +202,27 @@ mod tests {
 
     #[test]
     fn only_what_may_have_no_listener_is_not_mandatory() {
-        let [command, event] = [
-            Outgoing::command("payment", refund()),
-            Outgoing::event(refund()),
+        let outgoing = [
+            command(),
+            event(),
+            Raw::response("a client", None, &refund()).into(),
+            Raw::dead_letter("a queue", Vec::new(), BasicProperties::default()).into(),
         ];
-        assert!(command.mandatory());
-        assert!(!event.mandatory());
-        assert_eq!(ReserveStock::TYPE, "inventory.reserve.v1");
+        let mandatory: Vec<_> = frames(&outgoing, 64)
+            .into_iter()
+            .map(|frame| frame.message.mandatory)
+            .collect();
+        assert_eq!(mandatory, [true, false, false, true]);
+    }
+
+    #[test]
+    fn only_events_take_the_lane_of_events() {
+        let outgoing = [
+            command(),
+            event(),
+            Raw::response("a client", None, &refund()).into(),
+        ];
+        let lanes: Vec<_> = frames(&outgoing, 64).into_iter().map(|f| f.lane).collect();
+        assert_eq!(lanes, [Lane::Saga, Lane::Events, Lane::Saga]);
     }
 }

@@ -7,13 +7,14 @@ use lapin::{
 
 use crate::contract::Envelope;
 
-/// Media type of one CloudEvent.
+/// Media type of one message, which is a CloudEvent.
 pub(super) const ONE: &str = "application/cloudevents+json";
-/// Media type of a JSON array of CloudEvents.
+/// Media type of a JSON array of messages.
 pub(super) const MANY: &str = "application/cloudevents-batch+json";
 /// AMQP delivery mode of a message that survives a restart of the broker.
 pub(super) const PERSISTENT: u8 = 2;
 
+/// The properties of several messages in one, of which `first` is the first.
 pub(super) fn batch_properties(first: &Envelope) -> BasicProperties {
     BasicProperties::default()
         .with_content_type(MANY.into())
@@ -21,8 +22,8 @@ pub(super) fn batch_properties(first: &Envelope) -> BasicProperties {
         .with_app_id(first.source.as_str().into())
 }
 
-/// The AMQP properties of a single event: what brokers and tools look at, repeated from the envelope.
-pub(super) fn event_properties(envelope: &Envelope) -> BasicProperties {
+/// The properties of a single message: what brokers and tools look at, repeated from the envelope.
+pub(super) fn message_properties(envelope: &Envelope) -> BasicProperties {
     let mut properties = BasicProperties::default()
         .with_content_type(ONE.into())
         .with_delivery_mode(PERSISTENT)

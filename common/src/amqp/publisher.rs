@@ -1,4 +1,4 @@
-//! A lane's channel, and the confirms of what goes out on it.
+//! A connection to publish on, and the confirms of what goes out on it.
 
 use std::{
     future::{Future, poll_fn},
@@ -22,16 +22,16 @@ use tokio::{
 
 use super::{
     Error,
-    connection::{CONNECT_TIMEOUT, Link},
-    declare,
+    connection::{CONNECT_TIMEOUT, Connection},
+    declare::declare,
     frame::{AmqpMessage, Frame},
 };
 use crate::config::Secret;
 
 /// A confirm that has not come by then is taken for lost, and its channel with it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same on a new channel, and doubled whenever one did not come, until one comes: who waits for others has no time
-/// for a queue that does not answer.
+/// A confirm on a new channel is taken for lost after this, and after twice as long whenever one did not come, until
+/// one comes: a queue that does not answer must not hold up the others for long.
 const STALLED_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a message is not with the broker.
@@ -48,11 +48,11 @@ pub enum NotPublished {
     Lost,
 }
 
-/// How often in a row confirms did not come in time.
+/// How long to wait for confirms, by how often in a row they did not come in time.
 #[derive(Debug, Default)]
-struct Stalled(AtomicU32);
+struct Patience(AtomicU32);
 
-impl Stalled {
+impl Patience {
     fn is_stalled(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
@@ -71,7 +71,7 @@ impl Stalled {
     }
 
     /// How long to wait for confirms.
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         match self.0.load(Ordering::Relaxed) {
             0 => CONFIRM_TIMEOUT,
             times => (STALLED_CONFIRM_TIMEOUT * 2_u32.pow(times.min(6) - 1)).min(CONFIRM_TIMEOUT),
@@ -82,32 +82,32 @@ impl Stalled {
 /// Publishes on a connection of its own.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    link: Link,
+    connection: Connection,
     channel: Mutex<Option<Channel>>,
-    stalled: Arc<Stalled>,
+    patience: Arc<Patience>,
     turn: SyncMutex<()>,
 }
 
 impl Publisher {
     pub(super) fn new(name: String, nodes: Vec<Secret>) -> Self {
         Self {
-            link: Link::new(name, nodes),
+            connection: Connection::new(name, nodes),
             channel: Mutex::new(None),
-            stalled: Arc::default(),
+            patience: Arc::default(),
             turn: SyncMutex::default(),
         }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.link.is_up()
+        self.connection.is_up()
     }
 
     pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.is_stalled()
+        self.patience.is_stalled()
     }
 
     pub(super) async fn close(&self) {
-        self.link.close().await;
+        self.connection.close().await;
     }
 
     /// The channel, with the topology declared.
@@ -119,9 +119,9 @@ impl Publisher {
         {
             return Ok(channel.clone());
         }
-        let channel = self.link.channel().await?;
+        let channel = self.connection.channel().await?;
         let prepare = async {
-            declare::declare(&channel).await?;
+            declare(&channel).await?;
             channel
                 .confirm_select(ConfirmSelectOptions::default())
                 .await?;
@@ -132,7 +132,7 @@ impl Publisher {
             .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
         // It has to prove itself: right after its start, RabbitMQ takes messages for queues that have no leader yet, and
         // then may never confirm them.
-        self.stalled.suspect();
+        self.patience.suspect();
         *current = Some(channel.clone());
         Ok(channel)
     }
@@ -151,7 +151,7 @@ impl Publisher {
         Confirms {
             pending: carried.into_iter().zip(sent).collect(),
             channel,
-            stalled: Arc::clone(&self.stalled),
+            patience: Arc::clone(&self.patience),
         }
     }
 
@@ -178,13 +178,13 @@ impl Publisher {
         .await;
         let mut sent = Vec::with_capacity(sending.len());
         // A broker that reads nothing any more must not hold up who publishes. What is left alone here may still go out.
-        let deadline = Instant::now() + self.stalled.patience();
+        let deadline = Instant::now() + self.patience.timeout();
         for mut one in sending {
             let _ = timeout_at(deadline, one.as_mut()).await;
             sent.push(one.as_mut().take_output().and_then(Result::ok));
         }
         if Instant::now() >= deadline {
-            self.stalled.late();
+            self.patience.late();
         }
         sent
     }
@@ -212,13 +212,13 @@ pub(super) struct Confirms {
     /// Which messages each of them is about, by position.
     pending: Vec<(Vec<usize>, Option<PublisherConfirm>)>,
     channel: Option<Channel>,
-    stalled: Arc<Stalled>,
+    patience: Arc<Patience>,
 }
 
 impl Confirms {
     /// Waits for all confirms, and notes what they say in `results`.
     pub(super) async fn wait(self, results: &mut [Result<(), NotPublished>]) {
-        let deadline = Instant::now() + self.stalled.patience();
+        let deadline = Instant::now() + self.patience.timeout();
         let (mut lost, mut late, mut answered) = (false, false, false);
         for (carries, confirm) in self.pending {
             let result = match confirm {
@@ -242,9 +242,9 @@ impl Confirms {
             }
         }
         if late {
-            self.stalled.late();
+            self.patience.late();
         } else if answered {
-            self.stalled.answered();
+            self.patience.answered();
         }
         if let Some(channel) = self.channel.filter(|_| lost) {
             // Whether it still works is unknown, so the next publish gets another one. Closing it may take long.

@@ -3,8 +3,8 @@
 //! ```text
 //! saga.commands   payment.{process|refund|refund_part}.v1  inventory.{reserve|release|commit|restock}.v1
 //!                 inventory.validate.v1, which is a question and no command
-//! saga.replies    the outcome of each command, back to who asked
-//! saga.events     the same outcomes, and what became of orders and stock, for everybody
+//! saga.replies    the reply to each command, back to whoever sent it
+//! saga.events     every reply as a public event, and what became of orders and stock, for everybody
 //! ```
 //!
 //! A message is a CloudEvents [`Envelope`] whose `data` is one of the types in [`payment`], [`inventory`] and

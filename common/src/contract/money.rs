@@ -139,7 +139,7 @@ pub mod decimal {
         }
     }
 
-    /// The same for a field that may be absent or null.
+    /// Money as a decimal, in a field that may be absent or null.
     pub mod option {
         use serde::{Deserialize, Deserializer, Serializer};
 

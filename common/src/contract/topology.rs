@@ -7,13 +7,13 @@
 //! saga.dlx      (direct)  q ► q.dlq, for each queue q above
 //! ```
 //!
-//! [`crate::amqp`] declares them at each connection.
+//! These are plain data; the services declare all of it at each connection.
 
 /// Commands, from orchestrators to participants; the routing key is the participant.
 pub const COMMANDS: &str = "saga.commands";
-/// Outcomes, from participants to who asked; the routing key is what the command's `replyto` names.
+/// Replies, from participants to whoever sent the command; the routing key is what its `replyto` names.
 pub const REPLIES: &str = "saga.replies";
-/// Events, for everybody; the routing key is the type.
+/// Public events, for everybody; the routing key is the type.
 pub const EVENTS: &str = "saga.events";
 /// Dead letters; the routing key is the queue that they come from.
 pub const DLX: &str = "saga.dlx";

@@ -9,7 +9,7 @@
 
 mod pinned;
 pub mod retention;
-mod work;
+mod transaction;
 mod writes;
 
 use std::{future::Future, time::Duration};
@@ -20,7 +20,7 @@ use sqlx::{
 };
 use tracing::{Instrument, Span};
 
-pub use self::{pinned::Kept, work::UnitOfWork, writes::Writes};
+pub use self::{pinned::PinnedConnection, transaction::LazyTransaction, writes::Writes};
 use crate::config::{self, DatabaseConfig, Secret};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.
@@ -68,7 +68,7 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
 /// Begins a transaction on a connection or on one of a pool. See the module's warning.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that begins transactions"
@@ -79,7 +79,7 @@ pub async fn begin<'c>(
     on.begin().await
 }
 
-/// Runs `work` in a task of its own, so that it ends whole whatever becomes of who asked.
+/// Runs `work` in a task of its own, so that it is completed whatever becomes of the caller.
 ///
 /// # Errors
 /// The work's own.
@@ -91,7 +91,7 @@ pub async fn in_own_task<T: Send + 'static>(work: impl Future<Output = T> + Send
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down, and with it who asked.
+            // The runtime is shutting down, and the caller with it.
             Err(_) => std::future::pending().await,
         },
     }

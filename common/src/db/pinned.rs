@@ -1,4 +1,4 @@
-//! A connection that a worker keeps.
+//! A connection that one worker has to itself.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,18 +7,18 @@ use tokio::time::Instant;
 
 use super::TEST_AFTER_IDLE;
 
-/// A connection that one worker keeps from one transaction to the next.
+/// A connection of a pool that one worker has to itself, from one transaction to the next.
 ///
-/// From the pool it would get the one that was idle longest, whose caches in the server are the coldest, and a ping
-/// would go with each that it gives back.
+/// The pool would hand out the connection that was idle longest, whose caches in the server are the coldest, and would
+/// ping each that comes back.
 #[derive(Debug)]
-pub struct Kept {
+pub struct PinnedConnection {
     pool: PgPool,
     connection: Mutex<Option<(PoolConnection<Postgres>, Instant)>>,
 }
 
-impl Kept {
-    /// One of `pool`, when it is needed.
+impl PinnedConnection {
+    /// A connection of `pool`, which is taken when it is needed.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self {
@@ -27,14 +27,14 @@ impl Kept {
         }
     }
 
-    /// The connection, or another when there is none. What fails on it must not be kept: dropped, it goes back to the
-    /// pool, which tests it.
+    /// Takes the connection, or another one of the pool when there is none. After a failure it must not be put back
+    /// here: dropped, it goes back to the pool, which tests it.
     ///
     /// # Errors
     /// The database is away.
     pub async fn take(&self) -> sqlx::Result<PoolConnection<Postgres>> {
-        let kept = self.slot().take();
-        if let Some((mut connection, since)) = kept
+        let pinned = self.slot().take();
+        if let Some((mut connection, since)) = pinned
             && (since.elapsed() < TEST_AFTER_IDLE || connection.ping().await.is_ok())
         {
             return Ok(connection);
@@ -42,8 +42,8 @@ impl Kept {
         self.pool.acquire().await
     }
 
-    /// Keeps the connection for the next transaction.
-    pub fn keep(&self, connection: PoolConnection<Postgres>) {
+    /// Puts the connection back for the next transaction.
+    pub fn put_back(&self, connection: PoolConnection<Postgres>) {
         *self.slot() = Some((connection, Instant::now()));
     }
 

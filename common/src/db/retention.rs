@@ -9,7 +9,7 @@
 //! partition, whenever it is written. Dropping one costs the same whatever is in it, and leaves nothing to vacuum.
 //! A partition's name ends with the last day in it.
 //!
-//! Any number of replicas do this at once; one at a time changes something. Nobody else waits for long: a table that
+//! All replicas do this, but only one of them changes something at a time. Nobody else waits for long: a table that
 //! cannot be locked at once is left for later.
 
 use std::time::{Duration, SystemTime};
@@ -31,9 +31,10 @@ const AHEAD: Days = Days::new(3);
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// When to look again after it did not work.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
-/// While a lock is waited for, others wait behind it: not longer than this.
+/// Others wait behind a lock that is waited for, so it is not waited for any longer than this.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
-/// Who holds it may change partitions. Any number that other programs do not use for their locks.
+/// The advisory lock that a replica holds while it changes partitions. The number only has to differ from those of
+/// other programs that lock in this database.
 const PARTITIONS_LOCK: i64 = 0x5A6A_0002;
 
 /// For how many days records of a saga are kept, counted from when it began.
@@ -95,7 +96,7 @@ pub async fn run(db: PgPool, tables: &[Table], retention: Retention, shutdown: C
 /// Makes the partitions that are going to be needed, and drops those that are too old.
 ///
 /// # Errors
-/// The database's, also when a table cannot be locked at once. What was done until then stays done.
+/// The database failed, or a table cannot be locked at once. What was done until then stays done.
 pub async fn maintain(db: &PgPool, tables: &[Table], retention: Retention) -> sqlx::Result<()> {
     for table in tables {
         while table.make_next(db).await? {}

@@ -46,7 +46,8 @@ impl Writes {
         name(self.statements.len().saturating_sub(1))
     }
 
-    /// The statement as PostgreSQL gets it. The same writes are the same text, which is prepared once.
+    /// The statement as PostgreSQL gets it. It depends on what was added only, not on what was bound, so it is prepared
+    /// once.
     #[must_use]
     pub fn sql(&self) -> String {
         let Some((last, others)) = self.statements.split_last() else {
@@ -66,7 +67,7 @@ impl Writes {
     /// Executes all of them, if there are any, and gives the rows that the last one returns.
     ///
     /// # Errors
-    /// The database's. Then nothing is written.
+    /// The database failed, and nothing is written.
     pub async fn execute(self, db: impl PgExecutor<'_>) -> sqlx::Result<Vec<PgRow>> {
         let sql = self.sql();
         if let Some(error) = self.error {

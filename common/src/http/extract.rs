@@ -1,12 +1,11 @@
 //! Extractors that answer a wrong request with a problem that names the field, and checks that name it too.
 
 use axum::{
-    Json,
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
     http::{StatusCode, header::CONTENT_TYPE, request::Parts},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use super::{ApiError, FieldError};
 
@@ -166,11 +165,6 @@ impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for PathId<T> {
     }
 }
 
-/// A response with a body that is JSON and a status.
-pub fn json<T: Serialize>(status: StatusCode, body: T) -> Response {
-    (status, Json(body)).into_response()
-}
-
 const TEXT_RULE: &str = "must have 1 to 255 characters and no control characters";
 
 /// Collects what is wrong with the fields of a request.
@@ -178,7 +172,7 @@ const TEXT_RULE: &str = "must have 1 to 255 characters and no control characters
 pub struct Checks(Vec<FieldError>);
 
 impl Checks {
-    /// Notes that `field` must be as `message` says, unless `holds`.
+    /// Says that `field` must be as `message` says, unless `holds`.
     pub fn require(&mut self, holds: bool, field: impl Into<String>, message: impl Into<String>) {
         if !holds {
             self.0.push(FieldError::new(field, message));
@@ -194,7 +188,7 @@ impl Checks {
         self.require(holds, field, TEXT_RULE);
     }
 
-    /// The same for a text that may be absent.
+    /// Checks a text like [`Self::text`], unless it is absent.
     pub fn optional_text(&mut self, field: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.text(field, value);

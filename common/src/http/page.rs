@@ -33,7 +33,7 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// The same page of something else.
+    /// The page with each of its items converted.
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
         Page {
             items: self.items.into_iter().map(convert).collect(),

@@ -2,26 +2,33 @@
 
 use uuid::Uuid;
 
-use crate::amqp::{Broker, Confirms, NotPublished, Outgoing};
+use crate::amqp::{Broker, Confirms, Message, NotPublished, Outgoing};
 
 /// What became of rows.
 pub(super) type Results = Vec<(Uuid, Result<(), NotPublished>)>;
 
-/// Messages that are on their way to the broker.
-pub(super) struct Published {
+/// Messages whose confirms are awaited.
+pub(super) struct InFlight {
     ids: Vec<Uuid>,
     confirms: Confirms,
 }
 
-impl Published {
-    pub(super) async fn start(broker: &Broker, messages: &[Outgoing]) -> Self {
+impl InFlight {
+    /// Publishes `messages` without waiting for their confirms.
+    pub(super) async fn publish(broker: &Broker, messages: Vec<Message>) -> Self {
+        let ids = messages.iter().map(Message::id).collect();
+        let outgoing: Vec<_> = messages.into_iter().map(Outgoing::from).collect();
         Self {
-            confirms: broker.publish(messages).await,
-            ids: messages.iter().filter_map(Outgoing::id).collect(),
+            ids,
+            confirms: broker.publish(&outgoing).await,
         }
     }
 
-    pub(super) async fn wait(self) -> impl Iterator<Item = (Uuid, Result<(), NotPublished>)> {
-        self.ids.into_iter().zip(self.confirms.wait().await)
+    /// Waits for the confirms.
+    pub(super) async fn wait(self) -> Results {
+        self.ids
+            .into_iter()
+            .zip(self.confirms.wait().await)
+            .collect()
     }
 }

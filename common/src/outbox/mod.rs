@@ -6,10 +6,10 @@
 //!                 └─ crash, broker away ──► the sweep finds the row when its lease is over
 //! ```
 //!
-//! Who commits a row hands it over to the relay in memory, so nothing is read back while all goes well. A row is
+//! Whoever commits a row hands it over to the relay in memory, so nothing is read back while all goes well. A row is
 //! leased to that process for some seconds; after that, any replica's sweep may take it. A message may therefore
-//! go out twice, and never not at all. Memory holds nothing that the table does not. All of it exists once for each
-//! [`Lane`].
+//! go out twice, but it always goes out. Memory holds nothing that the table does not. Each [`Lane`] has a relay and a
+//! sweep of its own.
 
 mod handover;
 mod in_flight;
@@ -30,10 +30,10 @@ use self::{
     table::{LEASE, Table, insert, release},
 };
 use crate::{
-    amqp::{Broker, Lane, Outgoing},
-    batch::Backlog,
+    amqp::{Broker, Lane, Lanes, Message},
+    batch::AdmissionControl,
     crash,
-    db::{Kept, Writes},
+    db::Writes,
 };
 
 /// What transactions leave messages in, and where they are handed over after the commit. Clones share the relay.
@@ -41,59 +41,39 @@ use crate::{
 pub struct Outbox {
     db: PgPool,
     broker: Broker,
-    backlog: Backlog,
-    saga: Handover,
-    events: Handover,
+    handovers: Lanes<Handover>,
 }
 
 impl Outbox {
-    /// An outbox in `db` and its relay, which is to be run.
+    /// An outbox in `db` and its relay, which is to be run. Its sweep of commands asks `admission`.
     #[must_use]
-    pub fn new(db: PgPool, broker: Broker) -> (Self, Relay) {
-        let table = |lane| Table {
-            db: db.clone(),
-            lane,
+    pub fn new(db: PgPool, broker: Broker, admission: AdmissionControl) -> (Self, Relay) {
+        let relay = |lane, admission| {
+            let table = Table {
+                db: db.clone(),
+                lane,
+            };
+            LaneRelay::new(table, broker.clone(), admission)
         };
-        let backlog = Backlog::default();
-        let (saga, saga_relay) = LaneRelay::new(table(Lane::Saga), broker.clone(), backlog.clone());
-        // No event makes a reply.
-        let (events, events_relay) =
-            LaneRelay::new(table(Lane::Events), broker.clone(), Backlog::default());
+        let (saga, saga_relay) = relay(Lane::Saga, admission);
+        // No public event causes a reply, so nothing holds up these.
+        let (events, events_relay) = relay(Lane::Events, AdmissionControl::default());
         let outbox = Self {
             db,
             broker,
-            backlog,
-            saga,
-            events,
+            handovers: Lanes { saga, events },
         };
-        let relay = Relay {
-            lanes: [saga_relay, events_relay],
+        let relays = Lanes {
+            saga: saga_relay,
+            events: events_relay,
         };
-        (outbox, relay)
+        (outbox, Relay { relays })
     }
 
-    /// The broker that the messages go to.
-    #[must_use]
-    pub fn broker(&self) -> &Broker {
-        &self.broker
-    }
-
-    /// The replies that wait.
-    #[must_use]
-    pub fn backlog(&self) -> &Backlog {
-        &self.backlog
-    }
-
-    /// A connection to its database, for a worker to keep.
-    #[must_use]
-    pub fn connection(&self) -> Kept {
-        Kept::new(self.db.clone())
-    }
-
-    /// Adds messages to what the caller writes. Only events can be in an outbox.
-    pub fn enqueue(&self, writes: &mut Writes, messages: &[Outgoing]) {
+    /// Adds `messages` to what the caller writes. After the commit they are to be handed over.
+    pub fn enqueue(&self, writes: &mut Writes, messages: &[Message]) {
         // Without a broker nobody will be handed the rows, so they are leased to nobody.
-        let lease = |message: &Outgoing| {
+        let lease = |message: &Message| {
             let connected = self.broker.is_connected(message.lane());
             if connected { LEASE } else { Duration::ZERO }
         };
@@ -104,45 +84,33 @@ impl Outbox {
     ///
     /// Waits while the broker is slower than the callers, but not while it is away or confirms nothing: the sweep
     /// publishes them then.
-    pub async fn hand_over(&self, messages: Vec<Outgoing>) {
+    pub async fn hand_over(&self, messages: Vec<Message>) {
         if messages.is_empty() {
             return;
         }
         crash::point("outbox.committed");
-        let (saga, events): (Vec<_>, Vec<_>) = messages
-            .into_iter()
-            .partition(|message| message.lane() == Lane::Saga);
+        let Lanes { saga, events } = Lanes::sort(messages, Message::lane);
         for (lane, messages) in [(Lane::Saga, saga), (Lane::Events, events)] {
             if messages.is_empty() || !self.broker.is_connected(lane) {
                 continue;
             }
-            if let Err(left_over) = self.handover(lane).send(messages).await
+            if let Err(left_over) = self.handovers.get(lane).send(messages).await
                 && let Err(error) = release(&self.db, &left_over).await
             {
-                warn!(%error, "a sweep publishes rows only when their lease is over");
+                warn!(%error, "cannot end leases: a sweep publishes these rows when they are over");
             }
         }
     }
 
-    /// Takes messages over that have no transaction of their own, and that could not be published.
+    /// Stores messages that no transaction enqueued, because they could not be published. A sweep publishes them.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) async fn keep(&self, messages: &[Outgoing]) -> sqlx::Result<()> {
-        if messages.is_empty() {
-            return Ok(());
-        }
-        // It may be there already: a command that comes twice is answered twice, with the same event.
+    /// The database failed.
+    pub async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {
+        // A row may be there already: a command that comes twice has the same reply twice, and so the same event.
         let mut writes = Writes::default();
         insert(&mut writes, messages, |_| Duration::ZERO);
         writes.execute(&self.db).await?;
         Ok(())
-    }
-
-    fn handover(&self, lane: Lane) -> &Handover {
-        match lane {
-            Lane::Saga => &self.saga,
-            Lane::Events => &self.events,
-        }
     }
 }

@@ -1,24 +1,29 @@
 //! Publishes what is handed over, and deletes the rows of what is confirmed.
+//!
+//! ```text
+//! each lane:  handed over ─► publish ─► confirm ─┐
+//!             sweep                              ├─► settle: delete what is confirmed, vacuum
+//! ```
 
 use std::time::Duration;
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    handover::{HANDED_OVER_MAX, Handover},
-    in_flight::{Published, Results},
+    handover::{BATCHES_MAX, Handover, Receiver, handover},
+    in_flight::{InFlight, Results},
     sweep::sweep,
     table::Table,
     vacuum::Vacuum,
 };
 use crate::{
-    amqp::{Broker, Lane, Outgoing},
-    batch::Backlog,
+    amqp::{Broker, Lane, Lanes},
+    batch::AdmissionControl,
     crash,
 };
 
@@ -32,13 +37,14 @@ const DELETE_MAX: usize = 2000;
 /// Publishes what is handed over, and sweeps up what was not.
 #[derive(Debug)]
 pub struct Relay {
-    pub(super) lanes: [LaneRelay; 2],
+    pub(super) relays: Lanes<LaneRelay>,
 }
 
 impl Relay {
-    /// Runs until every [`Outbox`] is dropped or `shutdown` is cancelled, and what was handed over is published.
+    /// Runs until every [`Outbox`](super::Outbox) is dropped or `shutdown` is cancelled, and what was handed over is
+    /// published.
     pub async fn run(self, shutdown: CancellationToken) {
-        let [saga, events] = self.lanes;
+        let Lanes { saga, events } = self.relays;
         let table = saga.table.clone();
         let (settled, results) = mpsc::channel(UNCONFIRMED_MAX);
         tokio::join!(
@@ -49,31 +55,27 @@ impl Relay {
     }
 }
 
-/// The relay of one lane: each has its own, so that one that does not get on cannot hold up the other.
+/// The relay of one lane: each has its own, so that one that is stuck cannot hold up the other.
 #[derive(Debug)]
 pub(super) struct LaneRelay {
     table: Table,
     broker: Broker,
-    /// What a sweep lets pass.
-    backlog: Backlog,
-    batches: mpsc::Receiver<Vec<Outgoing>>,
-    taken: watch::Sender<Instant>,
+    admission: AdmissionControl,
+    handed_over: Receiver,
 }
 
 impl LaneRelay {
-    pub(super) fn new(table: Table, broker: Broker, backlog: Backlog) -> (Handover, Self) {
-        let (sender, batches) = mpsc::channel(HANDED_OVER_MAX);
-        let (taken, seen) = watch::channel(Instant::now());
-        let handover = Handover {
-            batches: sender,
-            taken: seen,
-        };
+    pub(super) fn new(
+        table: Table,
+        broker: Broker,
+        admission: AdmissionControl,
+    ) -> (Handover, Self) {
+        let (handover, handed_over) = handover();
         let relay = Self {
             table,
             broker,
-            backlog,
-            batches,
-            taken,
+            admission,
+            handed_over,
         };
         (handover, relay)
     }
@@ -82,15 +84,14 @@ impl LaneRelay {
         let Self {
             table,
             broker,
-            backlog,
-            batches,
-            taken,
+            admission,
+            handed_over,
         } = self;
-        let (published, confirms) = mpsc::channel(UNCONFIRMED_MAX);
+        let (in_flight, confirms) = mpsc::channel(UNCONFIRMED_MAX);
         tokio::join!(
-            publish((table.lane, &broker), batches, &taken, published, shutdown),
+            publish((table.lane, &broker), handed_over, in_flight, shutdown),
             confirm(confirms, settled),
-            sweep(&table, &broker, &backlog, shutdown),
+            sweep(&table, &broker, &admission, shutdown),
         );
     }
 }
@@ -98,15 +99,18 @@ impl LaneRelay {
 /// Publishes without waiting for confirms.
 async fn publish(
     (lane, broker): (Lane, &Broker),
-    mut handed_over: mpsc::Receiver<Vec<Outgoing>>,
-    taken: &watch::Sender<Instant>,
-    published: mpsc::Sender<Published>,
+    handed_over: Receiver,
+    in_flight: mpsc::Sender<InFlight>,
     shutdown: &CancellationToken,
 ) {
+    let Receiver {
+        batches: mut handed_over,
+        taken,
+    } = handed_over;
     let mut batches = Vec::new();
     loop {
         let received = tokio::select! {
-            n = handed_over.recv_many(&mut batches, HANDED_OVER_MAX) => n,
+            n = handed_over.recv_many(&mut batches, BATCHES_MAX) => n,
             () = shutdown.cancelled(), if !handed_over.is_closed() => {
                 // Take no more, publish the rest.
                 handed_over.close();
@@ -120,23 +124,23 @@ async fn publish(
             taken.send_replace(Instant::now());
         }
         let messages: Vec<_> = batches.drain(..).flatten().collect();
-        let started = Published::start(broker, &messages).await;
-        if published.send(started).await.is_err() {
+        let published = InFlight::publish(broker, messages).await;
+        if in_flight.send(published).await.is_err() {
             return;
         }
     }
 }
 
 /// Waits for confirms, in order.
-async fn confirm(mut published: mpsc::Receiver<Published>, settled: mpsc::Sender<Results>) {
-    while let Some(next) = published.recv().await {
-        if settled.send(next.wait().await.collect()).await.is_err() {
+async fn confirm(mut in_flight: mpsc::Receiver<InFlight>, settled: mpsc::Sender<Results>) {
+    while let Some(next) = in_flight.recv().await {
+        if settled.send(next.wait().await).await.is_err() {
             return;
         }
     }
 }
 
-/// Settles rows, many at a time: a row that is there a moment longer costs less than a commit.
+/// Records what became of rows, many at a time: a row that is there a moment longer costs less than a commit.
 async fn settle(table: &Table, mut settled: mpsc::Receiver<Results>) {
     let mut vacuum = Vacuum::new();
     while let Some(mut results) = settled.recv().await {
@@ -148,7 +152,7 @@ async fn settle(table: &Table, mut settled: mpsc::Receiver<Results>) {
         }
         crash::point("outbox.confirmed");
         let rows = results.len();
-        match table.settle(results).await {
+        match table.record(results).await {
             Ok(()) => vacuum.after(rows, &table.db).await,
             // The rows stay and go out again, which consumers expect.
             Err(error) => warn!(%error, "cannot settle outbox rows"),

@@ -7,8 +7,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{in_flight::Published, table::Table};
-use crate::{amqp::Broker, batch::Backlog};
+use super::{in_flight::InFlight, table::Table};
+use crate::{amqp::Broker, batch::AdmissionControl};
 
 /// Rows that a sweep takes at a time.
 const SWEEP_MAX: i64 = 250;
@@ -23,7 +23,7 @@ const CONNECT_EVERY: Duration = Duration::from_millis(250);
 pub(super) async fn sweep(
     table: &Table,
     broker: &Broker,
-    backlog: &Backlog,
+    admission: &AdmissionControl,
     shutdown: &CancellationToken,
 ) {
     let mut turns = interval(SWEEP_EVERY);
@@ -41,7 +41,7 @@ pub(super) async fn sweep(
         let mut swept = 0;
         while !shutdown.is_cancelled() {
             let not_before = Instant::now() + SWEEP_PAUSE;
-            backlog.gone().await;
+            admission.admit().await;
             match sweep_once(table, broker).await {
                 Ok(0) => break,
                 Ok(rows) => {
@@ -61,7 +61,7 @@ pub(super) async fn sweep(
     }
 }
 
-/// Claims some rows, publishes them, and returns how many were settled for good.
+/// Claims some rows, publishes them, and returns how many were confirmed.
 async fn sweep_once(table: &Table, broker: &Broker) -> sqlx::Result<usize> {
     // While nothing is confirmed, one row at a time finds out when that is over.
     let stalled = broker.is_stalled(table.lane);
@@ -69,9 +69,8 @@ async fn sweep_once(table: &Table, broker: &Broker) -> sqlx::Result<usize> {
     if messages.is_empty() {
         return Ok(0);
     }
-    let published = Published::start(broker, &messages).await;
-    let results: Vec<_> = published.wait().await.collect();
+    let results = InFlight::publish(broker, messages).await.wait().await;
     let confirmed = results.iter().filter(|(_, result)| result.is_ok()).count();
-    table.settle(results).await?;
+    table.record(results).await?;
     Ok(confirmed)
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::in_flight::Results;
 use crate::{
-    amqp::{Lane, NotPublished, Outgoing},
+    amqp::{Lane, Message, NotPublished},
     contract::topology,
     db::Writes,
 };
@@ -18,13 +18,13 @@ pub(super) const LEASE: Duration = Duration::from_secs(10);
 
 pub(super) fn insert(
     writes: &mut Writes,
-    messages: &[Outgoing],
-    lease: impl Fn(&Outgoing) -> Duration,
+    messages: &[Message],
+    lease: impl Fn(&Message) -> Duration,
 ) {
     if messages.is_empty() {
         return;
     }
-    let column = |get: fn(&Outgoing) -> &str| messages.iter().map(get).collect::<Vec<_>>();
+    let column = |get: fn(&Message) -> &str| messages.iter().map(get).collect::<Vec<_>>();
     writes
         .add(
             "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
@@ -33,10 +33,10 @@ pub(super) fn insert(
               AS m (id, exchange, routing_key, message, lease)
          ON CONFLICT (id) DO NOTHING",
         )
-        .bind(messages.iter().filter_map(Outgoing::id).collect::<Vec<_>>())
-        .bind(column(Outgoing::exchange))
-        .bind(column(Outgoing::routing_key))
-        .bind(column(|message| message.json().unwrap_or_default()))
+        .bind(messages.iter().map(Message::id).collect::<Vec<_>>())
+        .bind(column(Message::exchange))
+        .bind(column(Message::routing_key))
+        .bind(column(Message::json))
         .bind(
             messages
                 .iter()
@@ -46,8 +46,8 @@ pub(super) fn insert(
 }
 
 /// Ends the lease of rows that nobody is going to publish, so that the next sweep does.
-pub(super) async fn release(db: &PgPool, messages: &[Outgoing]) -> sqlx::Result<()> {
-    let ids: Vec<_> = messages.iter().filter_map(Outgoing::id).collect();
+pub(super) async fn release(db: &PgPool, messages: &[Message]) -> sqlx::Result<()> {
+    let ids: Vec<_> = messages.iter().map(Message::id).collect();
     sqlx::query("UPDATE outbox SET lease_until = now() WHERE id = ANY($1)")
         .bind(ids)
         .execute(db)
@@ -64,7 +64,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Leases at most `max` of the rows whose lease is over, the oldest first.
-    pub(super) async fn claim(&self, max: i64) -> sqlx::Result<Vec<Outgoing>> {
+    pub(super) async fn claim(&self, max: i64) -> sqlx::Result<Vec<Message>> {
         let rows = sqlx::query(
             // Materialized: as a subquery in WHERE, it may be executed for each row of the table.
             "WITH due AS MATERIALIZED (
@@ -79,13 +79,13 @@ impl Table {
         .bind(LEASE.as_secs_f64())
         .fetch_all(&self.db)
         .await?;
-        let mut rows: Vec<(Uuid, Outgoing)> = rows.iter().filter_map(read).collect();
+        let mut rows: Vec<(Uuid, Message)> = rows.iter().filter_map(read).collect();
         rows.sort_unstable_by_key(|(id, _)| *id);
         Ok(rows.into_iter().map(|(_, message)| message).collect())
     }
 
-    /// Deletes what is confirmed, and keeps the rest for a later sweep.
-    pub(super) async fn settle(&self, results: Results) -> sqlx::Result<()> {
+    /// Deletes what is confirmed, and postpones the rest to a later sweep.
+    pub(super) async fn record(&self, results: Results) -> sqlx::Result<()> {
         let (confirmed, failed): (Vec<_>, Vec<_>) =
             results.into_iter().partition(|(_, result)| result.is_ok());
         if !confirmed.is_empty() {
@@ -106,16 +106,16 @@ impl Table {
                 .map(|(id, _)| *id)
                 .collect();
             if !ids.is_empty() {
-                self.keep(&ids, kind).await?;
+                self.postpone(&ids, kind).await?;
             }
         }
         Ok(())
     }
 
-    async fn keep(&self, ids: &[Uuid], why: NotPublished) -> sqlx::Result<()> {
+    async fn postpone(&self, ids: &[Uuid], why: NotPublished) -> sqlx::Result<()> {
         warn!(rows = ids.len(), reason = %why, "messages stay in the outbox");
-        // After a lost connection they go out as soon as there is one. What is lost again and again is in the way of
-        // others, for a queue that confirms nothing looks the same; and haste is no use for what was sent back.
+        // After a lost connection they go out as soon as there is one. But what is lost again and again gets in the way
+        // of others, for a queue that confirms nothing looks the same. What was sent back is in no hurry.
         let first_pause = if why == NotPublished::Lost { 0 } else { 5 };
         sqlx::query(
             "UPDATE outbox SET attempts = attempts + 1, last_error = $2,
@@ -131,9 +131,9 @@ impl Table {
     }
 }
 
-fn read(row: &sqlx::postgres::PgRow) -> Option<(Uuid, Outgoing)> {
+fn read(row: &sqlx::postgres::PgRow) -> Option<(Uuid, Message)> {
     let id = row.get("id");
-    match Outgoing::stored(
+    match Message::stored(
         row.get("exchange"),
         row.get("routing_key"),
         row.get("message"),

@@ -28,7 +28,7 @@ impl Vacuum {
         }
     }
 
-    /// Notes that rows were deleted.
+    /// Counts rows that were deleted, and begins to vacuum when it is time.
     pub(super) async fn after(&mut self, deleted: usize, db: &PgPool) {
         self.deleted += deleted;
         if let Some(done) = self.running.take_if(|running| running.is_finished()) {

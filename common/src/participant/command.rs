@@ -15,7 +15,7 @@ pub struct Command<B> {
     pub body: B,
     /// The order that it is about.
     pub order_id: OrderId,
-    /// Where its outcome goes.
+    /// Where the reply goes.
     pub(super) reply_to: String,
     id: uuid::Uuid,
     correlation: Option<String>,
@@ -28,12 +28,12 @@ impl<B> Command<B> {
     /// # Errors
     /// An attribute that a command needs is missing.
     pub fn new(
-        event: &Incoming,
+        message: &Incoming,
         direction: Direction,
         order_id: OrderId,
         body: B,
     ) -> Result<Self, Unreadable> {
-        let envelope = &event.envelope;
+        let envelope = &message.envelope;
         let missing = |name| move || Unreadable::Attribute(name);
         Ok(Self {
             key: Key {
@@ -50,9 +50,9 @@ impl<B> Command<B> {
         })
     }
 
-    /// The outcome of this command: a message that says `data`.
+    /// The reply to this command: a message that says `data`.
     #[must_use]
-    pub fn outcome<M: Message>(&self, source: &str, data: &M) -> Envelope {
+    pub fn reply<M: Message>(&self, source: &str, data: &M) -> Envelope {
         Envelope {
             sagaid: Some(self.key.saga),
             sagastep: Some(self.key.step.clone()),

@@ -1,8 +1,8 @@
-//! The idempotency table: what a service has done already, and what it answered.
+//! The idempotency table: what a service has done already, and what it replied.
 //!
-//! Its key is (saga, step, direction). Participants store the outcome beside it and say the same again when asked
-//! again; the orchestrator stores nothing, for its answer is the saga log. Rows are dropped when their saga began more
-//! than `RETENTION_DAYS` ago.
+//! Its key is (saga, step, direction). Participants store their reply beside it, and send it again when they are asked
+//! again. The orchestrator stores nothing there, for what it did is in the saga log. Rows are dropped when their saga
+//! began more than `RETENTION_DAYS` ago.
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     db::{Writes, retention::Table},
 };
 
-/// The table, of a participant: it does not know which sagas are open.
+/// The table of a participant, which does not know which sagas are open.
 pub const TABLE: Table = Table {
     name: "idempotency",
     in_use: None,
@@ -69,7 +69,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The same step's action.
+    /// The key of the step's action.
     #[must_use]
     pub fn action(&self) -> Self {
         Self {
@@ -90,10 +90,10 @@ impl fmt::Display for Key {
 pub struct Record {
     /// What was done.
     pub key: Key,
-    /// The message that tells of it: the outcome, or for the orchestrator the reply that it took.
+    /// The participant's reply; in the orchestrator's table, the reply that it took.
     pub message_id: Uuid,
-    /// The outcome as JSON; a participant always has one.
-    pub outcome: Option<Arc<str>>,
+    /// The reply as JSON, in the column `outcome`. A participant always has one.
+    pub reply: Option<Arc<str>>,
     /// Whether the compensation came first, so that the action must not happen any more.
     pub tombstone: bool,
 }
@@ -110,7 +110,7 @@ pub fn insert(writes: &mut Writes, records: &[Record]) {
     add(writes, INSERT, records);
 }
 
-/// The same, where some may be recorded already: it returns the `saga_id` of each key that was new.
+/// Adds those of `records` that are new to what the caller writes, and has it return the `saga_id` of each.
 pub fn insert_new(writes: &mut Writes, records: &[Record]) {
     let insert = format!("{INSERT} ON CONFLICT DO NOTHING RETURNING saga_id");
     add(writes, &insert, records);
@@ -130,7 +130,7 @@ fn add(writes: &mut Writes, insert: &str, records: &[Record]) {
         .bind(
             records
                 .iter()
-                .map(|r| r.outcome.as_deref())
+                .map(|r| r.reply.as_deref())
                 .collect::<Vec<_>>(),
         )
         .bind(records.iter().map(|r| r.tombstone).collect::<Vec<_>>());
@@ -149,7 +149,7 @@ pub fn is_recorded(error: &sqlx::Error) -> bool {
 /// What is recorded under any of `keys`.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn find(db: impl PgExecutor<'_>, keys: &[Key]) -> sqlx::Result<HashMap<Key, Record>> {
     // The ids by themselves first: by them, only their days' partitions are opened.
     let rows = sqlx::query(
@@ -170,7 +170,7 @@ pub async fn find(db: impl PgExecutor<'_>, keys: &[Key]) -> sqlx::Result<HashMap
         let record = Record {
             key: key(row)?,
             message_id: row.get("message_id"),
-            outcome: row.get::<Option<&str>, _>("outcome").map(Arc::from),
+            reply: row.get::<Option<&str>, _>("outcome").map(Arc::from),
             tombstone: row.get("tombstone"),
         };
         Some((record.key.clone(), record))

@@ -1,7 +1,7 @@
 //! What became of a product in one transaction: its deltas, and the events that tell of it.
 
 use common::{
-    amqp::Outgoing,
+    amqp,
     contract::{
         Envelope, Message,
         inventory::{BackInStock, InventoryUpdated, LowStock, StockLevel},
@@ -58,9 +58,9 @@ impl Change {
 }
 
 /// The public events of `changes`.
-pub(crate) fn outgoing(changes: Vec<Change>) -> Vec<Outgoing> {
+pub(crate) fn outgoing(changes: Vec<Change>) -> Vec<amqp::Message> {
     let events = changes.into_iter().flat_map(|change| change.events);
-    events.map(Outgoing::event).collect()
+    events.map(amqp::Message::event).collect()
 }
 
 /// The event that `of` makes of `level`, as the product's `sequence`th.

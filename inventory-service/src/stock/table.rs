@@ -3,7 +3,7 @@
 use common::db::Writes;
 use std::collections::HashMap;
 
-use common::amqp::Outgoing;
+use common::amqp::Message;
 use sqlx::{PgExecutor, Postgres, Row, Transaction};
 
 use super::{Change, Item, Stock, changes::outgoing};
@@ -39,7 +39,7 @@ pub(crate) async fn lock(
 }
 
 /// Adds `changes` of locked products, each product once, to `writes`, and returns the events to enqueue.
-pub(crate) fn write(writes: &mut Writes, changes: Vec<Change>) -> Vec<Outgoing> {
+pub(crate) fn write(writes: &mut Writes, changes: Vec<Change>) -> Vec<Message> {
     if changes.is_empty() {
         return Vec::new();
     }

@@ -229,7 +229,7 @@ async fn a_key_is_recorded_once_whatever_the_day() {
             direction: Direction::Action,
         },
         message_id: Uuid::now_v7(),
-        outcome: Some("{}".into()),
+        reply: Some("{}".into()),
         tombstone: false,
     };
     for saga in [began(9), began(1), began(0), SagaId(Uuid::max())] {

@@ -1,6 +1,6 @@
 //! Deadlines: every silent step, sagas that nobody answers, and workers that compete.
 
-use common::{amqp::Broker, config::DatabaseConfig, db, outbox::Outbox};
+use common::{amqp::Broker, batch::AdmissionControl, config::DatabaseConfig, db, outbox::Outbox};
 use order_service::sagas::{self, Orders, SAGAS};
 use saga::{Engine, Program, deadlines};
 use serde_json::json;
@@ -105,7 +105,11 @@ async fn two_deadline_workers_at_once_take_each_saga_once() {
     let workers = [(); 2].map(|()| {
         let pool = db::pool("test", &config).unwrap();
         // Its relay does not run: messages stay in the outbox.
-        let (outbox, _) = Outbox::new(pool.clone(), Broker::new("test", &broker));
+        let (outbox, _) = Outbox::new(
+            pool.clone(),
+            Broker::new("test", &broker),
+            AdmissionControl::default(),
+        );
         let program = Program {
             source: "test",
             reply_to: "order",

@@ -1,6 +1,6 @@
 //! Publishes what batches have to say, and acks them when it is confirmed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lapin::{Channel, message::Delivery, options::BasicAckOptions};
 use tokio::{
@@ -10,81 +10,110 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    super::{Lane, Outgoing},
-    PREFETCH,
+    super::{Broker, Lane, Message, Outgoing},
+    handler::Handler,
 };
-use crate::{backoff::Backoff, crash, outbox::Outbox};
+use crate::{backoff::Backoff, crash};
 
-/// How long an ack may wait for those of later batches. To a quorum queue, each is as dear as a message.
+/// Deliveries that RabbitMQ sends ahead of their acks.
+pub(super) const PREFETCH: u16 = 256;
+/// How long an ack may wait for those of later batches. To a quorum queue, each costs as much as a message.
 const ACK_EVERY: Duration = Duration::from_millis(50);
 /// Deliveries that are acked at once, so that RabbitMQ sends more.
 const ACK_MAX: usize = PREFETCH as usize / 4;
 
-/// A batch that is handled: what to publish, and then what to ack.
+/// A batch that was handled: what is to be published, and then acked.
 pub(super) struct PendingAck {
-    pub(super) messages: Vec<Outgoing>,
+    pub(super) outgoing: Vec<Outgoing>,
     pub(super) deliveries: usize,
     pub(super) last: Delivery,
 }
 
-/// Publishes what each batch has to say, then acks, in order: all batches of [`ACK_EVERY`] at once.
-pub(super) async fn finish(
-    outbox: Outbox,
-    channel: Channel,
-    mut batches: mpsc::Receiver<PendingAck>,
-) {
-    // Where it cannot be published the channel is gone, and with it the right to ack: RabbitMQ delivers all of it again.
-    while let Some(batch) = batches.recv().await {
+/// Where acks and what they wait for go.
+pub(super) struct Acks<H> {
+    pub(super) broker: Broker,
+    pub(super) handler: Arc<H>,
+    /// The channel of the deliveries.
+    pub(super) channel: Channel,
+}
+
+/// The channel of the deliveries is gone, and with it the right to ack: RabbitMQ delivers all of them again.
+struct ChannelGone;
+
+impl<H: Handler> Acks<H> {
+    /// Publishes what each batch has to say, then acks, in order: all batches of [`ACK_EVERY`] at once.
+    pub(super) async fn run(self, mut batches: mpsc::Receiver<PendingAck>) {
+        while let Some(batch) = batches.recv().await {
+            if self.ack(batch, &mut batches).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Acks `batch` and those that come soon after it.
+    async fn ack(
+        &self,
+        batch: PendingAck,
+        batches: &mut mpsc::Receiver<PendingAck>,
+    ) -> Result<(), ChannelGone> {
         let PendingAck {
-            messages,
+            outgoing,
             mut deliveries,
             mut last,
         } = batch;
-        if !publish_all(&outbox, &channel, messages).await {
-            return;
-        }
+        self.publish(outgoing).await?;
         let ack_at = Instant::now() + ACK_EVERY;
         while deliveries < ACK_MAX
             && Instant::now() < ack_at
             && let Ok(Some(more)) = timeout_at(ack_at, batches.recv()).await
         {
-            if !publish_all(&outbox, &channel, more.messages).await {
-                return;
-            }
+            self.publish(more.outgoing).await?;
             deliveries += more.deliveries;
             last = more.last;
         }
         let all_up_to_it = BasicAckOptions { multiple: true };
-        if last.acker.ack(all_up_to_it).await.is_err() {
-            return;
+        match last.acker.ack(all_up_to_it).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ChannelGone),
         }
+    }
+
+    /// Publishes until all is confirmed, but does not wait for events that some queue does not take: the handler
+    /// stores them.
+    async fn publish(&self, mut outgoing: Vec<Outgoing>) -> Result<(), ChannelGone> {
+        let mut backoff = Backoff::default();
+        while !outgoing.is_empty() {
+            let results = self.broker.publish(&outgoing).await.wait().await;
+            let mut confirmed = results.iter().map(Result::is_ok);
+            outgoing.retain(|_| !confirmed.next().unwrap_or(false));
+            let (events, rest) = split(outgoing);
+            outgoing = rest;
+            if !events.is_empty()
+                && let Err(error) = self.handler.store(&events).await
+            {
+                warn!(%error, "cannot store events that were not confirmed");
+                outgoing.extend(events.into_iter().map(Outgoing::from));
+            }
+            if !outgoing.is_empty() {
+                if !self.channel.status().connected() {
+                    return Err(ChannelGone);
+                }
+                sleep(backoff.next_delay()).await;
+            }
+        }
+        crash::point("consumer.published");
+        Ok(())
     }
 }
 
-/// Publishes until every message is confirmed; false when the deliveries' channel ends before that.
-///
-/// Sagas do not wait for events that some queue does not take: the outbox keeps these.
-async fn publish_all(outbox: &Outbox, channel: &Channel, mut messages: Vec<Outgoing>) -> bool {
-    let mut backoff = Backoff::default();
-    while !messages.is_empty() {
-        let results = outbox.broker().publish(&messages).await.wait().await;
-        let mut confirmed = results.iter().map(Result::is_ok);
-        messages.retain(|_| !confirmed.next().unwrap_or(false));
-        let (events, rest): (Vec<_>, Vec<_>) = messages
-            .into_iter()
-            .partition(|message| message.lane() == Lane::Events);
-        messages = rest;
-        if let Err(error) = outbox.keep(&events).await {
-            warn!(%error, "cannot keep events that are not published");
-            messages.extend(events);
-        }
-        if !messages.is_empty() {
-            if !channel.status().connected() {
-                return false;
-            }
-            sleep(backoff.next_delay()).await;
+/// The public events of `outgoing`, and the rest.
+fn split(outgoing: Vec<Outgoing>) -> (Vec<Message>, Vec<Outgoing>) {
+    let (mut events, mut rest) = (Vec::new(), Vec::new());
+    for one in outgoing {
+        match one {
+            Outgoing::Message(message) if message.lane() == Lane::Events => events.push(message),
+            other => rest.push(other),
         }
     }
-    crash::point("consumer.published");
-    true
+    (events, rest)
 }

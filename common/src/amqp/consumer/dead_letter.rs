@@ -7,7 +7,7 @@ use lapin::{
 };
 use metrics::counter;
 
-use super::super::Outgoing;
+use super::super::{Outgoing, Raw};
 
 /// Longest error text in a header.
 const ERROR_TEXT_MAX: usize = 1000;
@@ -24,7 +24,7 @@ pub(super) fn dead_letter(
     counter!("consumer_dead_letters_total", "queue" => queue).increment(1);
     let mut headers = properties.headers().clone().unwrap_or_default();
     add_reason(&mut headers, kind, error, attempts);
-    Outgoing::dead_letter(queue, body, properties.with_headers(headers))
+    Raw::dead_letter(queue, body, properties.with_headers(headers)).into()
 }
 
 fn add_reason(headers: &mut FieldTable, kind: &str, error: &str, attempts: u32) {

@@ -1,13 +1,15 @@
-//! Reads with locks, and then all that is to be written.
+//! A transaction that begins only when it must.
 
 use sqlx::{PgConnection, Postgres, Transaction, postgres::PgRow};
 
 use super::{Writes, begin};
 
-/// One transaction that writes at its end. Where it locks nothing, that one statement is the transaction, which saves
-/// two round trips.
+/// A transaction that reads and locks first, and writes all at its end, in one statement.
+///
+/// It begins with the first read. Where nothing is read, the statement that writes is the whole transaction, which saves
+/// the round trips of `BEGIN` and `COMMIT`.
 #[derive(Debug)]
-pub struct UnitOfWork<'c> {
+pub struct LazyTransaction<'c> {
     state: State<'c>,
     /// What will be written.
     pub writes: Writes,
@@ -17,12 +19,12 @@ pub struct UnitOfWork<'c> {
 enum State<'c> {
     Idle(&'c mut PgConnection),
     Begun(Transaction<'c, Postgres>),
-    /// It could not begin.
+    /// It could not begin, and nothing can be done in it.
     Failed,
 }
 
-impl<'c> UnitOfWork<'c> {
-    /// Nothing so far, on `connection`.
+impl<'c> LazyTransaction<'c> {
+    /// A transaction on `connection` that has not begun.
     pub fn new(connection: &'c mut PgConnection) -> Self {
         Self {
             state: State::Idle(connection),
@@ -30,14 +32,15 @@ impl<'c> UnitOfWork<'c> {
         }
     }
 
-    /// The transaction, for statements that read and lock.
+    /// The transaction, begun if it was not, for statements that read and lock.
     ///
     /// # Errors
     /// It cannot be begun.
     pub async fn transaction(&mut self) -> sqlx::Result<&mut Transaction<'c, Postgres>> {
-        if let State::Idle(connection) = std::mem::replace(&mut self.state, State::Failed) {
-            self.state = State::Begun(begin(connection).await?);
-        }
+        self.state = match std::mem::replace(&mut self.state, State::Failed) {
+            State::Idle(connection) => State::Begun(begin(connection).await?),
+            begun => begun,
+        };
         match &mut self.state {
             State::Begun(tx) => Ok(tx),
             State::Idle(_) | State::Failed => Err(sqlx::Error::BeginFailed),
@@ -47,7 +50,7 @@ impl<'c> UnitOfWork<'c> {
     /// Writes, and commits.
     ///
     /// # Errors
-    /// The database's. Then nothing is written.
+    /// The database failed, and nothing is written.
     pub async fn commit(self) -> sqlx::Result<Vec<PgRow>> {
         match self.state {
             State::Idle(connection) => self.writes.execute(connection).await,

@@ -1,0 +1,79 @@
+//! What is in a delivery: messages that the handler can read, and dead letters.
+
+use lapin::{BasicProperties, message::Delivery};
+use serde_json::value::RawValue;
+use tracing::warn;
+
+use super::{
+    super::{
+        Outgoing,
+        properties::{MANY, ONE},
+    },
+    dead_letter::dead_letter,
+    handler::{Handler, Incoming},
+};
+use crate::contract::{Envelope, Unreadable};
+
+/// A message that could be read, and what the handler made of it.
+pub(super) struct Item<I> {
+    pub(super) message: Incoming,
+    pub(super) input: I,
+}
+
+/// Takes the data out of `delivery` and puts what the handler can read into `batch`, and the rest into `dead`.
+pub(super) fn decode<H: Handler>(
+    (queue, handler): (&'static str, &H),
+    delivery: &mut Delivery,
+    batch: &mut Vec<Item<H::Input>>,
+    dead: &mut Vec<Outgoing>,
+) {
+    let data = std::mem::take(&mut delivery.data);
+    let properties = &delivery.properties;
+    for json in messages(&data, properties) {
+        match read(handler, json, properties) {
+            Ok(item) => batch.push(item),
+            Err(reason) => {
+                warn!(queue, error = %reason, "dead letter: a message cannot be read");
+                // Of several, only this one dies, as the single message that it might have been.
+                let properties = if json.len() < data.len() {
+                    BasicProperties::default().with_content_type(ONE.into())
+                } else {
+                    properties.clone()
+                };
+                let (kind, error) = (reason.kind(), reason.to_string());
+                let letter = dead_letter(queue, json.to_vec(), properties, kind, &error, 1);
+                dead.push(letter);
+            }
+        }
+    }
+}
+
+/// The messages in `data`, each as JSON. What calls itself a batch and is none counts as one message.
+fn messages<'d>(data: &'d [u8], properties: &BasicProperties) -> Vec<&'d [u8]> {
+    let content_type = properties.content_type().as_ref();
+    if content_type.is_some_and(|kind| kind.as_str() == MANY)
+        && let Ok(messages) = serde_json::from_slice::<Vec<&RawValue>>(data)
+    {
+        return messages
+            .into_iter()
+            .map(|message| message.get().as_bytes())
+            .collect();
+    }
+    vec![data]
+}
+
+fn read<H: Handler>(
+    handler: &H,
+    json: &[u8],
+    properties: &BasicProperties,
+) -> Result<Item<H::Input>, Unreadable> {
+    let text =
+        |property: &Option<lapin::types::ShortString>| property.as_ref().map(ToString::to_string);
+    let message = Incoming {
+        envelope: Envelope::parse(json)?,
+        reply_to: text(properties.reply_to()),
+        correlation_id: text(properties.correlation_id()),
+    };
+    let input = handler.decode(&message)?;
+    Ok(Item { message, input })
+}
