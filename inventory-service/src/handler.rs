@@ -5,34 +5,30 @@
 //! validate ─────────► validation ─► answer to the AMQP reply_to
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use common::{
     contract::{
-        Envelope, Message, Reason, SagaId, Unreadable,
-        inventory::{
-            ReleaseStock, ReserveStock, StockItem, StockReleased, StockReservationFailed,
-            StockReserved, ValidateStock,
-        },
+        Envelope, Message, Reason, Unreadable,
+        inventory::{ReleaseStock, ReserveStock, StockItem, ValidateStock},
     },
-    db::{UnitOfWork, Writes},
+    db::UnitOfWork,
     messaging::{
         Outgoing,
         consumer::{Error, Handler, Incoming},
         idempotency::Direction,
         outbox::Outbox,
-        participant::{self, Applied, Command, Participant},
+        participant::{self, Applied, Participant},
         partitions::Retention,
     },
 };
 use sqlx::PgConnection;
-use tracing::info;
-use uuid::Uuid;
 
 use crate::{
-    SOURCE,
-    reservations::{self, Reservation, Status},
-    stock::{self, Stock},
+    batch::Batch,
+    release,
+    reservations::{self, Book, Reservation},
+    reserve, stock,
     validation::{self, Question},
     wanted::merge,
 };
@@ -47,7 +43,7 @@ pub(crate) struct Commands {
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A command of a saga.
-    Command(Command<Body>),
+    Command(Command),
     /// A question from anyone.
     Validate(Question),
 }
@@ -86,9 +82,12 @@ impl Handler for Commands {
     }
 }
 
-/// The participant: reserves, and releases again.
+/// The participant: each command has a file of its own.
 #[derive(Debug)]
 pub(crate) struct Inventory;
+
+/// A command of a saga.
+pub(crate) type Command = participant::Command<Body>;
 
 /// What a saga can ask for.
 #[derive(Clone, Debug)]
@@ -103,15 +102,16 @@ impl Participant for Inventory {
     type Body = Body;
     type Prepared = ();
 
-    fn decode(&self, event: &Incoming) -> Result<Command<Body>, Unreadable> {
-        match event.envelope.kind.as_str() {
+    fn decode(&self, event: &Incoming) -> Result<Command, Unreadable> {
+        let message = &event.envelope;
+        match message.kind.as_str() {
             ReserveStock::TYPE => {
-                let ReserveStock { order_id, items } = event.envelope.data()?;
-                let items = merge(&event.envelope, items)?;
-                Command::new(event, Direction::Action, order_id, Body::Reserve(items))
+                let ReserveStock { order_id, items } = message.data()?;
+                let body = Body::Reserve(merge(message, items)?);
+                Command::new(event, Direction::Action, order_id, body)
             }
             ReleaseStock::TYPE => {
-                let ReleaseStock { order_id, reason } = event.envelope.data()?;
+                let ReleaseStock { order_id, reason } = message.data()?;
                 let body = Body::Release(reason);
                 Command::new(event, Direction::Compensation, order_id, body)
             }
@@ -120,44 +120,48 @@ impl Participant for Inventory {
     }
 
     /// Nobody else is to be asked.
-    async fn prepare(&self, _: &[Command<Body>], _: &[Command<Body>]) -> Result<(), Error> {
+    async fn prepare(&self, _: &[Command], _: &[Command]) -> Result<(), Error> {
         Ok(())
     }
 
     async fn apply(
         &self,
         work: &mut UnitOfWork<'_>,
-        new: &[Command<Body>],
+        new: &[Command],
         (): &(),
     ) -> Result<Applied, Error> {
         let actions: Vec<_> = releases(new).map(|command| command.key.action()).collect();
         let tx = work.transaction().await?;
         let held = reservations::lock_by_action(tx, &actions).await?;
-        let mut batch = Batch::new(stock::lock(tx, &products(new, &held)).await?, held);
-        let outcomes = new.iter().map(|command| batch.execute(command));
+        let mut batch = Batch {
+            stock: stock::lock(tx, &products(new, &held)).await?,
+            reservations: Book::new(held),
+        };
+        let outcomes = new.iter().map(|command| execute(&mut batch, command));
         let outcomes = outcomes.collect::<Result<_, _>>()?;
         let events = batch.write(&mut work.writes);
         Ok(Applied { outcomes, events })
     }
 
-    fn already_compensated(&self, compensation: &Command<Body>) -> Envelope {
-        let data = StockReservationFailed {
-            order_id: compensation.order_id,
-            items: Vec::new(),
-            reason: Reason::ALREADY_COMPENSATED,
-            detail: None,
-        };
-        compensation.outcome(SOURCE, &data)
+    fn already_compensated(&self, compensation: &Command) -> Envelope {
+        reserve::already_compensated(compensation)
     }
 }
 
-fn releases(commands: &[Command<Body>]) -> impl Iterator<Item = &Command<Body>> {
-    let is_release = |command: &&Command<Body>| matches!(command.body, Body::Release(_));
+fn execute(batch: &mut Batch, command: &Command) -> Result<Envelope, Error> {
+    match &command.body {
+        Body::Reserve(items) => Ok(reserve::execute(batch, command, items.clone())),
+        Body::Release(reason) => release::execute(batch, command, *reason),
+    }
+}
+
+fn releases(commands: &[Command]) -> impl Iterator<Item = &Command> {
+    let is_release = |command: &&Command| matches!(command.body, Body::Release(_));
     commands.iter().filter(is_release)
 }
 
 /// Every product that `commands` and the reservations in `held` are about.
-fn products<'a>(commands: &'a [Command<Body>], held: &'a [Reservation]) -> Vec<&'a str> {
+fn products<'a>(commands: &'a [Command], held: &'a [Reservation]) -> Vec<&'a str> {
     let wanted = commands.iter().flat_map(|command| match &command.body {
         Body::Reserve(items) => items.as_slice(),
         Body::Release(_) => &[],
@@ -165,86 +169,4 @@ fn products<'a>(commands: &'a [Command<Body>], held: &'a [Reservation]) -> Vec<&
     let items = wanted.chain(held.iter().flat_map(|reservation| &reservation.items));
     let products: BTreeSet<_> = items.map(|item| item.product_id.as_str()).collect();
     products.into_iter().collect()
-}
-
-/// What a batch does, in memory until it is written.
-struct Batch {
-    stock: Stock,
-    held: HashMap<SagaId, Reservation>,
-    reserved: Vec<Reservation>,
-    released: Vec<Uuid>,
-}
-
-impl Batch {
-    fn new(stock: Stock, held: Vec<Reservation>) -> Self {
-        Self {
-            stock,
-            held: held.into_iter().map(|r| (r.saga_id, r)).collect(),
-            reserved: Vec::new(),
-            released: Vec::new(),
-        }
-    }
-
-    fn execute(&mut self, command: &Command<Body>) -> Result<Envelope, Error> {
-        match &command.body {
-            Body::Reserve(items) => Ok(self.reserve(command, items.clone())),
-            Body::Release(reason) => self.release(command, *reason),
-        }
-    }
-
-    fn reserve(&mut self, command: &Command<Body>, items: Vec<StockItem>) -> Envelope {
-        let order_id = command.order_id;
-        if let Err(refusal) = self.stock.reserve(&items) {
-            let (reason, product_id) = (refusal.reason, refusal.product_id);
-            info!(saga.id = %command.key.saga, %order_id, %reason, product_id, "refused to reserve");
-            let data = StockReservationFailed {
-                order_id,
-                items,
-                reason,
-                detail: Some(product_id),
-            };
-            return command.outcome(SOURCE, &data);
-        }
-        self.reserved.push(Reservation {
-            id: Uuid::now_v7(),
-            saga_id: command.key.saga,
-            step: command.key.step.clone(),
-            order_id,
-            items: items.clone(),
-            status: Status::Reserved,
-        });
-        command.outcome(SOURCE, &StockReserved { order_id, items })
-    }
-
-    fn release(&mut self, command: &Command<Body>, reason: Reason) -> Result<Envelope, Error> {
-        let saga = command.key.saga;
-        let items = match self.held.get(&saga) {
-            Some(reservation) if reservation.status == Status::Reserved => {
-                let failed = |error: stock::Error| Error::Failed(error.into());
-                self.stock.release(&reservation.items).map_err(failed)?;
-                self.released.push(reservation.id);
-                reservation.items.clone()
-            }
-            // The order refuses to be cancelled once it is shipped, so this is no race but a fault.
-            Some(reservation) if reservation.status == Status::Committed => {
-                let error = anyhow::anyhow!("the goods of saga {saga} have left: no release");
-                return Err(Error::Failed(error));
-            }
-            _ => Vec::new(),
-        };
-        let data = StockReleased {
-            order_id: command.order_id,
-            items,
-            reason,
-        };
-        Ok(command.outcome(SOURCE, &data))
-    }
-
-    /// Adds all of it to `writes`, and returns the events to enqueue.
-    fn write(self, writes: &mut Writes) -> Vec<Outgoing> {
-        let events = stock::write(writes, self.stock.changes());
-        reservations::insert(writes, self.reserved);
-        reservations::set_status(writes, &self.released, Status::Released);
-        events
-    }
 }

@@ -13,11 +13,14 @@
 //! makes a command happen once, is [`common::messaging::participant`]; this crate is the work in it.
 
 pub mod app;
+mod batch;
 mod catalogue;
 pub mod entity;
 mod handler;
 mod http;
+mod release;
 mod reservations;
+mod reserve;
 mod shipping;
 mod stock;
 mod validation;

@@ -5,6 +5,8 @@
 //!           └─ shipped: the goods have left ──────────────► COMMITTED
 //! ```
 
+use std::collections::HashMap;
+
 use common::{
     contract::{OrderId, SagaId, inventory::StockItem},
     db::Writes,
@@ -94,9 +96,58 @@ pub(crate) async fn lock_by_order(
     rows.iter().map(read).collect()
 }
 
+/// Reservations that a transaction has locked or makes: as they were, and as they will be.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    known: Vec<Known>,
+    by_action: HashMap<(SagaId, String), usize>,
+    made: Vec<Reservation>,
+}
+
+#[derive(Debug)]
+struct Known {
+    was: Status,
+    now: Reservation,
+}
+
+impl Book {
+    /// Of `locked` reservations.
+    pub(crate) fn new(locked: Vec<Reservation>) -> Self {
+        let mut book = Self::default();
+        for (position, now) in locked.into_iter().enumerate() {
+            let action = (now.saga_id, now.step.clone());
+            book.by_action.insert(action, position);
+            let was = now.status;
+            book.known.push(Known { was, now });
+        }
+        book
+    }
+
+    /// What the action of the same step as `key` made, if it was locked.
+    pub(crate) fn made_by(&mut self, key: &Key) -> Option<&mut Reservation> {
+        let position = self.by_action.get(&(key.saga, key.step.clone()))?;
+        Some(&mut self.known[*position].now)
+    }
+
+    /// Notes a new one.
+    pub(crate) fn add(&mut self, reservation: Reservation) {
+        self.made.push(reservation);
+    }
+
+    /// Adds what is new and what has changed to `writes`.
+    pub(crate) fn write(self, writes: &mut Writes) {
+        insert(writes, self.made);
+        let changed = self
+            .known
+            .iter()
+            .filter(|known| known.now.status != known.was);
+        set_status(writes, &changed.map(|known| &known.now).collect::<Vec<_>>());
+    }
+}
+
 /// Writes new `reservations`. A step that has one keeps it: then a faster replica made it, which the frame is about
 /// to notice.
-pub(crate) fn insert(writes: &mut Writes, mut reservations: Vec<Reservation>) {
+fn insert(writes: &mut Writes, mut reservations: Vec<Reservation>) {
     if reservations.is_empty() {
         return;
     }
@@ -118,15 +169,23 @@ pub(crate) fn insert(writes: &mut Writes, mut reservations: Vec<Reservation>) {
     .bind(texts(|r| r.status.as_str()));
 }
 
-/// Gives locked reservations a new status.
-pub(crate) fn set_status(writes: &mut Writes, ids: &[Uuid], status: Status) {
-    if ids.is_empty() {
+/// Gives `changed` reservations, which are locked, their new status.
+pub(crate) fn set_status(writes: &mut Writes, changed: &[&Reservation]) {
+    if changed.is_empty() {
         return;
     }
     writes
-        .add("UPDATE reservations SET status = $2, updated_at = now() WHERE id = ANY($1)")
-        .bind(ids)
-        .bind(status.as_str());
+        .add(
+            "UPDATE reservations r SET status = n.status, updated_at = now()
+             FROM UNNEST($1::uuid[], $2::text[]) AS n (id, status) WHERE r.id = n.id",
+        )
+        .bind(changed.iter().map(|r| r.id).collect::<Vec<_>>())
+        .bind(
+            changed
+                .iter()
+                .map(|r| r.status.as_str())
+                .collect::<Vec<_>>(),
+        );
 }
 
 fn read(row: &PgRow) -> sqlx::Result<Reservation> {

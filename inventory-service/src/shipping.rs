@@ -41,7 +41,7 @@ impl Shipping {
         let mut work = UnitOfWork::new(db);
         let tx = work.transaction().await?;
         let ids: Vec<_> = orders.iter().map(|order| order.0).collect();
-        let leaving = leaving(orders, reservations::lock_by_order(tx, &ids).await?)?;
+        let mut leaving = leaving(orders, reservations::lock_by_order(tx, &ids).await?)?;
         let items = || leaving.iter().flat_map(|reservation| &reservation.items);
         let products: BTreeSet<_> = items().map(|item| item.product_id.as_str()).collect();
         let products: Vec<_> = products.into_iter().collect();
@@ -51,8 +51,10 @@ impl Shipping {
             stock.ship(&reservation.items).map_err(failed)?;
         }
         let events = stock::write(&mut work.writes, stock.changes());
-        let ids: Vec<_> = leaving.iter().map(|r| r.id).collect();
-        reservations::set_status(&mut work.writes, &ids, Status::Committed);
+        for reservation in &mut leaving {
+            reservation.status = Status::Committed;
+        }
+        reservations::set_status(&mut work.writes, &leaving.iter().collect::<Vec<_>>());
         self.outbox.enqueue(&mut work.writes, &events);
         work.commit().await?;
         Ok(events)

@@ -13,9 +13,12 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use common::contract::{
-    Reason,
-    inventory::{OUT_OF_STOCK, StockItem, UNKNOWN_PRODUCT},
+use common::{
+    contract::{
+        Reason,
+        inventory::{OUT_OF_STOCK, StockItem, UNKNOWN_PRODUCT},
+    },
+    messaging::consumer,
 };
 
 pub(crate) use changes::{Change, event};
@@ -78,6 +81,12 @@ pub(crate) enum Error {
         /// What all orders hold, says the product.
         reserved: i64,
     },
+}
+
+impl From<Error> for consumer::Error {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 impl Stock {

@@ -1,0 +1,26 @@
+//! What a batch of commands does, in memory, until all of it is written at once.
+
+use common::{db::Writes, messaging::Outgoing};
+
+use crate::{
+    reservations::Book,
+    stock::{self, Stock},
+};
+
+/// What a transaction has locked. Each command finds it as the command before has left it.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The products.
+    pub(crate) stock: Stock,
+    /// The reservations.
+    pub(crate) reservations: Book,
+}
+
+impl Batch {
+    /// Adds all of it to `writes`, and returns the events to enqueue.
+    pub(crate) fn write(self, writes: &mut Writes) -> Vec<Outgoing> {
+        let events = stock::write(writes, self.stock.changes());
+        self.reservations.write(writes);
+        events
+    }
+}
