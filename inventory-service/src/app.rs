@@ -7,13 +7,13 @@ use common::{
     messaging::{
         consumer, idempotency,
         partitions::{self, Retention},
-        topology::{INVENTORY_COMMANDS, INVENTORY_EVENTS},
+        topology::INVENTORY_COMMANDS,
     },
     service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{SOURCE, handler::Commands, http, shipping::Shipping};
+use crate::{SOURCE, handler::Commands, http};
 
 /// What the environment says.
 #[derive(Clone, Debug)]
@@ -84,17 +84,15 @@ impl App {
         };
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let commands = Commands::new(outbox.clone(), retention);
-            let shipping = Shipping::new(outbox.clone());
             let tables = &[idempotency::TABLE];
             vec![
                 Box::pin(partitions::run(db, tables, retention, stop.clone())),
                 Box::pin(consumer::run(
-                    outbox.clone(),
+                    outbox,
                     INVENTORY_COMMANDS.name,
                     commands,
-                    stop.clone(),
+                    stop,
                 )),
-                Box::pin(consumer::run(outbox, INVENTORY_EVENTS.name, shipping, stop)),
             ]
         };
         service.run(routes, prepare, workers, shutdown).await

@@ -3,7 +3,7 @@
 use common::{db::Writes, messaging::Outgoing};
 
 use crate::{
-    reservations::Book,
+    reservations, restocks,
     stock::{self, Stock},
 };
 
@@ -13,7 +13,9 @@ pub(crate) struct Batch {
     /// The products.
     pub(crate) stock: Stock,
     /// The reservations.
-    pub(crate) reservations: Book,
+    pub(crate) reservations: reservations::Book,
+    /// What came back.
+    pub(crate) restocks: restocks::Book,
 }
 
 impl Batch {
@@ -21,6 +23,7 @@ impl Batch {
     pub(crate) fn write(self, writes: &mut Writes) -> Vec<Outgoing> {
         let events = stock::write(writes, self.stock.changes());
         self.reservations.write(writes);
+        self.restocks.write(writes);
         events
     }
 }

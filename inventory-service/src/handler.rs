@@ -1,34 +1,35 @@
 //! What comes in on `inventory.commands`: commands of sagas, and questions from anyone.
 //!
 //! ```text
-//! reserve, release ─► participant::Commands ─► Inventory: lock, decide, write ─► outcome to replyto, and to all
-//! validate ─────────► validation ─► answer to the AMQP reply_to
+//! reserve, release, commit, restock ─► participant::Commands ─► Inventory: lock, decide, write ─► outcome to replyto,
+//!                                                                                                 and to all
+//! validate ─► validation ─► answer to the AMQP reply_to
 //! ```
 
 use std::collections::BTreeSet;
 
 use common::{
     contract::{
-        Envelope, Message, Reason, Unreadable,
-        inventory::{ReleaseStock, ReserveStock, StockItem, ValidateStock},
+        Envelope, Message, OrderId, Reason, Unreadable,
+        inventory::{CommitStock, ReleaseStock, ReserveStock, Restock, StockItem, ValidateStock},
     },
     db::UnitOfWork,
     messaging::{
         Outgoing,
         consumer::{Error, Handler, Incoming},
-        idempotency::Direction,
+        idempotency::{Direction, Key},
         outbox::Outbox,
         participant::{self, Applied, Participant},
         partitions::Retention,
     },
 };
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::{
     batch::Batch,
-    release,
-    reservations::{self, Book, Reservation},
-    reserve, stock,
+    commit, release,
+    reservations::{self, Reservation, Status},
+    reserve, restock, restocks, stock,
     validation::{self, Question},
     wanted::merge,
 };
@@ -96,6 +97,10 @@ pub(crate) enum Body {
     Reserve(Vec<StockItem>),
     /// Let go of what is held, and why.
     Release(Reason),
+    /// Make final what the order holds.
+    Commit,
+    /// Put these on the shelf again, each product once, by product.
+    Restock(Restock),
 }
 
 impl Participant for Inventory {
@@ -115,6 +120,15 @@ impl Participant for Inventory {
                 let body = Body::Release(reason);
                 Command::new(event, Direction::Compensation, order_id, body)
             }
+            CommitStock::TYPE => {
+                let CommitStock { order_id } = message.data()?;
+                Command::new(event, Direction::Action, order_id, Body::Commit)
+            }
+            Restock::TYPE => {
+                let asked = restock::read(message)?;
+                let order = asked.order_id;
+                Command::new(event, Direction::Action, order, Body::Restock(asked))
+            }
             other => Err(Unreadable::UnknownType(other.to_owned())),
         }
     }
@@ -130,13 +144,7 @@ impl Participant for Inventory {
         new: &[Command],
         (): &(),
     ) -> Result<Applied, Error> {
-        let actions: Vec<_> = releases(new).map(|command| command.key.action()).collect();
-        let tx = work.transaction().await?;
-        let held = reservations::lock_by_action(tx, &actions).await?;
-        let mut batch = Batch {
-            stock: stock::lock(tx, &products(new, &held)).await?,
-            reservations: Book::new(held),
-        };
+        let mut batch = lock(work.transaction().await?, new).await?;
         let outcomes = new.iter().map(|command| execute(&mut batch, command));
         let outcomes = outcomes.collect::<Result<_, _>>()?;
         let events = batch.write(&mut work.writes);
@@ -152,21 +160,67 @@ fn execute(batch: &mut Batch, command: &Command) -> Result<Envelope, Error> {
     match &command.body {
         Body::Reserve(items) => Ok(reserve::execute(batch, command, items.clone())),
         Body::Release(reason) => release::execute(batch, command, *reason),
+        Body::Commit => commit::execute(batch, command),
+        Body::Restock(asked) => restock::execute(batch, command, asked),
     }
 }
 
-fn releases(commands: &[Command]) -> impl Iterator<Item = &Command> {
-    let is_release = |command: &&Command| matches!(command.body, Body::Release(_));
-    commands.iter().filter(is_release)
+/// What a batch of commands is about.
+#[derive(Default)]
+struct About<'a> {
+    /// Actions whose reservations are looked at.
+    actions: Vec<Key>,
+    /// Orders whose reservations are looked at, all of them.
+    orders: Vec<OrderId>,
+    /// Of them, those that something comes back of.
+    returning: Vec<OrderId>,
+    /// Products that come back, also those that do not exist any more.
+    back: BTreeSet<&'a str>,
+    products: BTreeSet<&'a str>,
 }
 
-/// Every product that `commands` and the reservations in `held` are about.
-fn products<'a>(commands: &'a [Command], held: &'a [Reservation]) -> Vec<&'a str> {
-    let wanted = commands.iter().flat_map(|command| match &command.body {
-        Body::Reserve(items) => items.as_slice(),
-        Body::Release(_) => &[],
-    });
-    let items = wanted.chain(held.iter().flat_map(|reservation| &reservation.items));
-    let products: BTreeSet<_> = items.map(|item| item.product_id.as_str()).collect();
-    products.into_iter().collect()
+impl<'a> About<'a> {
+    fn new(commands: &'a [Command]) -> Self {
+        let mut about = Self::default();
+        for command in commands {
+            match &command.body {
+                Body::Reserve(items) => about.products.extend(ids(items)),
+                Body::Release(_) => about.actions.push(command.key.action()),
+                Body::Commit => about.orders.push(command.order_id),
+                Body::Restock(asked) => {
+                    about.orders.push(asked.order_id);
+                    about.returning.push(asked.order_id);
+                    about.back.extend(ids(&asked.items));
+                }
+            }
+        }
+        about.products.extend(&about.back);
+        about
+    }
+}
+
+fn ids(items: &[StockItem]) -> impl Iterator<Item = &str> {
+    items.iter().map(|item| item.product_id.as_str())
+}
+
+/// Locks all that `commands` are about, in the order that all transactions keep: reservations, then products.
+async fn lock(tx: &mut Transaction<'_, Postgres>, commands: &[Command]) -> Result<Batch, Error> {
+    let About {
+        actions,
+        orders,
+        returning,
+        back,
+        mut products,
+    } = About::new(commands);
+    let held = reservations::lock(tx, &actions, &orders).await?;
+    let restocks = restocks::Book::read(tx, &returning).await?;
+    let is_held = |reservation: &&Reservation| reservation.status == Status::Reserved;
+    products.extend(held.iter().filter(is_held).flat_map(|r| ids(&r.items)));
+    stock::make(tx, &back.into_iter().collect::<Vec<_>>()).await?;
+    let stock = stock::lock(tx, &products.into_iter().collect::<Vec<_>>()).await?;
+    Ok(Batch {
+        stock,
+        reservations: reservations::Book::new(held),
+        restocks,
+    })
 }
