@@ -184,8 +184,9 @@ async fn a_product_that_was_deleted_meanwhile_is_made_again() {
         ])
         .await;
 
-    assert_eq!(world.reply().await["type"], "inventory.restocked.v1");
-    assert_eq!(world.reply().await["type"], "inventory.reserved.v1");
+    let replies = world.replies(2).await;
+    assert_eq!(replies[0]["type"], "inventory.restocked.v1");
+    assert_eq!(replies[1]["type"], "inventory.reserved.v1");
     assert_eq!(world.stock("a").await, (3, 1));
     let event = world.amqp.next_events(&updated, 1).await.remove(0);
     assert_eq!(event["sequence"], 1);
