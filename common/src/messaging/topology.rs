@@ -3,7 +3,7 @@
 //! ```text
 //! saga.commands (direct)  payment ► payment.commands        inventory ► inventory.commands
 //! saga.replies  (direct)  order   ► order.saga.replies
-//! saga.events   (topic)   order.shipped.v1 ► inventory.events
+//! saga.events   (topic)   whoever wants to listen binds a queue of its own
 //! saga.dlx      (direct)  q ► q.dlq, for each queue q above
 //! ```
 //!
@@ -53,20 +53,16 @@ pub const INVENTORY_COMMANDS: Queue = Queue {
     exchange: COMMANDS,
     routing_keys: &["inventory"],
 };
-/// Events that the inventory service listens to.
-pub const INVENTORY_EVENTS: Queue = Queue {
+
+/// Every working queue.
+pub const QUEUES: [&Queue; 3] = [&ORDER_REPLIES, &PAYMENT_COMMANDS, &INVENTORY_COMMANDS];
+
+/// A queue that an earlier version bound, and that nobody reads any more: bound, it would grow for ever.
+const UNBOUND: Queue = Queue {
     name: "inventory.events",
     exchange: EVENTS,
     routing_keys: &["order.shipped.v1"],
 };
-
-/// Every working queue.
-pub const QUEUES: [&Queue; 4] = [
-    &ORDER_REPLIES,
-    &PAYMENT_COMMANDS,
-    &INVENTORY_COMMANDS,
-    &INVENTORY_EVENTS,
-];
 
 /// Redeliveries after which RabbitMQ gives a message up. It counts a whole prefetched batch when a consumer dies,
 /// so it must leave room for some restarts.
@@ -146,6 +142,23 @@ pub async fn declare(channel: &Channel) -> Result<(), Error> {
         for key in queue.routing_keys {
             bind(channel, queue.name, queue.exchange, key).await?;
         }
+    }
+    unbind(channel, &UNBOUND).await
+}
+
+/// Takes the bindings of a queue away. Unlike AMQP, RabbitMQ does not mind that there is no such binding or queue.
+async fn unbind(channel: &Channel, queue: &Queue) -> Result<(), Error> {
+    let Queue { name, exchange, .. } = queue;
+    for key in queue.routing_keys {
+        channel
+            .queue_unbind(
+                (*name).into(),
+                (*exchange).into(),
+                (*key).into(),
+                FieldTable::default(),
+            )
+            .await
+            .map_err(|error| Error::of(format!("binding {exchange} → {name}"), error))?;
     }
     Ok(())
 }

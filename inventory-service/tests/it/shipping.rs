@@ -1,6 +1,10 @@
 //! Shipped goods have left: the reservation is final.
 
 use common::messaging::topology;
+use lapin::{
+    options::{QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
 use serde_json::{Value, json};
 use test_support::eventually;
 
@@ -151,4 +155,47 @@ async fn an_order_is_shipped_or_released_in_one_message_but_not_both() {
     assert_dead(&world, &shipping, "holds nothing").await;
     assert_eq!(world.stock("a").await, (100, 0));
     assert_eq!(world.reservations().await, ["RELEASED"]);
+}
+
+/// An earlier version listened to `order.shipped.v1` with a queue that nobody reads any more.
+#[tokio::test]
+async fn the_queue_of_an_earlier_version_gets_nothing_any_more() {
+    const OLD: &str = "inventory.events";
+    let world = World::new().await;
+    let (channel, key) = (world.amqp.channel(), "order.shipped.v1");
+    let (options, arguments) = (QueueDeclareOptions::durable(), FieldTable::default());
+    channel
+        .queue_declare(OLD.into(), options, arguments)
+        .await
+        .unwrap();
+    let (exchange, options) = (topology::EVENTS.into(), QueueBindOptions::default());
+    channel
+        .queue_bind(
+            OLD.into(),
+            exchange,
+            key.into(),
+            options,
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let shipped = json!({"specversion": "1.0"});
+    let ours = world.amqp.listen(topology::EVENTS, key).await;
+    world
+        .amqp
+        .publish_event(topology::EVENTS, key, &shipped)
+        .await;
+    world.amqp.next(OLD).await;
+    world.amqp.next(&ours).await;
+
+    // Twice, because from then on there is nothing to unbind.
+    for _ in 0..2 {
+        topology::declare(channel).await.unwrap();
+    }
+    world
+        .amqp
+        .publish_event(topology::EVENTS, key, &shipped)
+        .await;
+    world.amqp.next(&ours).await;
+    assert_eq!(world.amqp.ready(OLD).await, 0);
 }
