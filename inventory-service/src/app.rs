@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use common::{
     amqp::consumer,
     config::{self, BrokerConfig, DatabaseConfig, Vars},
-    contract::topology::{INVENTORY_COMMANDS, INVENTORY_EVENTS},
+    contract::topology::INVENTORY_COMMANDS,
     db::retention::{self, Retention},
     participant::idempotency,
     service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{SOURCE, handler::Commands, http, shipping::Shipping};
+use crate::{SOURCE, handler::Commands, http};
 
 /// What the environment says.
 #[derive(Clone, Debug)]
@@ -83,22 +83,14 @@ impl App {
         };
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let commands = Commands::new(outbox.clone(), retention);
-            let shipping = Shipping::new(outbox);
             let tables = &[idempotency::TABLE];
             vec![
                 Box::pin(retention::run(db.clone(), tables, retention, stop.clone())),
                 Box::pin(consumer::run(
-                    broker.clone(),
-                    db.clone(),
-                    INVENTORY_COMMANDS.name,
-                    commands,
-                    stop.clone(),
-                )),
-                Box::pin(consumer::run(
                     broker,
                     db,
-                    INVENTORY_EVENTS.name,
-                    shipping,
+                    INVENTORY_COMMANDS.name,
+                    commands,
                     stop,
                 )),
             ]

@@ -1,36 +1,33 @@
 //! What comes in on `inventory.commands`: commands of sagas, and questions from anyone.
 //!
 //! ```text
-//! reserve, release ─► CommandHandler ─► Inventory: lock, decide, write ─► reply to replyto, and an event to all
-//! validate ─────────► validation ─► response to the AMQP reply_to
+//! reserve, release, commit, restock ─► CommandHandler ─► Inventory: lock, decide, write ─► reply to replyto,
+//!                                                                                    and an event to all
+//! validate ─► validation ─► response to the AMQP reply_to
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use common::{
-    amqp::{
-        self, Outgoing,
-        consumer::{Error, Handler, Incoming},
-    },
+    amqp::consumer::{Error, Handler, Incoming},
+    amqp::{self, Outgoing},
     contract::{
-        Envelope, Message, Reason, SagaId, Unreadable,
-        inventory::{
-            ReleaseStock, ReserveStock, StockItem, StockReleased, StockReservationFailed,
-            StockReserved, ValidateStock,
-        },
+        Envelope, Message, OrderId, Reason, Unreadable,
+        inventory::{CommitStock, ReleaseStock, ReserveStock, Restock, StockItem, ValidateStock},
     },
-    db::{LazyTransaction, Writes, retention::Retention},
+    db::LazyTransaction,
+    db::retention::Retention,
     outbox::Outbox,
-    participant::{Command, CommandHandler, Output, Participant, idempotency::Direction},
+    participant::idempotency::{Direction, Key},
+    participant::{self, CommandHandler, Output, Participant},
 };
-use sqlx::PgConnection;
-use tracing::info;
-use uuid::Uuid;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::{
-    SOURCE,
+    batch::Batch,
+    commit, release,
     reservations::{self, Reservation, Status},
-    stock::{self, Stock},
+    reserve, restock, restocks, stock,
     validation::{self, Question},
     wanted::merge,
 };
@@ -45,7 +42,7 @@ pub(crate) struct Commands {
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A command of a saga.
-    Command(Command<Body>),
+    Command(Command),
     /// A question from anyone.
     Validate(Question),
 }
@@ -89,9 +86,12 @@ impl Handler for Commands {
     }
 }
 
-/// The participant: reserves, and releases again.
+/// The participant: each command has a file of its own.
 #[derive(Debug)]
 pub(crate) struct Inventory;
+
+/// A command of a saga.
+pub(crate) type Command = participant::Command<Body>;
 
 /// What a saga can ask for.
 #[derive(Clone, Debug)]
@@ -100,154 +100,130 @@ pub(crate) enum Body {
     Reserve(Vec<StockItem>),
     /// Let go of what is held, and why.
     Release(Reason),
+    /// Make final what the order holds.
+    Commit,
+    /// Put these on the shelf again, each product once, by product.
+    Restock(Restock),
 }
 
 impl Participant for Inventory {
     type Body = Body;
     type Prepared = ();
 
-    fn decode(&self, event: &Incoming) -> Result<Command<Body>, Unreadable> {
-        match event.envelope.kind.as_str() {
+    fn decode(&self, event: &Incoming) -> Result<Command, Unreadable> {
+        let message = &event.envelope;
+        match message.kind.as_str() {
             ReserveStock::TYPE => {
-                let ReserveStock { order_id, items } = event.envelope.data()?;
-                let items = merge(&event.envelope, items)?;
-                Command::new(event, Direction::Action, order_id, Body::Reserve(items))
+                let ReserveStock { order_id, items } = message.data()?;
+                let body = Body::Reserve(merge(message, items)?);
+                Command::new(event, Direction::Action, order_id, body)
             }
             ReleaseStock::TYPE => {
-                let ReleaseStock { order_id, reason } = event.envelope.data()?;
+                let ReleaseStock { order_id, reason } = message.data()?;
                 let body = Body::Release(reason);
                 Command::new(event, Direction::Compensation, order_id, body)
+            }
+            CommitStock::TYPE => {
+                let CommitStock { order_id } = message.data()?;
+                Command::new(event, Direction::Action, order_id, Body::Commit)
+            }
+            Restock::TYPE => {
+                let asked = restock::read(message)?;
+                let order = asked.order_id;
+                Command::new(event, Direction::Action, order, Body::Restock(asked))
             }
             other => Err(Unreadable::UnknownType(other.to_owned())),
         }
     }
 
     /// Nobody else is to be asked.
-    async fn prepare(&self, _: &[Command<Body>], _: &[Command<Body>]) -> Result<(), Error> {
+    async fn prepare(&self, _: &[Command], _: &[Command]) -> Result<(), Error> {
         Ok(())
     }
 
     async fn apply(
         &self,
         work: &mut LazyTransaction<'_>,
-        new: &[Command<Body>],
+        new: &[Command],
         (): &(),
     ) -> Result<Output, Error> {
-        let actions: Vec<_> = releases(new).map(|command| command.key.action()).collect();
-        let tx = work.transaction().await?;
-        let held = reservations::lock_by_action(tx, &actions).await?;
-        let mut batch = Batch::new(stock::lock(tx, &products(new, &held)).await?, held);
-        let replies = new.iter().map(|command| batch.execute(command));
+        let mut batch = lock(work.transaction().await?, new).await?;
+        let replies = new.iter().map(|command| execute(&mut batch, command));
         let replies = replies.collect::<Result<_, _>>()?;
         let events = batch.write(&mut work.writes);
         Ok(Output { replies, events })
     }
 
-    fn already_compensated(&self, compensation: &Command<Body>) -> Envelope {
-        let data = StockReservationFailed {
-            order_id: compensation.order_id,
-            items: Vec::new(),
-            reason: Reason::ALREADY_COMPENSATED,
-            detail: None,
-        };
-        compensation.reply(SOURCE, &data)
+    fn already_compensated(&self, compensation: &Command) -> Envelope {
+        reserve::already_compensated(compensation)
     }
 }
 
-fn releases(commands: &[Command<Body>]) -> impl Iterator<Item = &Command<Body>> {
-    let is_release = |command: &&Command<Body>| matches!(command.body, Body::Release(_));
-    commands.iter().filter(is_release)
+fn execute(batch: &mut Batch, command: &Command) -> Result<Envelope, Error> {
+    match &command.body {
+        Body::Reserve(items) => Ok(reserve::execute(batch, command, items.clone())),
+        Body::Release(reason) => release::execute(batch, command, *reason),
+        Body::Commit => commit::execute(batch, command),
+        Body::Restock(asked) => restock::execute(batch, command, asked),
+    }
 }
 
-/// Every product that `commands` and the reservations in `held` are about.
-fn products<'a>(commands: &'a [Command<Body>], held: &'a [Reservation]) -> Vec<&'a str> {
-    let wanted = commands.iter().flat_map(|command| match &command.body {
-        Body::Reserve(items) => items.as_slice(),
-        Body::Release(_) => &[],
-    });
-    let items = wanted.chain(held.iter().flat_map(|reservation| &reservation.items));
-    let products: BTreeSet<_> = items.map(|item| item.product_id.as_str()).collect();
-    products.into_iter().collect()
+/// What a batch of commands is about.
+#[derive(Default)]
+struct About<'a> {
+    /// Actions whose reservations are looked at.
+    actions: Vec<Key>,
+    /// Orders whose reservations are looked at, all of them.
+    orders: Vec<OrderId>,
+    /// Of them, those that something comes back of.
+    returning: Vec<OrderId>,
+    /// Products that come back, also those that do not exist any more.
+    back: BTreeSet<&'a str>,
+    products: BTreeSet<&'a str>,
 }
 
-/// What a batch does, in memory until it is written.
-struct Batch {
-    stock: Stock,
-    held: HashMap<SagaId, Reservation>,
-    reserved: Vec<Reservation>,
-    released: Vec<Uuid>,
-}
-
-impl Batch {
-    fn new(stock: Stock, held: Vec<Reservation>) -> Self {
-        Self {
-            stock,
-            held: held.into_iter().map(|r| (r.saga_id, r)).collect(),
-            reserved: Vec::new(),
-            released: Vec::new(),
-        }
-    }
-
-    fn execute(&mut self, command: &Command<Body>) -> Result<Envelope, Error> {
-        match &command.body {
-            Body::Reserve(items) => Ok(self.reserve(command, items.clone())),
-            Body::Release(reason) => self.release(command, *reason),
-        }
-    }
-
-    fn reserve(&mut self, command: &Command<Body>, items: Vec<StockItem>) -> Envelope {
-        let order_id = command.order_id;
-        if let Err(refusal) = self.stock.reserve(&items) {
-            let (reason, product_id) = (refusal.reason, refusal.product_id);
-            info!(saga.id = %command.key.saga, %order_id, %reason, product_id, "refused to reserve");
-            let data = StockReservationFailed {
-                order_id,
-                items,
-                reason,
-                detail: Some(product_id),
-            };
-            return command.reply(SOURCE, &data);
-        }
-        self.reserved.push(Reservation {
-            id: Uuid::now_v7(),
-            saga_id: command.key.saga,
-            step: command.key.step.clone(),
-            order_id,
-            items: items.clone(),
-            status: Status::Reserved,
-        });
-        command.reply(SOURCE, &StockReserved { order_id, items })
-    }
-
-    fn release(&mut self, command: &Command<Body>, reason: Reason) -> Result<Envelope, Error> {
-        let saga = command.key.saga;
-        let items = match self.held.get(&saga) {
-            Some(reservation) if reservation.status == Status::Reserved => {
-                let failed = |error: stock::Error| Error::Failed(error.into());
-                self.stock.release(&reservation.items).map_err(failed)?;
-                self.released.push(reservation.id);
-                reservation.items.clone()
+impl<'a> About<'a> {
+    fn new(commands: &'a [Command]) -> Self {
+        let mut about = Self::default();
+        for command in commands {
+            match &command.body {
+                Body::Reserve(items) => about.products.extend(ids(items)),
+                Body::Release(_) => about.actions.push(command.key.action()),
+                Body::Commit => about.orders.push(command.order_id),
+                Body::Restock(asked) => {
+                    about.orders.push(asked.order_id);
+                    about.returning.push(asked.order_id);
+                    about.back.extend(ids(&asked.items));
+                }
             }
-            // The order refuses to be cancelled once it is shipped, so this is no race but a fault.
-            Some(reservation) if reservation.status == Status::Committed => {
-                let error = anyhow::anyhow!("the goods of saga {saga} have left: no release");
-                return Err(Error::Failed(error));
-            }
-            _ => Vec::new(),
-        };
-        let data = StockReleased {
-            order_id: command.order_id,
-            items,
-            reason,
-        };
-        Ok(command.reply(SOURCE, &data))
+        }
+        about.products.extend(&about.back);
+        about
     }
+}
 
-    /// Adds all of it to `writes`, and returns the events to enqueue.
-    fn write(self, writes: &mut Writes) -> Vec<amqp::Message> {
-        let events = stock::write(writes, self.stock.changes());
-        reservations::insert(writes, self.reserved);
-        reservations::set_status(writes, &self.released, Status::Released);
-        events
-    }
+fn ids(items: &[StockItem]) -> impl Iterator<Item = &str> {
+    items.iter().map(|item| item.product_id.as_str())
+}
+
+/// Locks all that `commands` are about, in the order that all transactions keep: reservations, then products.
+async fn lock(tx: &mut Transaction<'_, Postgres>, commands: &[Command]) -> Result<Batch, Error> {
+    let About {
+        actions,
+        orders,
+        returning,
+        back,
+        mut products,
+    } = About::new(commands);
+    let held = reservations::lock(tx, &actions, &orders).await?;
+    let restocks = restocks::Book::read(tx, &returning).await?;
+    let is_held = |reservation: &&Reservation| reservation.status == Status::Reserved;
+    products.extend(held.iter().filter(is_held).flat_map(|r| ids(&r.items)));
+    stock::make(tx, &back.into_iter().collect::<Vec<_>>()).await?;
+    let stock = stock::lock(tx, &products.into_iter().collect::<Vec<_>>()).await?;
+    Ok(Batch {
+        stock,
+        reservations: reservations::Book::new(held),
+        restocks,
+    })
 }

@@ -1,24 +1,30 @@
-//! The inventory participant: holds the stock for an order once, and lets it go once.
+//! The inventory participant: holds the stock for an order once, and lets it go or sends it away once.
 //!
 //! ```text
-//! inventory.commands ─► handler ─┬─ reserve, release ─► reservations + inventory_items + idempotency ─► reply
-//!                                └─ validate ─► a look at inventory_items ─► answer to reply_to
-//! inventory.events   ─► shipping ── order.shipped ─► the reservation is final: the goods have left ─┐
-//! HTTP               ─► catalogue ─ products and how many there are ────────────────────────────────┤
-//!                                         inventory.updated | low_stock | back_in_stock ◄─ outbox ◄─┘
+//! inventory.commands ─► handler ─┬─ reserve, release, commit, restock ─► books + idempotency ─► outcome
+//!                                │                                        │
+//!                                └─ validate ─► a look at inventory_items │ ─► answer to reply_to
+//! HTTP ─► catalogue ─ products and how many there are ────────────────────┤
+//!               inventory.updated | low_stock | back_in_stock ◄─ outbox ◄─┘
 //! ```
 //!
-//! `stock` decides, in memory, on rows that its transaction has locked. Every transaction locks in the same
-//! order, so that none waits for another in a circle: reservations by saga, then products by id. The frame, which
-//! makes a command happen once, is [`common::participant`]; this crate is the work in it.
+//! `stock` decides, in memory, on rows that its transaction has locked. Every transaction locks in the same order, so
+//! that none waits for another in a circle: reservations by saga, then products by id. Each command has a file of its
+//! own; `reservations`, `restocks` and `stock` are the books. The frame, which makes a command happen once, is
+//! [`common::participant`]; this crate is the work in it.
 
 pub mod app;
+mod batch;
 mod catalogue;
+mod commit;
 pub mod entity;
 mod handler;
 mod http;
+mod release;
 mod reservations;
-mod shipping;
+mod reserve;
+mod restock;
+mod restocks;
 mod stock;
 mod validation;
 mod wanted;

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! RESERVED ─┬─ released: the goods are back on the shelf ─► RELEASED
-//!           └─ shipped: the goods have left ──────────────► COMMITTED
+//!           └─ committed: the goods have left ────────────► COMMITTED
 //! ```
+
+use std::collections::HashMap;
 
 use common::{
     contract::{OrderId, SagaId, inventory::StockItem},
@@ -54,49 +56,98 @@ impl Status {
     }
 }
 
-/// Locks the reservations that `actions` made, in the order that all transactions keep.
+/// Locks the reservations that `actions` made and those of `orders`, in the order that all transactions keep.
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn lock_by_action(
+pub(crate) async fn lock(
     tx: &mut Transaction<'_, Postgres>,
     actions: &[Key],
+    orders: &[OrderId],
 ) -> sqlx::Result<Vec<Reservation>> {
-    if actions.is_empty() {
+    if actions.is_empty() && orders.is_empty() {
         return Ok(Vec::new());
     }
+    // One statement, because two would lock in two orders; and a UNION, because an OR would find no index.
     let rows = sqlx::query(
         "SELECT id, saga_id, step, order_id, items, status FROM reservations
-         WHERE (saga_id, step) IN (SELECT * FROM UNNEST($1::uuid[], $2::text[])) ORDER BY saga_id, step FOR UPDATE",
+         WHERE id IN (SELECT id FROM reservations
+                      WHERE (saga_id, step) IN (SELECT * FROM UNNEST($1::uuid[], $2::text[]))
+                      UNION SELECT id FROM reservations WHERE order_id = ANY($3))
+         ORDER BY saga_id, step FOR UPDATE",
     )
     .bind(actions.iter().map(|key| key.saga.0).collect::<Vec<_>>())
-    .bind(actions.iter().map(|key| key.step.as_str()).collect::<Vec<_>>())
+    .bind(
+        actions
+            .iter()
+            .map(|key| key.step.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(orders.iter().map(|order| order.0).collect::<Vec<_>>())
     .fetch_all(&mut **tx)
     .await?;
     rows.iter().map(read).collect()
 }
 
-/// Locks the reservations of `orders`, in the same order.
-///
-/// # Errors
-/// The database's.
-pub(crate) async fn lock_by_order(
-    tx: &mut Transaction<'_, Postgres>,
-    orders: &[Uuid],
-) -> sqlx::Result<Vec<Reservation>> {
-    let rows = sqlx::query(
-        "SELECT id, saga_id, step, order_id, items, status FROM reservations
-         WHERE order_id = ANY($1) ORDER BY saga_id, step FOR UPDATE",
-    )
-    .bind(orders)
-    .fetch_all(&mut **tx)
-    .await?;
-    rows.iter().map(read).collect()
+/// Reservations that a transaction has locked or makes: as they were, and as they will be.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    by_order: HashMap<OrderId, Vec<Known>>,
+    by_action: HashMap<(SagaId, String), (OrderId, usize)>,
+    made: Vec<Reservation>,
+}
+
+#[derive(Debug)]
+struct Known {
+    was: Status,
+    now: Reservation,
+}
+
+impl Book {
+    /// Of `locked` reservations.
+    pub(crate) fn new(locked: Vec<Reservation>) -> Self {
+        let mut book = Self::default();
+        for now in locked {
+            let of_order = book.by_order.entry(now.order_id).or_default();
+            let action = (now.saga_id, now.step.clone());
+            book.by_action
+                .insert(action, (now.order_id, of_order.len()));
+            let was = now.status;
+            of_order.push(Known { was, now });
+        }
+        book
+    }
+
+    /// What the action of the same step as `key` made, if it was locked.
+    pub(crate) fn made_by(&mut self, key: &Key) -> Option<&mut Reservation> {
+        let (order, position) = self.by_action.get(&(key.saga, key.step.clone()))?;
+        let known = self.by_order.get_mut(order)?.get_mut(*position)?;
+        Some(&mut known.now)
+    }
+
+    /// Those of an order, if they were locked.
+    pub(crate) fn of_order(&mut self, order: OrderId) -> impl Iterator<Item = &mut Reservation> {
+        let of_order = self.by_order.get_mut(&order);
+        of_order.into_iter().flatten().map(|known| &mut known.now)
+    }
+
+    /// Notes a new one.
+    pub(crate) fn add(&mut self, reservation: Reservation) {
+        self.made.push(reservation);
+    }
+
+    /// Adds what is new and what has changed to `writes`.
+    pub(crate) fn write(self, writes: &mut Writes) {
+        insert(writes, self.made);
+        let known = self.by_order.values().flatten();
+        let changed = known.filter(|known| known.now.status != known.was);
+        set_status(writes, &changed.map(|known| &known.now).collect::<Vec<_>>());
+    }
 }
 
 /// Writes new `reservations`. A step that has one keeps it: then a faster replica made it, which the frame is about
 /// to notice.
-pub(crate) fn insert(writes: &mut Writes, mut reservations: Vec<Reservation>) {
+fn insert(writes: &mut Writes, mut reservations: Vec<Reservation>) {
     if reservations.is_empty() {
         return;
     }
@@ -118,15 +169,23 @@ pub(crate) fn insert(writes: &mut Writes, mut reservations: Vec<Reservation>) {
     .bind(texts(|r| r.status.as_str()));
 }
 
-/// Gives locked reservations a new status.
-pub(crate) fn set_status(writes: &mut Writes, ids: &[Uuid], status: Status) {
-    if ids.is_empty() {
+/// Gives `changed` reservations, which are locked, their new status.
+fn set_status(writes: &mut Writes, changed: &[&Reservation]) {
+    if changed.is_empty() {
         return;
     }
     writes
-        .add("UPDATE reservations SET status = $2, updated_at = now() WHERE id = ANY($1)")
-        .bind(ids)
-        .bind(status.as_str());
+        .add(
+            "UPDATE reservations r SET status = n.status, updated_at = now()
+             FROM UNNEST($1::uuid[], $2::text[]) AS n (id, status) WHERE r.id = n.id",
+        )
+        .bind(changed.iter().map(|r| r.id).collect::<Vec<_>>())
+        .bind(
+            changed
+                .iter()
+                .map(|r| r.status.as_str())
+                .collect::<Vec<_>>(),
+        );
 }
 
 fn read(row: &PgRow) -> sqlx::Result<Reservation> {

@@ -1,8 +1,11 @@
-//! What a message asks for. Whoever wrote it, no item in it may fail a whole batch.
+//! What a message asks for, added up by product. Whoever wrote it, no item in it may fail a whole batch.
 
 use std::collections::BTreeMap;
 
-use common::contract::{Envelope, Unreadable, inventory::StockItem};
+use common::{
+    amqp::consumer,
+    contract::{Envelope, Unreadable, inventory::StockItem},
+};
 
 /// What a message asks for, each product once, by product.
 ///
@@ -45,6 +48,48 @@ pub(crate) fn merge(
         quantity,
     });
     Ok(merged.collect())
+}
+
+/// How many of each product, over any number of reservations or returns.
+#[derive(Debug, Default)]
+pub(crate) struct Sum(BTreeMap<String, u64>);
+
+impl Sum {
+    /// Adds `items`.
+    pub(crate) fn add(&mut self, items: &[StockItem]) {
+        for item in items {
+            let sum = self.0.entry(item.product_id.clone()).or_default();
+            *sum = sum.saturating_add(item.quantity.into());
+        }
+    }
+
+    /// How many of a product.
+    pub(crate) fn of(&self, product_id: &str) -> u64 {
+        self.0.get(product_id).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing was added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The sum, by product.
+    ///
+    /// # Errors
+    /// More of a product than a message can say.
+    pub(crate) fn into_items(self) -> Result<Vec<StockItem>, consumer::Error> {
+        let item = |(product_id, sum): (String, u64)| {
+            let quantity = u32::try_from(sum).map_err(|error| {
+                let error = anyhow::Error::new(error);
+                consumer::Error::Failed(error.context(format!("{sum} of product {product_id:?}")))
+            })?;
+            Ok(StockItem {
+                product_id,
+                quantity,
+            })
+        };
+        self.0.into_iter().map(item).collect()
+    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ async fn dead_letters_are_counted() {
     .await;
     assert!(report.is_clean());
     assert_eq!(
-        report.dead_letters.unwrap()["inventory.events.dlq"],
+        report.dead_letters.unwrap()["inventory.commands.dlq"],
         Some(0)
     );
 }

@@ -9,7 +9,9 @@ use lapin::{
 };
 
 use super::Error;
-use crate::contract::topology::{COMMANDS, DLX, EVENTS, QUEUES, REPLIES, dead_letter_queue};
+use crate::contract::topology::{
+    COMMANDS, DLX, EVENTS, QUEUES, Queue, REPLIES, UNBOUND, dead_letter_queue,
+};
 
 /// Redeliveries after which RabbitMQ gives a message up. It counts a whole prefetched batch when a consumer dies,
 /// so it must leave room for some restarts.
@@ -48,6 +50,23 @@ pub async fn declare(channel: &Channel) -> Result<(), Error> {
         for key in queue.routing_keys {
             bind(channel, queue.name, queue.exchange, key).await?;
         }
+    }
+    unbind(channel, &UNBOUND).await
+}
+
+/// Takes the bindings of a queue away. Unlike AMQP, RabbitMQ does not mind that there is no such binding or queue.
+async fn unbind(channel: &Channel, queue: &Queue) -> Result<(), Error> {
+    let Queue { name, exchange, .. } = queue;
+    for key in queue.routing_keys {
+        channel
+            .queue_unbind(
+                (*name).into(),
+                (*exchange).into(),
+                (*key).into(),
+                FieldTable::default(),
+            )
+            .await
+            .map_err(|error| Error::declaring(format!("binding {exchange} → {name}"), error))?;
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ const CHANNELS: [Channel; 5] = [
         exchange: topology::EVENTS,
         routing_key: "the event's type",
         senders: &[ORDER, PAYMENT, INVENTORY],
-        receivers: &[INVENTORY],
+        receivers: &[],
         description: "Public events, one a message. Bind a queue of your own with the types that you want, or #.",
     },
     Channel {

@@ -3,7 +3,7 @@
 //! ```text
 //! saga.commands (direct)  payment ► payment.commands        inventory ► inventory.commands
 //! saga.replies  (direct)  order   ► order.saga.replies
-//! saga.events   (topic)   order.shipped.v1 ► inventory.events
+//! saga.events   (topic)   whoever wants to listen binds a queue of its own
 //! saga.dlx      (direct)  q ► q.dlq, for each queue q above
 //! ```
 //!
@@ -47,20 +47,15 @@ pub const INVENTORY_COMMANDS: Queue = Queue {
     exchange: COMMANDS,
     routing_keys: &["inventory"],
 };
-/// Events that the inventory service listens to.
-pub const INVENTORY_EVENTS: Queue = Queue {
+/// Every working queue.
+pub const QUEUES: [&Queue; 3] = [&ORDER_REPLIES, &PAYMENT_COMMANDS, &INVENTORY_COMMANDS];
+
+/// A queue that an earlier version bound and that nobody reads any more: bound, it would grow for ever.
+pub const UNBOUND: Queue = Queue {
     name: "inventory.events",
     exchange: EVENTS,
     routing_keys: &["order.shipped.v1"],
 };
-
-/// Every working queue.
-pub const QUEUES: [&Queue; 4] = [
-    &ORDER_REPLIES,
-    &PAYMENT_COMMANDS,
-    &INVENTORY_COMMANDS,
-    &INVENTORY_EVENTS,
-];
 
 /// The dead-letter queue of a working queue.
 #[must_use]

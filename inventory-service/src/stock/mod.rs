@@ -1,7 +1,7 @@
 //! Stock: what a transaction does to the products that it has locked, decided in memory and then written at once.
 //!
 //! ```text
-//! lock ─► Stock ─► reserve | release | ship | set_quantity, any number of times ─► changes ─► write
+//! lock ─► Stock ─► reserve | release | ship | restock | update, any number of times ─► changes ─► write
 //!  one SELECT … ORDER BY product_id FOR UPDATE                       per product: its deltas and its events
 //! ```
 //!
@@ -13,13 +13,16 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use common::contract::{
-    Reason,
-    inventory::{OUT_OF_STOCK, StockItem, UNKNOWN_PRODUCT},
+use common::{
+    amqp::consumer,
+    contract::{
+        Reason,
+        inventory::{OUT_OF_STOCK, StockItem, UNKNOWN_PRODUCT},
+    },
 };
 
 pub(crate) use changes::{Change, event};
-pub(crate) use table::{availability, lock, write};
+pub(crate) use table::{availability, lock, make, write};
 
 /// One product.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +68,8 @@ pub(crate) struct Refusal {
 /// The books do not balance: somebody must look.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum Error {
-    /// A product that an order holds is gone.
-    #[error("product {0:?}, which an order holds, does not exist")]
+    /// A product that an order holds, or that came back, is gone.
+    #[error("product {0:?}, which an order holds or has sent back, does not exist")]
     Missing(String),
     /// Less is reserved than the orders hold together.
     #[error("an order holds {held} of product {product_id:?}, but only {reserved} are reserved")]
@@ -78,6 +81,12 @@ pub(crate) enum Error {
         /// What all orders hold, says the product.
         reserved: i64,
     },
+}
+
+impl From<Error> for consumer::Error {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 impl Stock {
@@ -139,6 +148,18 @@ impl Stock {
             let entry = self.held(item)?;
             entry.now.reserved -= i64::from(item.quantity);
             entry.now.quantity -= i64::from(item.quantity);
+            entry.updated = true;
+        }
+        Ok(())
+    }
+
+    /// Puts `items`, which came back, on the shelf.
+    pub(crate) fn restock(&mut self, items: &[StockItem]) -> Result<(), Error> {
+        for item in items {
+            let Some(entry) = self.0.get_mut(&item.product_id) else {
+                return Err(Error::Missing(item.product_id.clone()));
+            };
+            entry.now.quantity += i64::from(item.quantity);
             entry.updated = true;
         }
         Ok(())

@@ -8,6 +8,29 @@ use sqlx::{PgExecutor, Postgres, Row, Transaction};
 
 use super::{Change, Item, Stock, changes::outgoing};
 
+/// Makes those of `products` that do not exist, with none of each in the warehouse and nothing told of them yet.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn make(
+    tx: &mut Transaction<'_, Postgres>,
+    products: &[&str],
+) -> sqlx::Result<()> {
+    if products.is_empty() {
+        return Ok(());
+    }
+    // Who makes the same one at the same time is waited for. The order is the same in all transactions.
+    sqlx::query(
+        "INSERT INTO inventory_items (product_id, quantity, version)
+         SELECT product_id, 0, 0 FROM UNNEST($1::text[]) AS product_id ORDER BY product_id
+         ON CONFLICT (product_id) DO NOTHING",
+    )
+    .bind(products)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Locks `products`, in the order that all transactions keep. Those that do not exist are not in the result.
 ///
 /// # Errors

@@ -86,6 +86,18 @@ fn shipped_goods_leave_the_warehouse_and_nothing_becomes_available() {
 }
 
 #[test]
+fn goods_that_came_back_are_told_of_and_can_be_ordered() {
+    let mut stock = stock(&[("a", shelf(0, 0))]);
+    assert_eq!(stock.restock(&items(&[("a", 3)])), Ok(()));
+    assert_eq!(stock.get("a"), Some(&shelf(3, 0)));
+    let told = events(&stock);
+    assert_eq!(told[0], ("inventory.updated.v1".to_owned(), 8, 3));
+    assert_eq!(told[1], ("inventory.back_in_stock.v1".to_owned(), 9, 3));
+    let unknown = stock.restock(&items(&[("x", 1)]));
+    assert_eq!(unknown, Err(Error::Missing("x".to_owned())));
+}
+
+#[test]
 fn books_that_do_not_balance_are_an_error() {
     let mut stock = stock(&[("a", shelf(20, 5))]);
     let held = items(&[("a", 6)]);

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Saga, World};
+use crate::support::{Saga, Service, World};
 
 const SIGKILL: i32 = 9;
 
@@ -48,6 +48,53 @@ async fn crash_at(point: &str, replies: usize) {
     assert_eq!(world.stock("a").await, (100, 0));
     assert_eq!(world.reservations().await, ["RELEASED"]);
     assert_eq!(world.amqp.ready("inventory.commands.dlq").await, 0);
+}
+
+/// Ships an order and puts all of it back, with services that die at `point` and others that come after them.
+async fn crash_there_and_back_at(point: &str, replies: usize) {
+    let (world, service) = World::with_stock(&[("a", 100)]).await;
+    let saga = Saga::new();
+    world.command(&saga.reserve(&[("a", 7)])).await;
+    world.reply().await;
+    service.stop().await;
+
+    for (command, kind, quantity) in [
+        (saga.another().commit(), "inventory.committed.v1", 93),
+        (
+            saga.another().restock(&[("a", 7)]),
+            "inventory.restocked.v1",
+            100,
+        ),
+    ] {
+        world.command(&command).await;
+        let mut dying = start(&world, &[("CRASH_AT", point)]);
+        let status = timeout(PATIENCE, dying.wait()).await.unwrap().unwrap();
+        assert_eq!(status.signal(), Some(SIGKILL), "{point}");
+
+        let next = Service::start(&world.environment).await;
+        let replies = world.replies(replies).await;
+        assert_eq!(replies[0]["type"], kind);
+        assert!(replies.iter().all(|reply| *reply == replies[0]));
+        next.stop().await;
+        assert_eq!(world.stock("a").await, (quantity, 0));
+    }
+    assert_eq!(world.amqp.ready("inventory.commands.dlq").await, 0);
+    world.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn killed_before_the_commit_goods_leave_and_come_back_once() {
+    crash_there_and_back_at("participant.applied", 1).await;
+}
+
+#[tokio::test]
+async fn killed_between_commit_and_reply_goods_leave_and_come_back_once() {
+    crash_there_and_back_at("participant.committed", 1).await;
+}
+
+#[tokio::test]
+async fn killed_between_reply_and_ack_goods_leave_and_come_back_once() {
+    crash_there_and_back_at("consumer.published", 2).await;
 }
 
 #[tokio::test]

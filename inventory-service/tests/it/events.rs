@@ -60,10 +60,7 @@ async fn every_event_about_a_product_has_the_next_number() {
         .unwrap();
     next(updated, (4, level(50, 9))).await;
 
-    world
-        .amqp
-        .publish_event(topology::EVENTS, "order.shipped.v1", &second.shipped())
-        .await;
+    world.command(&second.another().commit()).await;
     next(updated, (5, level(41, 0))).await;
 
     http.patch(&item)

@@ -9,6 +9,7 @@ mod dead_letters;
 mod events;
 mod http;
 mod http_errors;
+mod returns;
 mod shipping;
 mod support;
 mod validation;

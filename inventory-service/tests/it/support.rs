@@ -173,13 +173,24 @@ impl Saga {
         )
     }
 
-    /// `order.shipped.v1`, as the order service would say it.
-    pub(crate) fn shipped(&self) -> Value {
-        let order = json!({
-            "orderId": self.order, "customerId": "c-1", "status": "SHIPPED", "items": [],
-            "currency": "USD", "totalAmount": "1.00",
-        });
-        event("order.shipped.v1", self.order, order)
+    /// Another saga of the same order.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            order: self.order,
+        }
+    }
+
+    pub(crate) fn commit(&self) -> Value {
+        self.command("inventory.commit.v1", json!({"orderId": self.order}))
+    }
+
+    /// What came back with a return that has the saga's id.
+    pub(crate) fn restock(&self, items: &[(&str, u32)]) -> Value {
+        self.command(
+            "inventory.restock.v1",
+            json!({"orderId": self.order, "returnId": self.id, "items": lines(items)}),
+        )
     }
 
     fn command(&self, kind: &str, data: Value) -> Value {

@@ -1,14 +1,14 @@
 //! A gateway with a ledger, which can be slow, away, and looked into.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use payment_service::gateway::{Charge, Error, Gateway, Verdict};
+use payment_service::gateway::{Charge, Error, Gateway, PartialRefund, Verdict};
 use test_support::eventually;
 use tokio::sync::watch;
 
@@ -17,14 +17,23 @@ use tokio::sync::watch;
 pub(crate) struct Bank(Arc<Inner>);
 
 struct Inner {
-    /// By idempotency key: whether the money of the charge is still held.
-    held: Mutex<HashMap<String, bool>>,
+    /// The charges, by idempotency key.
+    accounts: Mutex<HashMap<String, Account>>,
+    /// Idempotency keys of the parts that were given back.
+    parts: Mutex<HashSet<String>>,
     away: AtomicBool,
+    careless: AtomicBool,
     calls: AtomicUsize,
     /// Held up before the money moves.
     charges: Gate,
     /// Held up after the money has moved.
     refunds: Gate,
+}
+
+/// What was charged, and what of it was given back; hundredths.
+struct Account {
+    charged: i64,
+    given_back: i64,
 }
 
 /// Callers wait while it is closed.
@@ -70,8 +79,10 @@ impl Gate {
 impl Bank {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
-            held: Mutex::default(),
+            accounts: Mutex::default(),
+            parts: Mutex::default(),
             away: AtomicBool::new(false),
+            careless: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             charges: Gate::new(),
             refunds: Gate::new(),
@@ -90,6 +101,11 @@ impl Bank {
         self.0.away.store(away, Ordering::SeqCst);
     }
 
+    /// From now on it gives back more than was charged, as no gateway should.
+    pub(crate) fn be_careless(&self) {
+        self.0.careless.store(true, Ordering::SeqCst);
+    }
+
     /// Calls so far, also those in vain.
     pub(crate) fn calls(&self) -> usize {
         self.0.calls.load(Ordering::SeqCst)
@@ -97,18 +113,38 @@ impl Bank {
 
     /// Charges ever made.
     pub(crate) fn charged(&self) -> usize {
-        self.0.held.lock().unwrap().len()
+        self.0.accounts.lock().unwrap().len()
     }
 
     /// Whether the money that was charged under `key` is held.
     pub(crate) fn holds_money_of(&self, key: &str) -> bool {
-        self.0
-            .held
-            .lock()
-            .unwrap()
-            .get(key)
-            .copied()
-            .unwrap_or_default()
+        self.held(key) > 0
+    }
+
+    /// How much of what was charged under `key` is held; hundredths.
+    pub(crate) fn held(&self, key: &str) -> i64 {
+        let accounts = self.0.accounts.lock().unwrap();
+        accounts.get(key).map_or(0, |a| a.charged - a.given_back)
+    }
+
+    /// Gives a part back, unless that was done before.
+    fn move_part(&self, part: PartialRefund<'_>) -> Result<(), Error> {
+        let mut parts = self.0.parts.lock().unwrap();
+        if parts.contains(part.idempotency_key) {
+            return Ok(());
+        }
+        let mut accounts = self.0.accounts.lock().unwrap();
+        let refused = |why| Error::Refused(anyhow::anyhow!("{why}"));
+        let account = accounts
+            .get_mut(part.charge_key)
+            .ok_or_else(|| refused("no such charge"))?;
+        let given_back = account.given_back + part.amount.minor();
+        if given_back > account.charged && !self.0.careless.load(Ordering::SeqCst) {
+            return Err(refused("more than was charged"));
+        }
+        account.given_back = given_back;
+        parts.insert(part.idempotency_key.to_owned());
+        Ok(())
     }
 
     fn answer(&self) -> Result<(), Error> {
@@ -126,12 +162,12 @@ impl Gateway for Bank {
         self.0.charges.pass().await;
         let key = charge.idempotency_key;
         // A key that is known gets the same answer, and no money moves, as real gateways do it.
-        self.0
-            .held
-            .lock()
-            .unwrap()
-            .entry(key.to_owned())
-            .or_insert(true);
+        let charged = Account {
+            charged: charge.amount.minor(),
+            given_back: 0,
+        };
+        let mut accounts = self.0.accounts.lock().unwrap();
+        accounts.entry(key.to_owned()).or_insert(charged);
         Ok(Verdict::Captured {
             gateway_id: key.to_owned(),
         })
@@ -139,9 +175,16 @@ impl Gateway for Bank {
 
     async fn refund(&self, key: &str) -> Result<(), Error> {
         self.answer()?;
-        if let Some(held) = self.0.held.lock().unwrap().get_mut(key) {
-            *held = false;
+        if let Some(account) = self.0.accounts.lock().unwrap().get_mut(key) {
+            account.given_back = account.charged;
         }
+        self.0.refunds.pass().await;
+        Ok(())
+    }
+
+    async fn refund_part(&self, part: PartialRefund<'_>) -> Result<(), Error> {
+        self.answer()?;
+        self.move_part(part)?;
         self.0.refunds.pass().await;
         Ok(())
     }

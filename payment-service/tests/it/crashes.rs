@@ -114,3 +114,38 @@ async fn after_a_crash_between_publish_and_ack_the_same_reply_comes_again() {
     let replies = recover(&orchestrator, &sagas).await;
     assert_eq!(ids(&replies), before);
 }
+
+/// Gives a part back with a program that dies at `point` and with the next one, and expects that many replies.
+async fn give_a_part_back(point: &str, replies: usize) {
+    let (orchestrator, service) = Orchestrator::with_service(&[]).await;
+    let saga = orchestrator.paid().await;
+    service.stop().await;
+    let back = saga.returning();
+    orchestrator.send(&back.refund_part("39.98")).await;
+    let mut program = run(&orchestrator, &[("CRASH_AT", point)]);
+    let status = timeout(PATIENCE, program.wait()).await.unwrap().unwrap();
+    assert_eq!(status.signal(), Some(9));
+
+    let _program = run(&orchestrator, &[]);
+    let replies = orchestrator.replies(replies).await;
+    assert_eq!(replies[0]["type"], "payment.part_refunded.v1");
+    assert!(replies.iter().all(|reply| *reply == replies[0]));
+    let given_back = ("REFUNDED".to_owned(), 3998, vec![3998]);
+    assert_eq!(orchestrator.refunds(&saga).await, given_back);
+    assert_eq!(orchestrator.dead_letters().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_before_the_commit_a_part_is_given_back_once() {
+    give_a_part_back("participant.applied", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_between_commit_and_publish_a_part_is_not_given_back_again() {
+    give_a_part_back("participant.committed", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_between_publish_and_ack_a_part_is_not_given_back_again() {
+    give_a_part_back("consumer.published", 2).await;
+}

@@ -17,7 +17,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::service::{DLQ, Orchestrator, Saga};
 
-fn header(letter: &Delivery, name: &str) -> String {
+pub(crate) fn header(letter: &Delivery, name: &str) -> String {
     let headers = letter.properties.headers().as_ref().unwrap();
     match headers.inner().get(name) {
         Some(AMQPValue::LongString(text)) => text.to_string(),

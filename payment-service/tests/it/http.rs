@@ -29,6 +29,7 @@ async fn a_payment_can_be_read() {
             "orderId": saga.order,
             "customerId": "customer-1",
             "amount": 39.98,
+            "refundedAmount": 0.0,
             "currency": "USD",
             "paymentMethod": "pm_card_visa",
             "status": "CAPTURED",
@@ -36,10 +37,19 @@ async fn a_payment_can_be_read() {
         })
     );
 
+    orchestrator
+        .send(&saga.returning().refund_part("10.50"))
+        .await;
+    orchestrator.reply().await;
+    let (_, payment) = service.get(&format!("/payments/{id}")).await;
+    assert_eq!(payment["status"], "CAPTURED");
+    assert_eq!(payment["refundedAmount"], json!(10.5));
+
     orchestrator.send(&saga.refund()).await;
     orchestrator.reply().await;
     let (_, payment) = service.get(&format!("/payments/{id}")).await;
     assert_eq!(payment["status"], "REFUNDED");
+    assert_eq!(payment["refundedAmount"], json!(39.98));
     assert_ne!(payment["updatedAt"], payment["createdAt"]);
 }
 

@@ -7,5 +7,6 @@ mod crashes;
 mod dead_letters;
 mod http;
 mod outcomes;
+mod parts;
 mod races;
 mod service;

@@ -126,6 +126,30 @@ impl Orchestrator {
         self.amqp.ready(DLQ).await
     }
 
+    /// A saga that has paid 39.98 USD.
+    pub(crate) async fn paid(&self) -> Saga {
+        let saga = Saga::new();
+        self.send(&saga.process("pm_card_visa")).await;
+        assert_eq!(self.reply().await["type"], "payment.processed.v1");
+        saga
+    }
+
+    /// (status, what is given back) of the only payment of `saga`, and the parts that were given back of its order.
+    pub(crate) async fn refunds(&self, saga: &Saga) -> (String, i64, Vec<i64>) {
+        let payment = sqlx::query("SELECT status, refunded_minor FROM payments WHERE saga_id = $1")
+            .bind(saga.id)
+            .fetch_one(&self.db)
+            .await
+            .unwrap();
+        let parts = sqlx::query("SELECT amount_minor FROM refunds WHERE order_id = $1 ORDER BY id")
+            .bind(saga.order)
+            .fetch_all(&self.db)
+            .await
+            .unwrap();
+        let parts = parts.iter().map(|row| row.get(0)).collect();
+        (payment.get(0), payment.get(1), parts)
+    }
+
     /// The status of each payment of `saga`.
     pub(crate) async fn payments(&self, saga: &Saga) -> Vec<String> {
         let rows = sqlx::query("SELECT status FROM payments WHERE saga_id = $1")
@@ -190,6 +214,14 @@ impl Saga {
         }
     }
 
+    /// Another saga, in which the customer sends something of the same order back.
+    pub(crate) fn returning(&self) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            order: self.order,
+        }
+    }
+
     /// The gateway's idempotency key of its charge.
     pub(crate) fn charge_key(&self) -> String {
         format!("{}:payment:ACTION", self.id)
@@ -211,6 +243,18 @@ impl Saga {
     pub(crate) fn refund(&self) -> Value {
         let data = json!({ "orderId": self.order, "reason": "OUT_OF_STOCK" });
         self.command("payment.refund.v1", &data)
+    }
+
+    /// The command to give `amount` USD of it back. Its return has the saga's id.
+    pub(crate) fn refund_part(&self, amount: &str) -> Value {
+        let data = json!({
+            "orderId": self.order,
+            "returnId": self.id,
+            "amount": amount,
+            "currency": "USD",
+            "reason": "CUSTOMER_REQUEST",
+        });
+        self.command("payment.refund_part.v1", &data)
     }
 
     fn command(&self, kind: &str, data: &Value) -> Value {

@@ -1,0 +1,51 @@
+//! `inventory.reserve.v1`: hold all items of an order, or none.
+
+use common::contract::{
+    Envelope, Reason,
+    inventory::{StockItem, StockReservationFailed, StockReserved},
+};
+use tracing::info;
+use uuid::Uuid;
+
+use crate::{
+    SOURCE,
+    batch::Batch,
+    handler::Command,
+    reservations::{Reservation, Status},
+};
+
+/// Holds `items`, each product once, or says why not.
+pub(crate) fn execute(batch: &mut Batch, command: &Command, items: Vec<StockItem>) -> Envelope {
+    let order_id = command.order_id;
+    if let Err(refusal) = batch.stock.reserve(&items) {
+        let (reason, product_id) = (refusal.reason, refusal.product_id);
+        info!(saga.id = %command.key.saga, %order_id, %reason, product_id, "refused to reserve");
+        let data = StockReservationFailed {
+            order_id,
+            items,
+            reason,
+            detail: Some(product_id),
+        };
+        return command.reply(SOURCE, &data);
+    }
+    batch.reservations.add(Reservation {
+        id: Uuid::now_v7(),
+        saga_id: command.key.saga,
+        step: command.key.step.clone(),
+        order_id,
+        items: items.clone(),
+        status: Status::Reserved,
+    });
+    command.reply(SOURCE, &StockReserved { order_id, items })
+}
+
+/// What to answer to the reservation that comes after its release.
+pub(crate) fn already_compensated(compensation: &Command) -> Envelope {
+    let data = StockReservationFailed {
+        order_id: compensation.order_id,
+        items: Vec::new(),
+        reason: Reason::ALREADY_COMPENSATED,
+        detail: None,
+    };
+    compensation.reply(SOURCE, &data)
+}
