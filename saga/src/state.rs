@@ -171,8 +171,9 @@ impl State {
             What::CompensationTimedOut { .. } => matches!(self, Self::Compensating { .. }),
             What::RetryRequested { .. } => matches!(self, Self::Parked { .. }),
             What::LateReply { .. } => true,
-            What::SagaStarted {}
-            | What::ActionSent { .. }
+            // The first entry, on the state before the first command.
+            What::SagaStarted {} => matches!(self, Self::Running { attempt: 0, .. }),
+            What::ActionSent { .. }
             | What::CompensationStarted { .. }
             | What::CompensationSent { .. }
             | What::SagaCompleted {}

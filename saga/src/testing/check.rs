@@ -1,189 +1,225 @@
-//! The checks: nothing that can happen within these bounds breaks a guarantee.
+//! The model is the code: every run of a saga within bounds, with the production decision in the middle.
+//!
+//! ```text
+//! transition (production) ◄─ orchestrator.rs ◄── replies ──┐
+//!               └─ commands ─► outbox ─► broker ─► participant.rs ┘      world.rs: all of it, as a value
+//!                                          │
+//!             model.rs: anything may come next, twice, late, or never; deliveries.rs: anybody may die
+//! ```
+//!
+//! `stateright` visits every state that can be reached and looks at the [`guarantees`] in each. The measure shows that
+//! no run goes on for ever. A [`Bug`] shows that the check can fail. What it takes for granted: a transaction is atomic
+//! and durable, and a key of an idempotency table can be inserted once. Batches are not in it, for sagas share nothing.
 
-use std::{sync::LazyLock, time::Instant};
+mod bug;
+mod deliveries;
+pub mod guarantees;
+mod measure;
+mod model;
+mod orchestrator;
+mod participant;
+mod properties;
+mod world;
 
-use order_service::saga::{
-    Definition, Step,
-    create_order::CREATE_ORDER,
-    definition::{Action, Compensation},
-};
+use std::time::Instant;
+
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::{
-    bug::Bug,
-    model::OneSaga,
-    participant::AfterRefund,
-    properties::{self, CLEAN},
-    world::Left,
-};
+pub use self::{bug::Bug, participant::AfterRefund};
+use self::{model::OneSaga, world::Left};
+use crate::{table::Table, testing::plans::Plans};
 
-/// [`CREATE_ORDER`] with two attempts each, which keeps the number of states finite and small.
-pub(crate) static TWO_STEPS: LazyLock<Definition> = LazyLock::new(|| Definition {
-    steps: leaked(CREATE_ORDER.steps.iter().map(hasty)),
-    ..CREATE_ORDER
-});
+/// Attempts that are enough: the first one, and one more.
+const ATTEMPTS: u32 = 2;
 
-/// A saga with another step behind those of [`CREATE_ORDER`], so that there is one in the middle.
-static THREE_STEPS: LazyLock<Definition> = LazyLock::new(|| {
-    let shipment = Step {
-        name: "shipment",
-        participant: "shipment",
-        ..hasty(CREATE_ORDER.last())
-    };
-    Definition {
-        name: "ship_order",
-        steps: leaked(CREATE_ORDER.steps.iter().map(hasty).chain([shipment])),
-        ..CREATE_ORDER
+/// Checks a definition: in no run with any fault, a cancellation and an operator's retry, each at any moment, is a
+/// guarantee broken. It prints how many states that were.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/trip.rs"));
+/// use saga::testing;
+///
+/// const BUY_TICKET: Definition<Trip> = Definition::new("buy_ticket", 1, &[issue_ticket()]);
+/// # fn main() {
+/// testing::check(&BUY_TICKET);
+/// # }
+/// ```
+///
+/// # Panics
+/// A guarantee is broken; the message says which, and what has to happen for it.
+pub fn check(definition: &dyn Table) {
+    Check::of(definition).run();
+}
+
+/// Puts every [`Bug`] that can show in a saga of this shape into its run, and sees to it that [`check`] finds it.
+///
+/// # Panics
+/// A bug is not found.
+pub fn find_mutants(definition: &dyn Table) {
+    Check::of(definition).find_mutants();
+}
+
+/// A check of a definition, with bounds of its own.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is checked before it is run"]
+pub struct Check {
+    definition: Plans,
+    model: OneSaga,
+}
+
+impl Check {
+    /// The check of a definition whose commands are sent at most twice, with one fault of any kind, one cancellation
+    /// and one retry, each at any moment.
+    pub fn of(definition: &dyn Table) -> Self {
+        let saga = Plans::with_attempts(definition, ATTEMPTS);
+        Self {
+            definition: Plans::of(definition, |plan| plan),
+            model: OneSaga {
+                saga,
+                mistaken: saga,
+                gateways: Vec::new(),
+                loses: true,
+                forgets_stale: true,
+                left: Left {
+                    faults: 1,
+                    cancellations: 1,
+                    retries: 1,
+                },
+                bug: None,
+            },
+        }
     }
-});
 
-fn leaked(steps: impl Iterator<Item = Step>) -> &'static [Step] {
-    steps.collect::<Vec<_>>().leak()
-}
-
-fn hasty(step: &Step) -> Step {
-    Step {
-        name: step.name,
-        participant: step.participant,
-        action: Action {
-            attempts: 2,
-            ..step.action
-        },
-        compensation: Compensation {
-            attempts: 2,
-            ..step.compensation
-        },
+    /// With so many crashes, repeated messages and lost messages, of all kinds together.
+    pub const fn faults(mut self, faults: u8) -> Self {
+        self.model.left.faults = faults;
+        self
     }
-}
 
-/// `saga` with any one fault, one cancellation and one retry, each at any moment.
-pub(crate) const fn bounded(saga: &'static Definition) -> OneSaga {
-    OneSaga {
-        saga,
-        gateway: AfterRefund::Refuses,
-        loses: true,
-        forgets_stale: true,
-        left: Left {
-            faults: 1,
-            cancellations: 1,
-            retries: 1,
-        },
-        bug: None,
+    /// With so many cancellations.
+    pub const fn cancellations(mut self, cancellations: u8) -> Self {
+        self.model.left.cancellations = cancellations;
+        self
     }
-}
 
-/// Visits all states, or those `until` something is found, and says how many there were.
-pub(crate) fn explore(name: &str, model: OneSaga, until: HasDiscoveries) -> impl Checker<OneSaga> {
-    let began = Instant::now();
-    let checker = model
-        .checker()
-        .finish_when(until)
-        .threads(2)
-        .spawn_bfs()
-        .join();
-    println!(
-        "{name}: {} states, reached in {} ways, depth {}, {:.1} s",
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        began.elapsed().as_secs_f64(),
-    );
-    checker
-}
-
-/// Visits all states, or those up to the first broken guarantee, and asserts that there is none.
-fn holds(name: &str, model: OneSaga) {
-    let guarantees = properties::guarantees();
-    let broken = guarantees.iter().map(|guarantee| guarantee.name);
-    explore(name, model, HasDiscoveries::AnyOf(broken.collect())).assert_properties();
-}
-
-/// Visits states until one breaks `guarantee`, asserts that there is one, and tells how it is reached.
-pub(crate) fn breaks(name: &str, model: OneSaga, guarantee: &'static str) {
-    let checker = explore(name, model, HasDiscoveries::AnyOf([guarantee].into()));
-    println!("  breaks: {guarantee}");
-    for action in checker.assert_any_discovery(guarantee).into_actions() {
-        println!("    {action:?}");
+    /// With so many retries by an operator.
+    pub const fn retries(mut self, retries: u8) -> Self {
+        self.model.left.retries = retries;
+        self
     }
-}
 
-/// Three attempts forward and ten back, in which all that was ever sent may still be on its way.
-#[test]
-fn create_order_keeps_its_guarantees_with_all_its_attempts() {
-    let mut model = bounded(&CREATE_ORDER);
-    model.left = Left::default();
-    holds("create_order as it is, no faults", model);
-}
+    /// With as many attempts as the definition has: all that was ever sent may still be on its way.
+    pub const fn all_attempts(mut self) -> Self {
+        self.model.saga = self.definition;
+        self.model.mistaken = self.definition;
+        self
+    }
 
-#[test]
-fn create_order_keeps_its_guarantees() {
-    holds(
-        "create_order, any fault, cancelled, retried",
-        bounded(&TWO_STEPS),
-    );
-}
+    /// With a step whose effect is not in its participant's database but at a gateway, which does this with an action
+    /// that was undone before it came.
+    ///
+    /// # Panics
+    /// There is no such step.
+    pub fn gateway(mut self, step: &str, after: AfterRefund) -> Self {
+        let Some(step) = self.model.table().step(step) else {
+            panic!("{} has no step called {step}", self.definition.name);
+        };
+        self.model.gateways.push((step.name, after));
+        self
+    }
 
-#[test]
-fn create_order_keeps_its_guarantees_when_two_things_go_wrong() {
-    let mut model = bounded(&TWO_STEPS);
-    model.left.faults = 2;
-    model.left.retries = 0;
-    holds("create_order, any two faults, cancelled", model);
-}
+    /// With a broker that loses nothing.
+    pub const fn nothing_is_lost(mut self) -> Self {
+        self.model.loses = false;
+        self
+    }
 
-#[test]
-fn a_saga_of_three_steps_keeps_the_same_guarantees() {
-    let mut model = bounded(&THREE_STEPS);
-    model.left.retries = 0;
-    holds("three steps, any fault, cancelled", model);
-}
+    /// Also with messages that came too late to change anything. They are forgotten at once otherwise, which saves
+    /// states and hides nothing.
+    pub const fn stale_messages_too(mut self) -> Self {
+        self.model.forgets_stale = false;
+        self
+    }
 
-#[test]
-fn a_parked_saga_of_three_steps_can_be_retried() {
-    let mut model = bounded(&THREE_STEPS);
-    model.left.faults = 0;
-    holds("three steps, no faults, cancelled, retried", model);
-}
+    /// With a bug.
+    pub fn with(mut self, bug: Bug) -> Self {
+        self.model.mistaken = bug.mistakes(&self.model.saga);
+        self.model.bug = Some(bug);
+        self
+    }
 
-/// Nothing is left out here, also where it changes nothing.
-#[test]
-fn messages_that_change_nothing_change_nothing() {
-    let mut model = bounded(&TWO_STEPS);
-    model.forgets_stale = false;
-    model.left.retries = 0;
-    holds("create_order, stale messages too", model);
-}
+    /// Visits all states, or those up to the first broken guarantee, and asserts that there is none.
+    ///
+    /// # Panics
+    /// A guarantee is broken, or what it is about cannot happen at all.
+    pub fn run(self) {
+        let broken = guarantees::all()
+            .iter()
+            .map(|guarantee| guarantee.name)
+            .collect();
+        self.explore(HasDiscoveries::AnyOf(broken))
+            .assert_properties();
+    }
 
-/// The decision itself is safe from replies that count twice: they are late the second time. The idempotency table
-/// keeps the log from saying so.
-#[test]
-fn a_reply_that_counts_twice_does_no_harm() {
-    let mut model = bounded(&TWO_STEPS);
-    model.bug = Some(Bug::CountedTwice);
-    model.forgets_stale = false;
-    model.left.retries = 0;
-    model.left.cancellations = 0;
-    holds("create_order, replies count twice", model);
-}
+    /// Visits states until one breaks `guarantee`, asserts that there is one, and prints how it is reached.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn breaks(self, guarantee: &'static str) {
+        let checker = self.explore(HasDiscoveries::AnyOf([guarantee].into()));
+        println!("  breaks: {guarantee}");
+        for action in checker.assert_any_discovery(guarantee).into_actions() {
+            println!("    {action:?}");
+        }
+    }
 
-/// A gateway may charge what it was asked to refund before, as long as RabbitMQ keeps the command in question: who
-/// handles that finds the tombstone, and asks for the refund again.
-#[test]
-fn a_gateway_that_charges_after_the_refund_is_made_to_refund() {
-    let mut model = bounded(&TWO_STEPS);
-    model.gateway = AfterRefund::Charges;
-    model.loses = false;
-    model.left.retries = 0;
-    holds("create_order, forgetful gateway", model);
-}
+    /// Sees to it that every [`Bug`] is found that can show in a saga of this shape, and prints which cannot.
+    ///
+    /// # Panics
+    /// A bug is not found.
+    pub fn find_mutants(self) {
+        for bug in Bug::ALL {
+            let check = self.clone().with(bug).stale_messages_too();
+            match bug.breaks() {
+                Some(guarantee) if bug.can_show(&check.model) => check.breaks(guarantee),
+                Some(_) => println!("{}: {bug:?} cannot show in it", self.definition.name),
+                None => {}
+            }
+        }
+    }
 
-/// What the guarantees do not cover: such a gateway is slower than the refund, the process dies before it can commit
-/// the charge, and RabbitMQ loses the command. Nobody knows of the charge then.
-#[test]
-fn a_gateway_that_charges_after_the_refund_needs_a_broker_that_loses_nothing() {
-    let mut model = bounded(&TWO_STEPS);
-    model.gateway = AfterRefund::Charges;
-    model.left.faults = 2;
-    model.left.retries = 0;
-    breaks("create_order, forgetful gateway and broker", model, CLEAN);
+    fn explore(self, until: HasDiscoveries) -> impl Checker<OneSaga> {
+        let described = self.describe();
+        let began = Instant::now();
+        let checker = self
+            .model
+            .checker()
+            .finish_when(until)
+            .threads(2)
+            .spawn_bfs()
+            .join();
+        println!(
+            "{described}: {} states, reached in {} ways, depth {}, {:.1} s",
+            checker.unique_state_count(),
+            checker.state_count(),
+            checker.max_depth(),
+            began.elapsed().as_secs_f64(),
+        );
+        checker
+    }
+
+    fn describe(&self) -> String {
+        let Left {
+            faults,
+            cancellations,
+            retries,
+        } = self.model.left;
+        let bug = self.model.bug.map(|bug| format!(", with {bug:?}"));
+        format!(
+            "{} v{}, {faults} faults, {cancellations} cancellations, {retries} retries{}",
+            self.definition.name,
+            self.definition.version,
+            bug.unwrap_or_default(),
+        )
+    }
 }

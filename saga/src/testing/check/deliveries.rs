@@ -1,23 +1,34 @@
 //! What is done with a delivery, and what is left undone by a process that dies.
 
-use crate::{
+use super::{
     bug::Bug,
     model::{Dies, OneSaga},
-    participant::{Hand, Outcome, Participant, Place, Verdict},
+    participant::{AfterRefund, Hand, Outcome, Participant, Place, Verdict},
     world::{Message, World},
 };
+use crate::table::{StepPlan, Table};
 
 impl OneSaga {
     /// Where `step` has its effect.
     pub(crate) fn place(&self, step: &str) -> Place {
-        match step {
-            "payment" => Place::Gateway(self.gateway),
-            _ => Place::Database,
-        }
+        let mut gateways = self.gateways.iter();
+        let gateway = gateways.find(|(name, _)| *name == step);
+        gateway.map_or(Place::Database, |(_, after)| Place::Gateway(*after))
+    }
+
+    /// The saga's table.
+    pub(crate) fn table(&self) -> &dyn Table {
+        &self.saga
+    }
+
+    /// Whether `step` is forward-only.
+    pub(crate) fn is_forward_only(&self, step: &str) -> bool {
+        let step = self.table().step(step);
+        step.is_some_and(StepPlan::is_forward_only)
     }
 
     fn position(&self, step: &str) -> usize {
-        let position = self.saga.steps.iter().position(|known| known.name == step);
+        let position = self.table().position(step);
         position.expect("messages name steps of the definition")
     }
 
@@ -34,7 +45,12 @@ impl OneSaga {
     pub(crate) fn recorded(&self, world: &World, command: Message) -> Option<Message> {
         let recorded = self.participant(world, command.step()).recorded(command);
         let is_outcome = matches!(recorded, Some(Message::Succeeded(_) | Message::Rejected(_)));
-        recorded.filter(|_| !(is_outcome && self.bug == Some(Bug::NoOutcome)))
+        let is_forgotten = match self.bug {
+            Some(Bug::NoOutcome) => true,
+            Some(Bug::ForwardOnlyRepeated) => self.is_forward_only(command.step()),
+            _ => false,
+        };
+        recorded.filter(|_| !(is_outcome && is_forgotten))
     }
 
     /// The orchestrator handles a reply. `None`: nothing is changed by that.
@@ -50,7 +66,7 @@ impl OneSaga {
             // Nothing happened, or all that is to be published is in the outbox.
             (Dies::BeforeCommit | Dies::BeforePublish, _) => return None,
             _ => {
-                world.count(self.saga, reply, self.bug);
+                world.count(self, reply);
                 if dies == Dies::Never {
                     world.broker.remove(reply);
                 }
@@ -78,7 +94,7 @@ impl OneSaga {
             // A transaction that another one was faster than starts over: that is as good as one step.
             (None, Place::Database, _) => self.finish(world, hand, verdict, dies),
             (None, Place::Gateway(_), Message::Act(_)) => world.hands.add(hand),
-            (None, Place::Gateway(_), _) => self.refund(world, hand),
+            (None, Place::Gateway(after), _) => self.refund(world, hand, after),
         }
         Some(())
     }
@@ -94,9 +110,9 @@ impl OneSaga {
         });
     }
 
-    fn refund(&self, world: &mut World, hand: Hand) {
+    fn refund(&self, world: &mut World, hand: Hand, after: AfterRefund) {
         self.participant_mut(world, hand.command.step())
-            .refund(self.gateway);
+            .refund(after);
         world.hands.add(Hand {
             called: true,
             ..hand
@@ -117,6 +133,18 @@ impl OneSaga {
         }
         let step = hand.command.step();
         let place = self.place(step);
+        let has_raced = matches!(hand.command, Message::Compensate(_))
+            && !hand.saw_action
+            && self.participant(world, step).action.is_some();
+        if let (true, Place::Gateway(after)) = (has_raced, place) {
+            // The tombstone's key is taken by the action itself: starting over sees it.
+            let hand = Hand {
+                saw_action: true,
+                ..hand
+            };
+            self.refund(world, hand, after);
+            return;
+        }
         let bug = self.bug;
         let participant = self.participant_mut(world, step);
         let reply = if let Message::Act(_) = hand.command {
@@ -125,14 +153,6 @@ impl OneSaga {
                 participant.apply(verdict);
             }
             participant.act(step, verdict)
-        } else if !hand.saw_action && participant.action.is_some() {
-            // The tombstone's key is taken by the action itself: starting over sees it.
-            let hand = Hand {
-                saw_action: true,
-                ..hand
-            };
-            self.refund(world, hand);
-            return;
         } else {
             if place == Place::Database {
                 participant.undo();

@@ -1,10 +1,9 @@
 //! What can happen to a saga, and what follows from it.
 
 use common::contract::Reason;
-use order_service::saga::{Definition, Event};
 use stateright::{Model, Property};
 
-use crate::{
+use super::{
     bug::Bug,
     measure::measure,
     orchestrator,
@@ -12,15 +11,18 @@ use crate::{
     properties,
     world::{Left, Message, World},
 };
+use crate::{testing::plans::Plans, transition::Event};
 
 /// One saga, its participants, RabbitMQ between them, and all that may go wrong.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OneSaga {
-    /// The saga's definition.
-    pub(crate) saga: &'static Definition,
-    /// What the gateway of the step `payment` does with a charge that was refunded before it came. All other steps
-    /// have their effect in their participant's database.
-    pub(crate) gateway: AfterRefund,
+    /// The saga's table.
+    pub(crate) saga: Plans,
+    /// What the bug takes the saga's table for.
+    pub(crate) mistaken: Plans,
+    /// The steps whose participants have gateways, which do this with an action that was undone before it came. All
+    /// other steps have their effect in their participant's database.
+    pub(crate) gateways: Vec<(&'static str, AfterRefund)>,
     /// Whether RabbitMQ may lose messages.
     pub(crate) loses: bool,
     /// Whether messages that came too late to change anything are forgotten at once. They change nothing whenever
@@ -37,7 +39,7 @@ pub(crate) struct OneSaga {
 pub(crate) enum Action {
     /// The relay publishes a row of the outbox.
     Publish(Message),
-    /// The order service dies between commit and publish.
+    /// The program that runs the saga dies between commit and publish.
     DieBeforePublish,
     /// The orchestrator handles a reply.
     Count(Message, Dies),
@@ -56,7 +58,9 @@ pub(crate) enum Action {
     LoseEverything,
     /// The saga's deadline passes.
     TimePasses,
-    /// The customer cancels the order.
+    /// The time for the whole saga is over.
+    Expire,
+    /// Somebody cancels it.
     Cancel,
     /// An operator resumes the parked saga.
     Retry,
@@ -87,7 +91,7 @@ impl Model for OneSaga {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        vec![orchestrator::start(self.saga, self.left)]
+        vec![orchestrator::start(self)]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
@@ -128,6 +132,9 @@ impl Model for OneSaga {
         if world.armed && !world.awaits().is_some_and(unsent) {
             actions.push(Action::TimePasses);
         }
+        if world.armed && world.expires {
+            actions.push(Action::Expire);
+        }
         if world.left.cancellations > 0 {
             actions.push(Action::Cancel);
         }
@@ -161,15 +168,15 @@ impl Model for OneSaga {
                 world.lost = true;
             }
             Action::LoseEverything => world.lose_everything(),
-            Action::TimePasses => world.decide(self.saga, &Event::DeadlinePassed, self.bug),
+            Action::TimePasses => world.decide(self, &Event::DeadlinePassed),
+            Action::Expire => world.decide(self, &Event::Expired),
             Action::Cancel => {
                 world.left.cancellations -= 1;
-                world.decide(self.saga, &cancelled(), self.bug);
+                world.decide(self, &cancelled());
             }
             Action::Retry => {
                 world.left.retries -= 1;
-                let retried = Event::RetryRequested { note: None };
-                world.decide(self.saga, &retried, self.bug);
+                world.decide(self, &Event::RetryRequested { note: None });
             }
         }
         if self.forgets_stale {
@@ -180,7 +187,7 @@ impl Model for OneSaga {
             return None;
         }
         assert!(
-            self.bug.is_some() || measure(self.saga, &world) < measure(self.saga, before),
+            self.bug.is_some() || measure(&self.saga, &world) < measure(&self.saga, before),
             "{action:?} uses nothing up, so it could go on for ever in {before:?}"
         );
         Some(world)
@@ -198,9 +205,12 @@ impl Action {
                 !matches!(dies, Dies::Never)
             }
             Self::DieBeforePublish | Self::Repeat(_) | Self::Lose(_) | Self::LoseEverything => true,
-            Self::Publish(_) | Self::Charge(..) | Self::TimePasses | Self::Cancel | Self::Retry => {
-                false
-            }
+            Self::Publish(_)
+            | Self::Charge(..)
+            | Self::TimePasses
+            | Self::Expire
+            | Self::Cancel
+            | Self::Retry => false,
         }
     }
 }
@@ -232,8 +242,10 @@ impl OneSaga {
     /// What may be said to a command.
     fn verdicts(&self, world: &World, command: Message) -> &'static [Verdict] {
         let is_decided = self.participant(world, command.step()).verdict.is_some();
+        let step = self.table().step(command.step());
+        let may_refuse = step.is_some_and(|step| step.rejected.is_some());
         match command {
-            Message::Act(_) if !is_decided => &[Verdict::Accepted, Verdict::Declined],
+            Message::Act(_) if may_refuse && !is_decided => &[Verdict::Accepted, Verdict::Declined],
             _ => &[Verdict::Accepted],
         }
     }

@@ -7,7 +7,7 @@
 //! It is `common::participant`, with any number of replicas: between any two of these anything else may
 //! happen, and a transaction fails when another one has recorded its keys meanwhile.
 
-use crate::world::Message;
+use super::world::Message;
 
 /// What a participant has done for the saga's step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,11 +16,11 @@ pub(crate) struct Participant {
     pub(crate) action: Option<Outcome>,
     /// Whether there is a row for the compensation.
     pub(crate) compensation: bool,
-    /// What the gateway says to the step's charge, from the first time that it was asked.
+    /// What the gateway says to the action, from the first time that it was asked.
     pub(crate) verdict: Option<Verdict>,
-    /// How often the effect was applied: money taken, stock held.
+    /// How often the effect was applied.
     pub(crate) applied: u8,
-    /// How often it was undone: money given back, stock released.
+    /// How often it was undone.
     pub(crate) undone: u8,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
 pub(crate) enum Verdict {
     /// Yes.
     Accepted,
-    /// No: declined, out of stock.
+    /// No: there is too little of something, or nobody wants to.
     Declined,
 }
 
@@ -49,16 +49,16 @@ pub(crate) enum Verdict {
 pub(crate) enum Place {
     /// In the participant's database, in the transaction that records the outcome.
     Database,
-    /// At a payment gateway, which is called before that transaction.
+    /// At a gateway, such as that of a bank, which is called before that transaction.
     Gateway(AfterRefund),
 }
 
-/// What a gateway says to a charge that reaches it only after the refund of the same key.
+/// What the gateway of a participant says to an action that reaches it only after its compensation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AfterRefund {
+pub enum AfterRefund {
     /// It refuses: the key is used up.
     Refuses,
-    /// It has forgotten about the refund of nothing, and takes the money.
+    /// It has forgotten that there was nothing to undo, and does it.
     Charges,
 }
 
@@ -102,7 +102,7 @@ impl Participant {
         }
     }
 
-    /// Applies the effect, unless the gateway knows the charge already.
+    /// Has the gateway apply the effect, unless it knows the action already.
     pub(crate) fn charge(&mut self, verdict: Verdict) {
         if self.verdict.is_none() {
             self.verdict = Some(verdict);
@@ -110,7 +110,7 @@ impl Participant {
         }
     }
 
-    /// Gives back what was charged, if anything.
+    /// Has the gateway undo what it did, if anything.
     pub(crate) fn refund(&mut self, after: AfterRefund) {
         self.undone = self.applied;
         if self.verdict.is_none() && after == AfterRefund::Refuses {

@@ -1,40 +1,51 @@
-//! What must hold in every state, and what must be possible in some.
+//! What is looked at in every state: that the guarantees hold, and that what they are about can happen at all.
 
 use common::participant::idempotency::Direction;
-use order_service::saga::State;
 use stateright::Property;
 
-use crate::{
+use super::{
+    guarantees,
     model::OneSaga,
-    participant::{AfterRefund, Outcome, Place},
+    orchestrator::REFUSED,
     world::{Message, World},
 };
+use crate::state::{State, What};
 
-/// Nothing is silently stuck.
-pub(crate) const ENDS: &str = "what comes to rest is completed, compensated or parked";
-/// Nothing of a completed saga is missing, and nothing is there twice.
-pub(crate) const COMPLETE: &str = "a completed saga has every effect exactly once";
-/// Nothing of a compensated saga is left.
-pub(crate) const CLEAN: &str = "a compensated saga that came to rest has no effect left";
-/// Also where the action comes after its compensation.
-pub(crate) const GONE: &str = "no effect survives its compensation";
-/// Whatever comes twice, late, out of order or after a crash.
-pub(crate) const ONCE: &str = "an effect is applied and undone at most once";
-/// The CHECK of table `sagas`.
-pub(crate) const ARMED: &str = "a saga has a deadline exactly while it is open";
-/// The row is a cache of the log.
-pub(crate) const FOLDS: &str = "folding the log gives the state";
-/// No message is lost in silence: deadlines are there for what RabbitMQ or a participant loses, not for us.
-pub(crate) const MOVES: &str = "what an open saga waits for is on its way, unless RabbitMQ lost it";
-/// An operator is needed only for what nobody answers: a slow participant's answer ends the saga by itself.
-pub(crate) const GOES_ON: &str = "a saga stays parked only if RabbitMQ lost something";
+type Condition = fn(&OneSaga, &World) -> bool;
 
 /// What always holds, and what sometimes happens, so that the former means something.
 pub(crate) fn all(model: &OneSaga) -> Vec<Property<OneSaga>> {
-    let mut all = guarantees();
-    all.extend(possible());
-    if model.left.cancellations > 0 {
-        all.push(sometimes(
+    let possible = possible(model).into_iter();
+    let possible = possible.filter(|(can_happen, ..)| *can_happen);
+    let possible = possible.map(|(_, name, condition)| Property::sometimes(name, condition));
+    guarantees::all().into_iter().chain(possible).collect()
+}
+
+/// What can happen to a saga of this shape within these bounds.
+fn possible(model: &OneSaga) -> Vec<(bool, &'static str, Condition)> {
+    let saga = &model.saga;
+    let mut all = vec![
+        (true, "a saga completes", completes as Condition),
+        (
+            saga.any(|step| step.tries.attempts > 1),
+            "a success comes after the command was sent again",
+            |_, world| matches!(world.saga, State::Running { step, attempt: 2 } if succeeds(world, step)),
+        ),
+        (
+            saga.any(|step| step.rejected.is_some()),
+            "a refused saga is compensated",
+            |_, world| world.saga == State::Compensated { reason: REFUSED },
+        ),
+        (
+            saga.expires_after.is_some(),
+            "the time for the whole saga is over",
+            |_, world| {
+                let mut log = world.log.0.iter();
+                log.any(|entry| entry.what == What::SagaExpired {})
+            },
+        ),
+        (
+            model.left.cancellations > 0 && !saga.has_point_of_no_return(),
             "a saga is undone after all succeeded",
             |model, world| {
                 let mut steps = model
@@ -44,116 +55,95 @@ pub(crate) fn all(model: &OneSaga) -> Vec<Property<OneSaga>> {
                     .map(|step| (step.name, Direction::Action));
                 steps.all(|key| world.counted.contains(key))
                     && world.participants.iter().all(|step| step.held() == 1)
-                    && matches!(world.saga, State::Compensating { .. })
+                    && world.saga.reason().is_some()
             },
-        ));
+        ),
+        (
+            model.loses
+                && model.left.faults > 0
+                && (saga.has_way_back() || saga.has_point_of_no_return()),
+            "a saga stays parked",
+            |_, world| is_parked(world) && world.at_rest(),
+        ),
+        (
+            !model.forgets_stale,
+            "a reply comes that was counted",
+            |_, world| {
+                let mut replies = world.broker.iter().filter(|message| !message.is_command());
+                replies.any(|reply| world.counted.contains(reply.key()))
+            },
+        ),
+    ];
+    if saga.has_way_back() {
+        all.extend(back(model));
     }
-    if model.left.retries > 0 {
-        all.push(sometimes(
-            "a parked saga is compensated after a retry",
-            |model, world| is_compensated(world) && world.left.retries < model.left.retries,
-        ));
-    }
-    if model.loses && model.left.faults > 0 {
-        all.push(sometimes("a saga stays parked", |_, world| {
-            is_parked(world) && world.at_rest()
-        }));
-    }
-    if !model.forgets_stale {
-        all.push(sometimes("a reply comes that was counted", |_, world| {
-            let mut replies = world.broker.iter().filter(|message| !message.is_command());
-            replies.any(|reply| world.counted.contains(reply.key()))
-        }));
+    if saga.has_point_of_no_return() {
+        all.extend(forward(model));
     }
     all
 }
 
-/// What always holds.
-pub(crate) fn guarantees() -> Vec<Property<OneSaga>> {
-    vec![
-        always(ENDS, |_, world| !world.at_rest() || !world.saga.is_open()),
-        always(COMPLETE, |_, world| {
-            let mut steps = world.participants.iter();
-            world.saga != State::Completed
-                || steps.all(|step| step.applied == 1 && step.undone == 0)
-        }),
-        always(CLEAN, |_, world| {
-            let is_end = world.at_rest() && is_compensated(world);
-            !is_end || world.participants.iter().all(|step| step.held() == 0)
-        }),
-        always(GONE, |model, world| {
-            let mut steps = model.saga.steps.iter().map(|step| step.name);
-            steps.all(|step| is_gone(model, world, step))
-        }),
-        always(ONCE, |_, world| {
-            let mut steps = world.participants.iter();
-            steps.all(|step| step.applied <= 1 && step.undone <= step.applied)
-        }),
-        always(ARMED, |_, world| world.armed == world.saga.is_open()),
-        always(FOLDS, |_, world| world.folds),
-        always(GOES_ON, |_, world| {
-            !is_parked(world) || !world.at_rest() || world.lost
-        }),
-        always(MOVES, |_, world| {
-            let is_on_its_way = |command: Message| world.is_on_its_way(command.key());
-            world.lost || world.awaits().is_none_or(is_on_its_way)
-        }),
-    ]
-}
-
-fn possible() -> [Property<OneSaga>; 6] {
+/// What can happen on the way back.
+fn back(model: &OneSaga) -> [(bool, &'static str, Condition); 5] {
     [
-        sometimes("a saga completes", |_, world| {
-            world.saga == State::Completed
-        }),
-        sometimes("a saga is compensated after an effect", |_, world| {
+        (true, "a saga is compensated after an effect", |_, world| {
             is_compensated(world) && world.participants.iter().any(|step| step.undone > 0)
         }),
-        sometimes("a saga is parked", |_, world| is_parked(world)),
-        sometimes(
+        (
+            true,
             "a success comes late: its step is being undone",
-            |_, world| {
-                let success = |step| world.broker.contains(Message::Succeeded(step));
-                matches!(world.saga, State::Compensating { step, .. } if success(step))
-            },
+            |_, world| matches!(world.saga, State::Compensating { step, .. } if succeeds(world, step)),
         ),
-        sometimes(
-            "a success comes after the command was sent again",
-            |_, world| {
-                let success = |step| world.broker.contains(Message::Succeeded(step));
-                matches!(world.saga, State::Running { step, attempt: 2 } if success(step))
-            },
-        ),
-        sometimes("a command runs into a tombstone", |_, world| {
+        (true, "a command runs into a tombstone", |_, world| {
             let is_too_late = |message| matches!(message, Message::TooLate(_));
             world.broker.iter().any(is_too_late)
         }),
+        (true, "a saga is parked on its way back", |_, world| {
+            is_parked(world) && world.saga.reason().is_some()
+        }),
+        (
+            model.left.retries > 0,
+            "a parked saga is compensated after a retry",
+            |model, world| is_compensated(world) && world.left.retries < model.left.retries,
+        ),
     ]
 }
 
-type Condition = fn(&OneSaga, &World) -> bool;
+/// What can happen behind the point of no return.
+fn forward(model: &OneSaga) -> [(bool, &'static str, Condition); 3] {
+    [
+        (true, "a saga is parked on its way forward", |_, world| {
+            is_parked(world) && world.past_return
+        }),
+        (
+            true,
+            "a success comes while its step is parked",
+            |_, world| matches!(world.saga, State::Parked { step, reason: None } if succeeds(world, step)),
+        ),
+        (
+            model.left.retries > 0,
+            "a parked saga completes after a retry",
+            |model, world| completes(model, world) && world.left.retries < model.left.retries,
+        ),
+    ]
+}
 
-fn always(name: &'static str, condition: Condition) -> Property<OneSaga> {
+pub(crate) fn always(name: &'static str, condition: Condition) -> Property<OneSaga> {
     Property::always(name, condition)
 }
 
-fn sometimes(name: &'static str, condition: Condition) -> Property<OneSaga> {
-    Property::sometimes(name, condition)
-}
-
-fn is_parked(world: &World) -> bool {
+pub(crate) fn is_parked(world: &World) -> bool {
     matches!(world.saga, State::Parked { .. })
 }
 
-fn is_compensated(world: &World) -> bool {
+pub(crate) fn is_compensated(world: &World) -> bool {
     matches!(world.saga, State::Compensated { .. })
 }
 
-/// A gateway that charges after a refund is asked for the refund again by who had it charge.
-fn is_gone(model: &OneSaga, world: &World, step: &'static str) -> bool {
-    let participant = model.participant(world, step);
-    let is_asked_again = model.place(step) == Place::Gateway(AfterRefund::Charges)
-        && participant.action == Some(Outcome::Tombstone)
-        && world.is_on_its_way((step, Direction::Action));
-    !participant.compensation || participant.held() == 0 || is_asked_again
+fn completes(_: &OneSaga, world: &World) -> bool {
+    world.saga == State::Completed
+}
+
+fn succeeds(world: &World, step: &'static str) -> bool {
+    world.broker.contains(Message::Succeeded(step))
 }

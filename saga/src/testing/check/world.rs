@@ -6,9 +6,9 @@ use std::{
 };
 
 use common::participant::idempotency::Direction;
-use order_service::saga::{Entry, State};
 
-use crate::participant::{Hand, Participant};
+use super::participant::{Hand, Participant};
+use crate::state::{Entry, State};
 
 /// Everything that there is, for one saga.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,13 +17,17 @@ pub(crate) struct World {
     pub(crate) saga: State,
     /// Whether the row has a `deadline_at`.
     pub(crate) armed: bool,
+    /// Whether the row has an `expires_at`.
+    pub(crate) expires: bool,
+    /// Whether the command of a forward-only step was ever sent.
+    pub(crate) past_return: bool,
     /// The saga's rows of table `saga_log`.
     pub(crate) log: Log,
     /// Whether the log gave the row, each time that something was appended to it.
     pub(crate) folds: bool,
-    /// The order service's table `idempotency`.
+    /// The table `idempotency` of the program that runs the saga.
     pub(crate) counted: Bag<(&'static str, Direction)>,
-    /// The order service's table `outbox`.
+    /// Its table `outbox`.
     pub(crate) outbox: Bag<Message>,
     /// All queues of RabbitMQ: any message may come next, so that none is in time and each may be late.
     pub(crate) broker: Bag<Message>,
@@ -42,7 +46,7 @@ pub(crate) struct World {
 pub(crate) struct Left {
     /// Crashes, messages that come twice, messages that are lost: of all kinds together.
     pub(crate) faults: u8,
-    /// Cancellations by the customer.
+    /// Cancellations.
     pub(crate) cancellations: u8,
     /// Retries by an operator.
     pub(crate) retries: u8,
