@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Every definition that a program can run: also those of older versions, while sagas of theirs are open.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Registry {
     definitions: Vec<&'static dyn AnyDefinition>,
     meanings: Vec<Meaning>,
@@ -59,10 +59,7 @@ impl Registry {
     /// # Errors
     /// They cannot be together.
     pub fn new(definitions: &[&'static dyn AnyDefinition]) -> Result<Self, Conflict> {
-        let mut registry = Self {
-            definitions: Vec::with_capacity(definitions.len()),
-            meanings: Vec::new(),
-        };
+        let mut registry = Self::default();
         for definition in definitions {
             registry.add(*definition)?;
         }
@@ -73,6 +70,14 @@ impl Registry {
                 }
             }
         }
+        Ok(registry)
+    }
+
+    /// A registry of one definition, whose rivals are elsewhere.
+    #[cfg(feature = "testing")]
+    pub(crate) fn alone(definition: &'static dyn AnyDefinition) -> Result<Self, Conflict> {
+        let mut registry = Self::default();
+        registry.add(definition)?;
         Ok(registry)
     }
 

@@ -2,9 +2,15 @@
 //!
 //! - [`Scenario`] tells a story about one saga, and says how it has to go on: what is sent, and how it ends.
 //! - [`check`] visits everything that can happen to a saga within bounds, and finds what breaks a guarantee.
-//! - [`replay`] folds logs that were written by releases with the code of today.
+//!   [`find_mutants`] shows that it would.
+//! - [`replay`] folds logs that releases have written with the code of today.
 
 pub mod check;
 mod plans;
+mod sample;
+mod scenario;
+mod story;
 
 pub use check::{Check, check, find_mutants};
+pub use sample::{Sample, replay};
+pub use scenario::Scenario;
