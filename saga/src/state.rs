@@ -5,7 +5,7 @@ mod entry;
 use common::contract::Reason;
 
 pub use self::entry::{Entry, Unreadable, What};
-use crate::table::Table;
+use crate::table::{StepPlan, Table};
 
 /// Where a saga is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,7 +234,12 @@ impl State {
         attempt: u32,
         reason: Option<Reason>,
     ) -> Option<Self> {
-        let step = step.and_then(|name| table.step(name)).map(|step| step.name);
+        let plan = step.and_then(|name| table.step(name));
+        // Nobody undoes a forward-only step: going on from there would undo what is before it.
+        if reason.is_some() && plan.is_some_and(StepPlan::is_forward_only) {
+            return None;
+        }
+        let step = plan.map(|plan| plan.name);
         match (status, step, reason) {
             ("RUNNING", Some(step), None) => Some(Self::Running { step, attempt }),
             ("COMPLETED", None, None) => Some(Self::Completed),
