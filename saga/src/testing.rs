@@ -6,7 +6,7 @@
 //! - [`replay`] folds logs that releases have written with the code of today.
 
 pub mod check;
-mod plans;
+pub(crate) mod plans;
 mod sample;
 mod scenario;
 mod story;
