@@ -1,5 +1,7 @@
 //! The definitions that a program can run: handed in by the program.
 
+use std::collections::BTreeSet;
+
 use common::{
     contract::{Envelope, Reason},
     participant::idempotency::Direction,
@@ -134,12 +136,9 @@ impl Registry {
                 .contains(&definition.name())
                 .then_some(other.name())
         });
-        definition
-            .excludes()
-            .iter()
-            .copied()
-            .chain(by_them)
-            .collect()
+        let by_itself = definition.excludes().iter().copied();
+        let rivals: BTreeSet<_> = by_itself.chain(by_them).collect();
+        rivals.into_iter().collect()
     }
 
     /// Reads a reply about the step called `step`: `None` when no definition has such a reply.
