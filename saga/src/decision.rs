@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     saga::{Context, Saga},
     state::{State, What},
+    table::{StepPlan, Table},
     transition::{Command, Deadline, Transition},
 };
 
@@ -48,17 +49,31 @@ impl Decision {
         causation_id: Option<Uuid>,
         (source, reply_to): (&str, &str),
     ) -> serde_json::Result<(Self, Option<Message>)> {
-        let command = transition
-            .command
-            .map(|command| message(&saga, command, causation_id, (source, reply_to)))
-            .transpose()?;
+        let (decision, command) =
+            Self::with_command(saga, transition, causation_id, (source, reply_to))?;
+        let command = command.map(|(step, command)| Message::command(step.participant, command));
+        Ok((decision, command))
+    }
+
+    /// A decision with the command that it sends, if any, and the step whose participant gets it.
+    pub(crate) fn with_command(
+        saga: Saga,
+        transition: Transition,
+        causation_id: Option<Uuid>,
+        (source, reply_to): (&str, &str),
+    ) -> serde_json::Result<(Self, Option<(&'static StepPlan, Envelope)>)> {
+        let command = transition.command.map(|command| {
+            let envelope = envelope(&saga, command, causation_id, (source, reply_to));
+            envelope.map(|envelope| (command.step(), envelope))
+        });
+        let command = command.transpose()?;
         let decision = Self {
             saga,
             transition,
             causation_id,
-            command_id: command.as_ref().map(|(id, _)| *id),
+            command_id: command.as_ref().map(|(_, envelope)| envelope.id),
         };
-        Ok((decision, command.map(|(_, message)| message)))
+        Ok((decision, command))
     }
 
     /// Number of the saga's log entries after it.
@@ -104,14 +119,14 @@ impl Decision {
     }
 }
 
-fn message(
+fn envelope(
     saga: &Saga,
     command: Command,
     causation_id: Option<Uuid>,
     (source, reply_to): (&str, &str),
-) -> serde_json::Result<(Uuid, Message)> {
+) -> serde_json::Result<Envelope> {
     let step = command.step();
-    let table: &dyn crate::Table = saga.definition;
+    let table: &dyn Table = saga.definition;
     let position = table
         .position(step.name)
         .expect("commands are of steps of the definition");
@@ -119,10 +134,9 @@ fn message(
     let envelope = saga
         .definition
         .command(position, command.reason(), about, &saga.data)?;
-    let addressed = Envelope {
+    Ok(Envelope {
         sagastep: Some(step.name.to_owned()),
         replyto: Some(reply_to.to_owned()),
         ..saga.context(causation_id).apply(envelope)
-    };
-    Ok((addressed.id, Message::command(step.participant, addressed)))
+    })
 }

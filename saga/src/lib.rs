@@ -31,6 +31,8 @@ mod saga;
 pub mod state;
 pub mod store;
 pub mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transition;
 
 pub use decision::Decision;

@@ -1,5 +1,7 @@
 //! The definitions that a program can run: handed in by the program.
 
+use std::collections::BTreeSet;
+
 use common::{
     contract::{Envelope, Reason},
     participant::idempotency::Direction,
@@ -12,7 +14,7 @@ use crate::{
 };
 
 /// Every definition that a program can run: also those of older versions, while sagas of theirs are open.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Registry {
     definitions: Vec<&'static dyn AnyDefinition>,
     meanings: Vec<Meaning>,
@@ -59,10 +61,7 @@ impl Registry {
     /// # Errors
     /// They cannot be together.
     pub fn new(definitions: &[&'static dyn AnyDefinition]) -> Result<Self, Conflict> {
-        let mut registry = Self {
-            definitions: Vec::with_capacity(definitions.len()),
-            meanings: Vec::new(),
-        };
+        let mut registry = Self::default();
         for definition in definitions {
             registry.add(*definition)?;
         }
@@ -73,6 +72,14 @@ impl Registry {
                 }
             }
         }
+        Ok(registry)
+    }
+
+    /// A registry of one definition, whose rivals are elsewhere.
+    #[cfg(feature = "testing")]
+    pub(crate) fn alone(definition: &'static dyn AnyDefinition) -> Result<Self, Conflict> {
+        let mut registry = Self::default();
+        registry.add(definition)?;
         Ok(registry)
     }
 
@@ -129,12 +136,9 @@ impl Registry {
                 .contains(&definition.name())
                 .then_some(other.name())
         });
-        definition
-            .excludes()
-            .iter()
-            .copied()
-            .chain(by_them)
-            .collect()
+        let by_itself = definition.excludes().iter().copied();
+        let rivals: BTreeSet<_> = by_itself.chain(by_them).collect();
+        rivals.into_iter().collect()
     }
 
     /// Reads a reply about the step called `step`: `None` when no definition has such a reply.

@@ -1,10 +1,11 @@
 //! The entries of the saga log, and the state that they add up to.
 
-use common::contract::Reason;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+mod entry;
 
-use crate::table::Table;
+use common::contract::Reason;
+
+pub use self::entry::{Entry, Unreadable, What};
+use crate::table::{StepPlan, Table};
 
 /// Where a saga is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,158 +40,6 @@ pub enum State {
         /// Why the step was to be undone; none on the way forward.
         reason: Option<Reason>,
     },
-}
-
-/// One decision.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Entry {
-    /// The step that it is about.
-    pub step: Option<&'static str>,
-    /// What was decided or noticed.
-    pub what: What,
-}
-
-/// What was decided or noticed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(
-    tag = "event",
-    content = "details",
-    rename_all = "SCREAMING_SNAKE_CASE",
-    rename_all_fields = "camelCase"
-)]
-pub enum What {
-    /// It began.
-    SagaStarted {},
-    /// The step's command is sent.
-    ActionSent {
-        /// Counted from 1.
-        attempt: u32,
-    },
-    /// The participant did it.
-    StepSucceeded {},
-    /// The participant refused, and did nothing.
-    StepRejected {
-        /// Why.
-        reason: Reason,
-        /// The participant's own words.
-        detail: Option<String>,
-    },
-    /// The participant did not answer in time.
-    ActionTimedOut {
-        /// The attempt that was not answered.
-        attempt: u32,
-    },
-    /// Somebody wants it undone.
-    CancelRequested {
-        /// Why.
-        reason: Reason,
-        /// In their own words.
-        note: Option<String>,
-    },
-    /// What was done is undone from here on.
-    CompensationStarted {
-        /// Why.
-        reason: Reason,
-    },
-    /// The step's compensation is sent.
-    CompensationSent {
-        /// Counted from 1.
-        attempt: u32,
-    },
-    /// The participant did not answer the compensation in time.
-    CompensationTimedOut {
-        /// The attempt that was not answered.
-        attempt: u32,
-    },
-    /// Nothing is left of the step.
-    StepUndone {},
-    /// The whole saga was not through in time.
-    SagaExpired {},
-    /// A reply that the saga no longer waits for. Its effect, if it had one, is undone or being undone.
-    LateReply {
-        /// The reply's type.
-        reply: String,
-    },
-    /// Every step succeeded.
-    SagaCompleted {},
-    /// Nothing is left of any step.
-    SagaCompensated {},
-    /// The step, or its compensation, has been silent too often: an operator has to look.
-    SagaParked {},
-    /// Its row or its log makes no sense to this program: an operator has to look.
-    SagaQuarantined {
-        /// Why it is being undone; none on the way forward.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<Reason>,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// An operator resumed it.
-    RetryRequested {
-        /// Why.
-        note: Option<String>,
-    },
-}
-
-/// A row of the log that means nothing to this program.
-#[derive(Debug, thiserror::Error)]
-#[error("unreadable saga log entry {event} of step {step:?}: {problem}")]
-pub struct Unreadable {
-    event: String,
-    step: Option<String>,
-    problem: String,
-}
-
-impl Entry {
-    /// An entry about `step`.
-    #[must_use]
-    pub const fn of(step: &'static str, what: What) -> Self {
-        Self {
-            step: Some(step),
-            what,
-        }
-    }
-
-    /// An entry about the saga as a whole.
-    #[must_use]
-    pub const fn whole(what: What) -> Self {
-        Self { step: None, what }
-    }
-
-    /// The entry as the columns `event` and `details`.
-    #[must_use]
-    pub fn to_columns(&self) -> (String, String) {
-        let value = serde_json::to_value(&self.what).expect("entries are plain JSON");
-        let event = value["event"].as_str().expect("the tag is a name");
-        (event.to_owned(), value["details"].to_string())
-    }
-
-    /// The entry from its columns.
-    ///
-    /// # Errors
-    /// The row was written by a program that knows more, or was damaged.
-    pub fn from_columns(
-        table: &dyn Table,
-        event: &str,
-        step: Option<&str>,
-        details: &Value,
-    ) -> Result<Self, Unreadable> {
-        let unreadable = |problem: String| Unreadable {
-            event: event.to_owned(),
-            step: step.map(str::to_owned),
-            problem,
-        };
-        let what = serde_json::json!({ "event": event, "details": details });
-        let what = serde_json::from_value(what).map_err(|error| unreadable(error.to_string()))?;
-        let step = match step {
-            Some(name) => match table.step(name) {
-                Some(step) => Some(step.name),
-                None => return Err(unreadable("the definition has no such step".to_owned())),
-            },
-            None => None,
-        };
-        Ok(Self { step, what })
-    }
 }
 
 /// An entry that cannot follow on a state: the log was damaged, or written by a program that knows more.
@@ -239,50 +88,99 @@ impl State {
     /// # Errors
     /// The entry cannot follow on this state.
     pub fn after(self, table: &dyn Table, entry: &Entry) -> Result<Self, Unfit> {
-        let unfit = || Unfit {
-            state: Some(self),
-            entry: entry.clone(),
-        };
         let at = entry.step.or(self.step());
-        Ok(match &entry.what {
-            What::ActionSent { attempt } => Self::Running {
-                step: at.ok_or_else(unfit)?,
+        let next = match (&entry.what, self) {
+            (
+                What::ActionSent { attempt },
+                Self::Running { .. } | Self::Parked { reason: None, .. },
+            ) => at.map(|step| Self::Running {
+                step,
                 attempt: *attempt,
-            },
-            What::SagaCompleted {} => Self::Completed,
+            }),
+            (What::SagaCompleted {}, Self::Running { .. } | Self::Parked { reason: None, .. }) => {
+                Some(Self::Completed)
+            }
             // Of a saga that was through, undoing begins at its end.
-            What::CompensationStarted { reason } => Self::Compensating {
+            (
+                What::CompensationStarted { reason },
+                Self::Running { .. } | Self::Completed | Self::Parked { reason: None, .. },
+            ) => Some(Self::Compensating {
                 step: at.unwrap_or(table.last().name),
                 attempt: 0,
                 reason: *reason,
-            },
-            What::CompensationSent { attempt } => Self::Compensating {
-                step: at.ok_or_else(unfit)?,
+            }),
+            (
+                What::CompensationSent { attempt },
+                Self::Compensating { reason, .. }
+                | Self::Parked {
+                    reason: Some(reason),
+                    ..
+                },
+            ) => at.map(|step| Self::Compensating {
+                step,
                 attempt: *attempt,
-                reason: self.reason().ok_or_else(unfit)?,
-            },
-            What::SagaCompensated {} => Self::Compensated {
-                reason: self.reason().ok_or_else(unfit)?,
-            },
-            What::SagaParked {} => Self::Parked {
-                step: at.ok_or_else(unfit)?,
-                reason: self.reason(),
-            },
-            What::SagaQuarantined { reason, .. } => Self::Parked {
-                step: at.ok_or_else(unfit)?,
+                reason,
+            }),
+            (
+                What::SagaCompensated {},
+                Self::Compensating { reason, .. }
+                | Self::Parked {
+                    reason: Some(reason),
+                    ..
+                },
+            ) => Some(Self::Compensated { reason }),
+            (What::SagaParked {}, Self::Running { .. } | Self::Compensating { .. }) => {
+                at.map(|step| Self::Parked {
+                    step,
+                    reason: self.reason(),
+                })
+            }
+            // Whatever it was: its row or its log made no sense.
+            (What::SagaQuarantined { reason, .. }, _) => at.map(|step| Self::Parked {
+                step,
                 reason: *reason,
-            },
-            What::SagaStarted {}
-            | What::StepSucceeded {}
-            | What::StepRejected { .. }
-            | What::ActionTimedOut { .. }
-            | What::CancelRequested { .. }
-            | What::CompensationTimedOut { .. }
-            | What::StepUndone {}
-            | What::SagaExpired {}
-            | What::LateReply { .. }
-            | What::RetryRequested { .. } => self,
+            }),
+            _ => self.is_noted(&entry.what).then_some(self),
+        };
+        next.ok_or_else(|| Unfit {
+            state: Some(self),
+            entry: entry.clone(),
         })
+    }
+
+    /// Whether an entry that changes nothing can be noted in this state.
+    const fn is_noted(&self, what: &What) -> bool {
+        let forward = matches!(
+            self,
+            Self::Running { .. } | Self::Parked { reason: None, .. }
+        );
+        match what {
+            What::StepSucceeded {} | What::StepRejected { .. } => forward,
+            What::ActionTimedOut { .. } | What::SagaExpired {} => {
+                matches!(self, Self::Running { .. })
+            }
+            What::CancelRequested { .. } => forward || matches!(self, Self::Completed),
+            What::StepUndone {} => matches!(
+                self,
+                Self::Compensating { .. }
+                    | Self::Parked {
+                        reason: Some(_),
+                        ..
+                    }
+            ),
+            What::CompensationTimedOut { .. } => matches!(self, Self::Compensating { .. }),
+            What::RetryRequested { .. } => matches!(self, Self::Parked { .. }),
+            What::LateReply { .. } => true,
+            // The first entry, on the state before the first command.
+            What::SagaStarted {} => matches!(self, Self::Running { attempt: 0, .. }),
+            What::ActionSent { .. }
+            | What::CompensationStarted { .. }
+            | What::CompensationSent { .. }
+            | What::SagaCompleted {}
+            | What::SagaCompensated {}
+            | What::SagaParked {}
+            | What::SagaQuarantined { .. } => false,
+        }
     }
 
     /// The step that it is at.
@@ -336,7 +234,12 @@ impl State {
         attempt: u32,
         reason: Option<Reason>,
     ) -> Option<Self> {
-        let step = step.and_then(|name| table.step(name)).map(|step| step.name);
+        let plan = step.and_then(|name| table.step(name));
+        // Nobody undoes a forward-only step: going on from there would undo what is before it.
+        if reason.is_some() && plan.is_some_and(StepPlan::is_forward_only) {
+            return None;
+        }
+        let step = plan.map(|plan| plan.name);
         match (status, step, reason) {
             ("RUNNING", Some(step), None) => Some(Self::Running { step, attempt }),
             ("COMPLETED", None, None) => Some(Self::Completed),

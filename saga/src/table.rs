@@ -83,12 +83,17 @@ impl Tries {
     #[must_use]
     pub fn timeout_of(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(16);
-        (self.first * 2_u32.pow(doublings)).min(self.longest)
+        let doubled = self.first.saturating_mul(2_u32.pow(doublings));
+        doubled.min(self.longest)
     }
 
     const fn check(&self) {
         assert!(self.attempts > 0, "a command is sent at least once");
         assert!(!self.first.is_zero(), "a reply takes some time");
+        assert!(
+            self.first.as_nanos() <= self.longest.as_nanos(),
+            "later replies get no less time than the first"
+        );
     }
 }
 

@@ -1,0 +1,140 @@
+//! The model check on sagas of every shape.
+
+use std::time::Duration;
+
+use saga::{
+    Definition,
+    testing::{
+        self, Check,
+        check::{AfterRefund, Bug, guarantees::CLEAN},
+    },
+};
+
+use crate::trip::{Trip, book_flight, book_room, check_passport, credit_miles, issue_ticket};
+
+/// Two steps that are undone.
+const RESERVE: Definition<Trip> = Definition::new("reserve", 1, &[book_flight(), book_room()]);
+/// A step of each kind, in an hour at most.
+const BOOK_TRIP: Definition<Trip> = Definition::new(
+    "book_trip",
+    1,
+    &[check_passport(), book_flight(), issue_ticket()],
+)
+.expires_after(Duration::from_secs(3600));
+/// One forward-only step.
+const BUY: Definition<Trip> = Definition::new("buy", 1, &[issue_ticket()]);
+/// Two forward-only steps.
+const BUY_WITH_MILES: Definition<Trip> =
+    Definition::new("buy_with_miles", 1, &[issue_ticket(), credit_miles()]);
+/// Nothing to undo at all.
+const ENTER: Definition<Trip> = Definition::new("enter", 1, &[check_passport()]);
+/// A step in the middle.
+const TRAVEL: Definition<Trip> =
+    Definition::new("travel", 1, &[book_flight(), book_room(), issue_ticket()]);
+
+/// With the airline's effect at a gateway.
+fn reserve() -> Check {
+    Check::of(&RESERVE).gateway("flight", AfterRefund::Refuses)
+}
+
+#[test]
+fn a_saga_that_can_be_undone_keeps_its_guarantees() {
+    reserve().run();
+}
+
+#[test]
+fn a_saga_with_a_step_of_each_kind_keeps_its_guarantees() {
+    testing::check(&BOOK_TRIP);
+}
+
+#[test]
+fn a_saga_of_one_forward_only_step_keeps_its_guarantees() {
+    testing::check(&BUY);
+}
+
+#[test]
+fn a_saga_of_two_forward_only_steps_keeps_its_guarantees() {
+    testing::check(&BUY_WITH_MILES);
+}
+
+#[test]
+fn a_saga_with_nothing_to_undo_keeps_its_guarantees() {
+    testing::check(&ENTER);
+}
+
+#[test]
+fn a_saga_of_three_steps_keeps_its_guarantees() {
+    Check::of(&TRAVEL).retries(0).run();
+}
+
+#[test]
+fn a_parked_saga_of_three_steps_can_be_retried() {
+    Check::of(&TRAVEL).faults(0).run();
+}
+
+#[test]
+fn guarantees_are_kept_when_two_things_go_wrong() {
+    reserve().faults(2).retries(0).run();
+}
+
+/// In all attempts, forward and back, all that was ever sent may still be on its way.
+#[test]
+fn guarantees_are_kept_with_all_attempts() {
+    let check = Check::of(&BOOK_TRIP).all_attempts();
+    check.faults(0).cancellations(0).retries(0).run();
+}
+
+/// Nothing is left out here, also where it changes nothing.
+#[test]
+fn messages_that_change_nothing_change_nothing() {
+    reserve().retries(0).stale_messages_too().run();
+}
+
+/// The decision itself is safe from replies that count twice: they are late the second time. The idempotency table
+/// keeps the log from saying so.
+#[test]
+fn a_reply_that_counts_twice_does_no_harm() {
+    let check = reserve().with(Bug::CountedTwice).stale_messages_too();
+    check.cancellations(0).retries(0).run();
+}
+
+/// A gateway may do what it was asked to undo before, as long as RabbitMQ keeps the command in question: who handles
+/// that finds the tombstone, and asks for it to be undone again.
+#[test]
+fn a_gateway_that_acts_after_the_compensation_is_made_to_undo_it() {
+    let check = Check::of(&RESERVE).gateway("flight", AfterRefund::Charges);
+    check.nothing_is_lost().retries(0).run();
+}
+
+/// What the guarantees do not cover: such a gateway is slower than the compensation, the process dies before it can
+/// commit the action, and RabbitMQ loses the command. Nobody knows of the effect then.
+#[test]
+fn a_gateway_that_acts_after_the_compensation_needs_a_broker_that_loses_nothing() {
+    let check = Check::of(&RESERVE).gateway("flight", AfterRefund::Charges);
+    check.faults(2).retries(0).breaks(CLEAN);
+}
+
+#[test]
+fn mutants_are_found_in_a_saga_that_can_be_undone() {
+    reserve().find_mutants();
+}
+
+#[test]
+fn mutants_are_found_in_a_saga_with_a_step_of_each_kind() {
+    testing::find_mutants(&BOOK_TRIP);
+}
+
+#[test]
+fn mutants_are_found_in_a_saga_of_one_forward_only_step() {
+    testing::find_mutants(&BUY);
+}
+
+#[test]
+fn mutants_are_found_in_a_saga_of_two_forward_only_steps() {
+    testing::find_mutants(&BUY_WITH_MILES);
+}
+
+#[test]
+fn mutants_are_found_in_a_saga_with_nothing_to_undo() {
+    testing::find_mutants(&ENTER);
+}

@@ -1,0 +1,9 @@
+//! The engine's parts together, and the test kit on itself.
+
+mod checks;
+mod definition;
+mod log;
+mod registry;
+mod samples;
+mod scenario;
+mod trip;
