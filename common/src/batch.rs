@@ -45,7 +45,7 @@ impl BatchingWindow {
     }
 }
 
-/// How long replies may hold up what is new, for perhaps no more of them come.
+/// The longest that replies may hold up what is new: perhaps no more of them come.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// Admission control: what is begun is finished before more is begun.

@@ -11,6 +11,21 @@
 //! service      the frame of a process, with config, telemetry, shutdown, backoff and crash points
 //! ```
 //!
+//! How messages travel, and why none is lost or done twice:
+//!
+//! ```text
+//!  decide + commit                      act
+//!  ┌───────────────────────────┐
+//!  │ one transaction:          │  handed over   ┌─────────┐ confirm  ┌──────────┐
+//!  │ business rows + outbox    │ ─────────────► │ outbox  │ ───────► │ RabbitMQ │
+//!  └───────────────────────────┘  (or found by  │ relay   │          └────┬─────┘
+//!                                  the sweep)   └─────────┘               │ a batch of deliveries
+//!  ┌───────────────────────────┐                ┌──────────┐              ▼
+//!  │ one transaction:          │ ◄───────────── │ consumer │ ◄──── queue (dead letters to its .dlq)
+//!  │ idempotency + work        │                └──────────┘
+//!  └───────────────────────────┘   ack after the commit, and after the replies are confirmed
+//! ```
+//!
 //! Nothing here knows orders, payments or stock beyond the messages about them.
 
 pub mod amqp;

@@ -121,7 +121,7 @@ impl Broker {
     ///
     /// # Errors
     /// No node can be reached, or the topology is not ours.
-    pub async fn subscribe(
+    pub(super) async fn subscribe(
         &self,
         queue: &str,
         prefetch: u16,

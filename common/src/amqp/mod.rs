@@ -1,20 +1,12 @@
-//! How messages travel, and why none is lost or done twice.
+//! Messages over RabbitMQ. This is the only room that sees lapin.
 //!
 //! ```text
-//!  decide + commit                      act
-//!  ┌───────────────────────────┐
-//!  │ one transaction:          │  handed over   ┌─────────┐ confirm  ┌──────────┐
-//!  │ business rows + outbox    │ ─────────────► │ outbox  │ ───────► │ RabbitMQ │
-//!  └───────────────────────────┘  (or found by  │ relay   │          └────┬─────┘
-//!                                  the sweep)   └─────────┘               │ a batch of deliveries
-//!  ┌───────────────────────────┐                ┌──────────┐              ▼
-//!  │ one transaction:          │ ◄───────────── │ consumer │ ◄──── queue (dead letters to its .dlq)
-//!  │ idempotency + work        │                └──────────┘
-//!  └───────────────────────────┘   ack after the commit, and after what must be answered is confirmed
+//! Message, Raw ─► frame: those that may share one ─► publisher of their lane ─► RabbitMQ ─► confirm, or NotPublished
+//! RabbitMQ ─► consumer: a batch ─► decode ─► handler ─► what it returns is published as above ─► ack
 //! ```
 //!
-//! [`Broker`] connects and publishes, and declares every exchange and queue. [`consumer`] turns deliveries into batches
-//! and errors into retries or dead letters. This is the only folder that sees lapin.
+//! [`Broker`] connects, publishes, and declares every exchange and queue. [`consumer`] turns deliveries into batches and
+//! errors into retries or dead letters.
 
 mod broker;
 mod connection;

@@ -57,7 +57,7 @@ impl Patience {
         self.0.load(Ordering::Relaxed) > 0
     }
 
-    /// Nothing is known yet.
+    /// Nothing is known yet, as of a new channel.
     fn suspect(&self) {
         self.0.fetch_max(1, Ordering::Relaxed);
     }
@@ -130,8 +130,8 @@ impl Publisher {
         timeout(CONNECT_TIMEOUT, prepare)
             .await
             .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
-        // It has to prove itself: right after its start, RabbitMQ takes messages for queues that have no leader yet, and
-        // then may never confirm them.
+        // The channel has to prove itself: right after its start, RabbitMQ takes messages for queues that have no leader
+        // yet, and then may never confirm them.
         self.patience.suspect();
         *current = Some(channel.clone());
         Ok(channel)
@@ -167,8 +167,8 @@ impl Publisher {
             .map(|message| Box::pin(maybe_done(send(channel, message))))
             .collect();
         poll_fn(|context| {
-            // lapin numbers a message before it queues it. Between these two, nobody else may: the broker counts what
-            // comes, and a confirm would be taken for another message's.
+            // lapin numbers a message before it queues it, and the broker counts what comes. So nobody else may queue a
+            // message between these two, or a confirm would be taken for that of another message.
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             for one in &mut sending {
                 let _ = one.as_mut().poll(context);
@@ -177,7 +177,7 @@ impl Publisher {
         })
         .await;
         let mut sent = Vec::with_capacity(sending.len());
-        // A broker that reads nothing any more must not hold up who publishes. What is left alone here may still go out.
+        // A broker that reads nothing any more must not hold up the publisher. What is given up here may still go out.
         let deadline = Instant::now() + self.patience.timeout();
         for mut one in sending {
             let _ = timeout_at(deadline, one.as_mut()).await;
@@ -216,7 +216,7 @@ pub(super) struct Confirms {
 }
 
 impl Confirms {
-    /// Waits for all confirms, and notes what they say in `results`.
+    /// Waits for all confirms, and writes what they say into `results`.
     pub(super) async fn wait(self, results: &mut [Result<(), NotPublished>]) {
         let deadline = Instant::now() + self.patience.timeout();
         let (mut lost, mut late, mut answered) = (false, false, false);
