@@ -190,7 +190,7 @@ async fn the_queue_of_an_earlier_version_gets_nothing_any_more() {
 
     // Twice, because from then on there is nothing to unbind.
     for _ in 0..2 {
-        topology::declare(channel).await.unwrap();
+        common::amqp::declare(channel).await.unwrap();
     }
     world
         .amqp
