@@ -1,0 +1,34 @@
+//! What earlier versions left in the database.
+
+use common::config::Secret;
+use migrations::{Payment, migrate, roll_back};
+use sqlx::Row;
+use test_support::Environment;
+
+#[tokio::test]
+async fn payments_of_earlier_versions_know_what_was_given_back_of_them() {
+    let environment = Environment::new().await;
+    let url = Secret::new(environment.database_url("payment"));
+    let db = environment.pool("payment").await;
+    roll_back::<Payment>(&url).await.unwrap();
+    sqlx::query(
+        "INSERT INTO payments (id, saga_id, step, order_id, customer_id, amount_minor, currency, status,
+                               gateway_id, decline_code)
+         SELECT gen_random_uuid(), gen_random_uuid(), 'payment', gen_random_uuid(), 'customer-1', 3998, 'USD', status,
+                'sim_1', CASE WHEN status = 'DECLINED' THEN 'lost_card' END
+         FROM UNNEST(ARRAY['CAPTURED', 'DECLINED', 'REFUNDED']) AS status",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    for _ in 0..2 {
+        migrate::<Payment>(&url).await.unwrap();
+        let rows = sqlx::query("SELECT refunded_minor FROM payments ORDER BY status")
+            .fetch_all(&db)
+            .await
+            .unwrap();
+        let refunded: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(refunded, [0, 0, 3998]);
+        roll_back::<Payment>(&url).await.unwrap();
+    }
+}
