@@ -47,7 +47,7 @@ pub enum State {
 #[error("{entry:?} cannot follow on {state:?}")]
 pub struct Unfit {
     state: Option<State>,
-    entry: Entry,
+    entry: Box<Entry>,
 }
 
 impl State {
@@ -67,7 +67,7 @@ impl State {
         if !matches!(first.what, What::SagaStarted {}) {
             return Err(Unfit {
                 state: None,
-                entry: first.clone(),
+                entry: Box::new(first.clone()),
             });
         }
         log.try_fold(begun, |state, entry| state.after(table, entry))
@@ -144,7 +144,7 @@ impl State {
         };
         next.ok_or_else(|| Unfit {
             state: Some(self),
-            entry: entry.clone(),
+            entry: Box::new(entry.clone()),
         })
     }
 

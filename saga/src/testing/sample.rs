@@ -125,8 +125,8 @@ impl Columns {
 }
 
 /// Folds every [`Sample`] in the JSON files of `folder`, and sees to it that each adds up to its state, and that each
-/// definition of `registry` has one. A definition without samples is one whose logs nobody would miss. Samples are
-/// made by [`Scenario::sample`](super::Scenario::sample), and never changed once their version is released.
+/// definition of `registry` has one. A [`Scenario`](super::Scenario) makes samples; once their version is released,
+/// nobody changes them.
 ///
 /// # Panics
 /// One of them is not understood, or adds up to another state; a definition has none.

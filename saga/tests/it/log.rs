@@ -119,8 +119,9 @@ fn a_log_begins_with_the_beginning() {
 
 #[test]
 fn a_log_that_begins_twice_is_refused() {
-    let [begins, sent] = [&every_entry()[0], &every_entry()[1]].map(Clone::clone);
-    let folded = State::fold(table(), &[begins.clone(), sent.clone(), begins]);
+    let entries = every_entry();
+    let (begins, sent) = (&entries[0], &entries[1]);
+    let folded = State::fold(table(), [begins, sent, begins]);
     let error = folded.unwrap_err().to_string();
     assert!(error.contains("cannot follow on"), "{error}");
 }
