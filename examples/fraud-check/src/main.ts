@@ -96,7 +96,7 @@ async function consume(connection: ChannelModel): Promise<void> {
   over.signal.throwIfAborted();
   await channel.cancel(consumerTag);
   await Promise.race([Promise.all(inHand), sleep(10_000, undefined, { ref: false })]);
-  over.abort();
+  await channel.close(); // Closing the connection could overtake the last acks.
 }
 
 for (let turn = 0; !stop.signal.aborted; turn++) {
