@@ -1,0 +1,8 @@
+//! The participant in another language, as the orchestrator sees it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+
+mod answers;
+mod crashes;
+mod fraud_check;
+mod outages;
