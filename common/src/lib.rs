@@ -5,6 +5,7 @@
 //! messaging    how it travels: topology, broker, outbox relay, consumer, participant, idempotency table
 //! http         problem+json, extractors, probes, Swagger UI
 //! service      the frame of a process, with config, db, telemetry, shutdown and crash points
+//! fleet        the list of all programs, which the tools, the tests and the documents read
 //! ```
 //!
 //! Nothing here knows orders, payments or stock beyond the messages about them.
@@ -13,6 +14,7 @@ pub mod config;
 pub mod contract;
 pub mod crash;
 pub mod db;
+pub mod fleet;
 pub mod http;
 pub mod messaging;
 pub mod service;

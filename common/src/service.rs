@@ -33,6 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     config::{BrokerConfig, DatabaseConfig, Vars},
     crash, db,
+    fleet::Program,
     http::{self, health},
     messaging::{
         Broker,
@@ -211,13 +212,13 @@ pub async fn wait_for_schema<E: std::fmt::Display, F: Future<Output = Result<boo
 ///
 /// With the argument `--health` it only asks the service that already runs here whether it lives, for containers.
 pub async fn main<F: Future<Output = anyhow::Result<()>>>(
-    name: &'static str,
-    address: (&str, u16),
+    program: &'static Program,
     run: impl FnOnce(Vars, CancellationToken) -> F,
 ) -> ExitCode {
+    let name = program.name;
     let vars = Vars::from_process();
     if std::env::args().nth(1).as_deref() == Some("--health") {
-        return probe(&vars, address).await;
+        return probe(&vars, program).await;
     }
     let started = async {
         let logs = telemetry::init(name, &vars)?;
@@ -244,9 +245,9 @@ pub async fn main<F: Future<Output = anyhow::Result<()>>>(
     }
 }
 
-async fn probe(vars: &Vars, (variable, port): (&str, u16)) -> ExitCode {
+async fn probe(vars: &Vars, program: &Program) -> ExitCode {
     let alive = async {
-        let port = vars.http_addr(variable, port)?.port();
+        let port = program.http_addr(vars)?.port();
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream
             .write_all(b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n")

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
+    fleet,
     messaging::{
         consumer, idempotency,
         partitions::{self, Retention},
@@ -31,8 +32,8 @@ impl Config {
     /// A value cannot be used.
     pub fn from_vars(vars: &Vars) -> Result<Self, config::Error> {
         Ok(Self {
-            http_addr: vars.http_addr("INVENTORY_HTTP_ADDR", 3003)?,
-            database: DatabaseConfig::from_vars(vars, "INVENTORY_DATABASE_URL", "inventory_db")?,
+            http_addr: fleet::INVENTORY.program.http_addr(vars)?,
+            database: fleet::INVENTORY.database.config(vars)?,
             broker: BrokerConfig::from_vars(vars)?,
             retention: Retention::from_vars(vars)?,
         })

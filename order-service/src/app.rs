@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
+    fleet,
     messaging::{
         consumer, idempotency,
         partitions::{self, Retention},
@@ -49,18 +50,10 @@ impl Config {
     pub fn from_vars(vars: &Vars) -> Result<Self, config::Error> {
         let is_scale = |scale: f64| (0.001..=1000.0).contains(&scale);
         Ok(Self {
-            http_addr: vars.http_addr("ORDER_HTTP_ADDR", 3001)?,
-            database: DatabaseConfig::from_vars(vars, "ORDER_DATABASE_URL", "order_db")?,
-            payment_database: DatabaseConfig::from_vars(
-                vars,
-                "PAYMENT_DATABASE_URL",
-                "payment_db",
-            )?,
-            inventory_database: DatabaseConfig::from_vars(
-                vars,
-                "INVENTORY_DATABASE_URL",
-                "inventory_db",
-            )?,
+            http_addr: fleet::ORDER.program.http_addr(vars)?,
+            database: fleet::ORDER.database.config(vars)?,
+            payment_database: fleet::PAYMENT.database.config(vars)?,
+            inventory_database: fleet::INVENTORY.database.config(vars)?,
             broker: BrokerConfig::from_vars(vars)?,
             retention: Retention::from_vars(vars)?,
             deadline_scale: vars.parse_if(
@@ -91,7 +84,7 @@ impl App {
     /// The HTTP address cannot be bound.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let service = Service::build(
-            "order-service",
+            fleet::ORDER.program.name,
             config.http_addr,
             &config.database,
             &config.broker,
