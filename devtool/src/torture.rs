@@ -102,14 +102,14 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
 
     say(start, "no more faults", "waiting until it is quiet");
     system.ready().await?;
-    let databases = system.databases().await?;
+    let databases = system.servers.databases().await?;
     let quiet = quiet::wait(&system, &databases).await?;
     let took = quiet.took.as_secs_f64();
     say(start, "quiet", &format!("after {took:.1} s; auditing"));
 
-    let [order, payment, inventory] = &databases;
+    let (order, payment, inventory) = (&databases.order, &databases.payment, &databases.inventory);
     let mut audit = audit::audit(order, payment, inventory).await?;
-    audit.ask_broker(&system.rabbitmq.server.url()).await;
+    audit.ask_broker(&system.servers.rabbitmq.url()).await;
     let outcome = Outcome {
         tally,
         quiet,
