@@ -1,13 +1,14 @@
 //! Which servers to use. Planning looks and asks, and starts nothing.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use common::fleet;
 use test_support::servers::{
     PostgresServer, RabbitMqServer, free_ports, is_free, probe_postgres, probe_rabbitmq,
 };
 use url::Url;
 
 use super::{Infra, Server, Source, private_servers, shown};
-use crate::settings::{DATABASE_URLS, RABBITMQ_URL, Settings};
+use crate::settings::{RABBITMQ_URL, Settings};
 use crate::workspace::Workspace;
 
 /// The management port that goes with the usual AMQP port.
@@ -52,7 +53,7 @@ impl Plan {
     /// When a URL cannot be read.
     pub(crate) fn urls(&self, settings: &Settings) -> Result<Vec<(&'static str, String)>> {
         let mut urls = Vec::new();
-        for name in DATABASE_URLS {
+        for name in fleet::databases().map(|database| database.variable) {
             let url = match (settings.chosen(name), &self.postgres) {
                 (None, Some(server)) => {
                     with_path(&server.url, parse(name, settings.default(name)?)?.path())?
@@ -77,7 +78,7 @@ impl Plan {
         docker: bool,
     ) -> Result<()> {
         let running = running_postgres(workspace, infra).await;
-        for name in DATABASE_URLS {
+        for name in fleet::databases().map(|database| database.variable) {
             if let Some(url) = settings.chosen(name) {
                 let usual = docker && url == settings.default(name)?;
                 let source = if usual {
@@ -89,9 +90,8 @@ impl Plan {
                     .await?;
             }
         }
-        let all_chosen = DATABASE_URLS
-            .iter()
-            .all(|name| settings.chosen(name).is_some());
+        let all_chosen =
+            fleet::databases().all(|database| settings.chosen(database.variable).is_some());
         if !all_chosen && self.postgres.is_none() {
             let usual = || usual_postgres(workspace, settings, docker);
             self.postgres = Some(running.map_or_else(usual, Ok)?);
@@ -233,7 +233,7 @@ fn can_be_ours(
 }
 
 fn usual_postgres(workspace: &Workspace, settings: &Settings, docker: bool) -> Result<Server> {
-    let usual = maintenance_url(settings.default(DATABASE_URLS[0])?)?;
+    let usual = maintenance_url(settings.default(fleet::ORDER.database.variable)?)?;
     if docker {
         return Ok(Server {
             source: Source::Compose,
