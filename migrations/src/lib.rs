@@ -3,6 +3,7 @@
 //! Migrations are additive; a released one is never edited. [`migrate`] may run in any number of processes at
 //! once. Services do not migrate: they wait until it is done ([`is_current`]).
 
+pub mod auditor;
 mod m20261121_000001_initial;
 mod m20261121_000002_retention;
 

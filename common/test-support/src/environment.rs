@@ -7,7 +7,7 @@ use common::{
     config::{Secret, Vars},
     fleet,
 };
-use migrations::SCHEMAS;
+use migrations::{SCHEMAS, auditor};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use url::Url;
 use uuid::Uuid;
@@ -87,6 +87,36 @@ impl Environment {
         url.into()
     }
 
+    /// URL of the same database for the audit, whose role is there after [`Self::make_auditor`].
+    #[must_use]
+    pub fn audit_url(&self, service: &str) -> String {
+        let mut url = Url::parse(&self.database_url(service)).expect("it is a URL");
+        url.set_username(&self.auditor())
+            .and_then(|()| url.set_password(Some("auditor")))
+            .expect("a URL with a host takes both");
+        url.into()
+    }
+
+    /// Makes the role that the audit reads the databases with, as `migrate` does.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn make_auditor(&self) {
+        for database in fleet::databases() {
+            let service = database.short_name();
+            let owner = Secret::new(self.database_url(service));
+            let reader = Secret::new(self.audit_url(service));
+            let granted = auditor::grant(&owner, &reader).await;
+            let granted = granted.expect("the test's database answers");
+            assert!(matches!(granted, auditor::Granted::Yes), "{granted:?}");
+        }
+    }
+
+    /// Roles belong to the whole server, so each test has its own.
+    fn auditor(&self) -> String {
+        format!("{}_auditor", self.name)
+    }
+
     /// URL of the vhost.
     #[must_use]
     pub fn rabbitmq_url(&self) -> String {
@@ -123,6 +153,8 @@ impl Environment {
         for database in fleet::databases() {
             let url = self.database_url(database.short_name());
             pairs.push((database.variable.to_owned(), url));
+            let url = self.audit_url(database.short_name());
+            pairs.push((database.audit_variable.to_owned(), url));
         }
         for program in fleet::programs() {
             pairs.push((program.http_variable.to_owned(), "127.0.0.1:0".to_owned()));
@@ -158,6 +190,8 @@ impl Environment {
             let drop = format!("DROP DATABASE {name} WITH (FORCE)");
             connection.execute(AssertSqlSafe(drop)).await?;
         }
+        let drop = format!("DROP ROLE IF EXISTS {}", self.auditor());
+        connection.execute(AssertSqlSafe(drop)).await?;
         connection.close().await?;
         Ok(())
     }

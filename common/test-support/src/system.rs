@@ -108,18 +108,16 @@ impl System {
         Ok(())
     }
 
-    /// The variables that say where the servers are, as `migrate` reads them.
+    /// The variables that say where the servers are, as `migrate` and the audit read them.
     #[must_use]
     pub fn variables(&self) -> Vec<(String, String)> {
-        let databases = fleet::databases();
-        let mut variables: Vec<_> = databases
-            .map(|database| {
-                (
-                    database.variable.to_owned(),
-                    self.database_url(database.name),
-                )
-            })
-            .collect();
+        let mut variables = Vec::new();
+        for database in fleet::databases() {
+            let own = self.database_url(database.name);
+            variables.push((database.variable.to_owned(), own));
+            let audit = self.postgres.url_as("auditor", "auditor", database.name);
+            variables.push((database.audit_variable.to_owned(), audit));
+        }
         variables.push(("RABBITMQ_URL".to_owned(), self.rabbitmq.url()));
         variables
     }
