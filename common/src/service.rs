@@ -34,7 +34,10 @@ use crate::{
     config::{BrokerConfig, DatabaseConfig, Vars},
     crash, db,
     fleet::Program,
-    http::{self, health},
+    http::{
+        self,
+        health::{self, Check},
+    },
     messaging::{
         Broker,
         outbox::{Outbox, Relay},
@@ -77,9 +80,7 @@ impl Service {
         let db = db::pool(name, database)?;
         let broker = Broker::new(name, broker);
         let (outbox, relay) = Outbox::new(db.clone(), broker.clone());
-        let listener = TcpListener::bind(http_addr)
-            .await
-            .with_context(|| format!("listening on {http_addr}: is it in use?"))?;
+        let listener = http::listen(http_addr).await?;
         Ok(Self {
             name,
             db,
@@ -112,13 +113,15 @@ impl Service {
         let started = Arc::new(AtomicBool::new(false));
         let probes = health::router(health::Dependencies {
             service: self.name,
-            db: self.db.clone(),
-            broker: self.broker.clone(),
+            checks: vec![
+                Check::Database("postgresql", self.db.clone()),
+                Check::Broker(self.broker.clone()),
+                Check::Consumers(self.broker.clone()),
+            ],
             started: Arc::clone(&started),
             shutdown: shutdown.clone(),
         });
-        // Merging keeps the document's title and description of the first.
-        let api = http::api(routes, probes, self.db.clone());
+        let api = http::api(http::gated(routes, self.db.clone()), probes);
         let serving = tokio::spawn(http::serve(self.listener, api, shutdown.clone()));
 
         let prepared = tokio::select! {
