@@ -1,4 +1,4 @@
-//! The services: one detached process each.
+//! The services and the audit: one detached process each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,14 +33,13 @@ pub(crate) fn environment(workspace: &Workspace) -> Result<Option<Environment>> 
     pairs.map(Some).context("cannot understand .dev/env")
 }
 
-/// A service of this workspace.
+/// A service of this workspace, or the audit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Service(&'static Program);
 
-/// All services, in the order of the flow.
+/// All services in the order of the flow, and the audit.
 pub(crate) fn all() -> impl Iterator<Item = Service> {
-    let services = fleet::SERVICES.into_iter();
-    services.map(|service| Service(&service.program))
+    fleet::programs().map(Service)
 }
 
 impl From<&'static Program> for Service {
@@ -91,7 +90,8 @@ impl Service {
         let same = |(name, value): (&String, &String)| {
             given.contains(&format!("{name}={value}").as_bytes())
         };
-        Ok(started == Some((built.dev(), built.ino())) && environment.iter().all(same))
+        let same_program = started == Some((built.dev(), built.ino()));
+        Ok(same_program && self.given(environment).all(same))
     }
 
     /// Starts it; it need not be ready yet.
@@ -108,9 +108,32 @@ impl Service {
             );
         }
         let mut command = detached(workspace.program(self.name())?);
-        self.files(workspace)
-            .spawn(command.envs(environment).current_dir(workspace.root()))?;
+        for name in self.withheld() {
+            command.env_remove(name);
+        }
+        command
+            .envs(self.given(environment))
+            .current_dir(workspace.root());
+        self.files(workspace).spawn(&mut command)?;
         Ok(())
+    }
+
+    /// The variables that it is given: all but those of databases that are none of its business.
+    fn given(self, environment: &Environment) -> impl Iterator<Item = (&String, &String)> {
+        let withheld: Vec<_> = self.withheld().collect();
+        let is_given = move |(name, _): &(&String, &String)| !withheld.contains(&name.as_str());
+        environment.iter().filter(is_given)
+    }
+
+    /// The variables of databases that are none of its business: a service has its own, and the audit reads all of them
+    /// through URLs of its own.
+    fn withheld(self) -> impl Iterator<Item = &'static str> {
+        let variables = fleet::SERVICES.into_iter().flat_map(move |service| {
+            let own = (service.program != *self.0).then_some(service.database.variable);
+            let audit = (fleet::AUDIT != *self.0).then_some(service.database.audit_variable);
+            [own, audit]
+        });
+        variables.flatten()
     }
 
     /// Waits until it is ready to work.

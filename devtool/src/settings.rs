@@ -100,7 +100,8 @@ mod tests {
     fn the_example_names_all_that_we_need() {
         let settings = Settings::load(Path::new("..")).unwrap();
         let addresses = fleet::programs().map(|program| program.http_variable);
-        let databases = fleet::databases().map(|database| database.variable);
+        let databases = fleet::databases();
+        let databases = databases.flat_map(|d| [d.variable, d.audit_variable]);
         for name in addresses.chain(databases).chain([RABBITMQ_URL]) {
             settings.default(name).unwrap();
         }

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use audit::Books;
 use clap::Args;
 use rand::Rng as _;
 use test_support::servers::stop_left_over;
@@ -107,14 +108,13 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     let took = quiet.took.as_secs_f64();
     say(start, "quiet", &format!("after {took:.1} s; auditing"));
 
-    let (order, payment, inventory) = (&databases.order, &databases.payment, &databases.inventory);
-    let mut audit = audit::audit(order, payment, inventory).await?;
-    audit.ask_broker(&system.servers.rabbitmq.url()).await;
+    let books = Books::open(&system.servers.variables().into_iter().collect())?;
+    let audit = books.audit().await?;
     let outcome = Outcome {
         tally,
         quiet,
         audit,
-        lost: report::lost(&load.seen, order).await?,
+        lost: report::lost(&load.seen, &databases.order).await?,
         panics: report::panics(&system),
     };
     println!();

@@ -15,7 +15,7 @@ use common::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::{self, Books},
+    http,
     intake::{Intake, Worker},
     saga::{Orchestrator, orchestrator, saga_log, timeout},
 };
@@ -34,9 +34,6 @@ const PARTITIONED: &[partitions::Table] = &[
 pub struct Config {
     http_addr: SocketAddr,
     database: DatabaseConfig,
-    /// Only the audit looks into the databases of the participants.
-    payment_database: DatabaseConfig,
-    inventory_database: DatabaseConfig,
     broker: BrokerConfig,
     retention: Retention,
     deadline_scale: f64,
@@ -52,8 +49,6 @@ impl Config {
         Ok(Self {
             http_addr: fleet::ORDER.program.http_addr(vars)?,
             database: fleet::ORDER.database.config(vars)?,
-            payment_database: fleet::PAYMENT.database.config(vars)?,
-            inventory_database: fleet::INVENTORY.database.config(vars)?,
             broker: BrokerConfig::from_vars(vars)?,
             retention: Retention::from_vars(vars)?,
             deadline_scale: vars.parse_if(
@@ -73,7 +68,6 @@ pub struct App {
     orchestrator: Orchestrator,
     intake: Intake,
     intake_worker: Worker,
-    books: Books,
     retention: Retention,
 }
 
@@ -98,14 +92,6 @@ impl App {
             service,
             intake,
             intake_worker,
-            books: Books::new(
-                [
-                    &config.database,
-                    &config.payment_database,
-                    &config.inventory_database,
-                ],
-                &config.broker,
-            )?,
             retention: config.retention,
         })
     }
@@ -128,11 +114,10 @@ impl App {
             orchestrator,
             intake,
             intake_worker,
-            books,
             retention,
         } = self;
         let (db, outbox) = (service.db.clone(), service.outbox.clone());
-        let routes = http::routes(orchestrator.clone(), intake, books);
+        let routes = http::routes(orchestrator.clone(), intake);
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;
             orchestrator::check_definitions(&db).await

@@ -1,7 +1,7 @@
 //! Which servers to use. Planning looks and asks, and starts nothing.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use common::fleet;
+use common::fleet::{self, Database};
 use test_support::servers::{
     PostgresServer, RabbitMqServer, free_ports, is_free, probe_postgres, probe_rabbitmq,
 };
@@ -53,7 +53,9 @@ impl Plan {
     /// When a URL cannot be read.
     pub(crate) fn urls(&self, settings: &Settings) -> Result<Vec<(&'static str, String)>> {
         let mut urls = Vec::new();
-        for name in fleet::databases().map(|database| database.variable) {
+        for database in fleet::databases() {
+            urls.push((database.audit_variable, self.audit_url(settings, database)?));
+            let name = database.variable;
             let url = match (settings.chosen(name), &self.postgres) {
                 (None, Some(server)) => {
                     with_path(&server.url, parse(name, settings.default(name)?)?.path())?
@@ -68,6 +70,25 @@ impl Plan {
         };
         urls.push((RABBITMQ_URL, broker));
         Ok(urls)
+    }
+
+    /// Where the audit reads `database`. On a server that the user chose, a role of its own is used only if the user
+    /// names one: none with a well-known password shall appear there.
+    fn audit_url(&self, settings: &Settings, database: &Database) -> Result<String> {
+        let (own, audit) = (database.variable, database.audit_variable);
+        if let Some(chosen) = settings.chosen(audit).or(settings.chosen(own)) {
+            return Ok(chosen.to_owned());
+        }
+        let default = parse(audit, settings.default(audit)?)?;
+        let Some(server) = &self.postgres else {
+            return Ok(default.into());
+        };
+        let mut url = Url::parse(&with_path(&server.url, default.path())?)?;
+        url.set_username(default.username())
+            .and_then(|()| url.set_password(default.password()))
+            .ok()
+            .context("the server's URL has no host")?;
+        Ok(url.into())
     }
 
     async fn postgres(

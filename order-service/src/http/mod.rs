@@ -1,6 +1,5 @@
 //! The API of orders and sagas.
 
-mod audit;
 mod new_order;
 mod orders;
 mod sagas;
@@ -16,8 +15,6 @@ use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
-
-pub(crate) use audit::Books;
 
 use crate::{
     intake::Intake,
@@ -42,14 +39,13 @@ pub(crate) struct Api {
     tags(
         (name = "orders", description = "Place, read, cancel and ship orders"),
         (name = "sagas", description = "What happens to an order, why it waits, and what operators can do"),
-        (name = "audit", description = "Whether the guarantees hold"),
         (name = "health", description = "Probes")
     )
 )]
 struct Documentation;
 
 /// The routes, documented.
-pub(crate) fn routes(orchestrator: Orchestrator, intake: Intake, books: Books) -> OpenApiRouter {
+pub(crate) fn routes(orchestrator: Orchestrator, intake: Intake) -> OpenApiRouter {
     let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(orchestrator.db().clone());
     let asyncapi = Arc::new(asyncapi::document());
     OpenApiRouter::with_openapi(Documentation::openapi())
@@ -60,7 +56,6 @@ pub(crate) fn routes(orchestrator: Orchestrator, intake: Intake, books: Books) -
             orchestrator,
             intake,
         })
-        .merge(audit::routes(books))
         .route(
             "/api/docs/asyncapi.json",
             get(move || async move { Json(asyncapi) }),
