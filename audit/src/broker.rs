@@ -15,11 +15,11 @@ use super::report::{Report, Rule};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Report {
-    /// Counts the dead letters at the first of `nodes`, URLs separated by commas, that answers. When none does,
-    /// messages in outboxes are no violation any more: they wait for it.
-    pub async fn ask_broker(&mut self, nodes: &str) {
+    /// Counts the dead letters at the first of `nodes` that answers. When none does, messages in outboxes are no
+    /// violation any more: they wait for it.
+    pub(super) async fn ask_broker(&mut self, nodes: impl Iterator<Item = &str>) {
         let mut reason = anyhow::anyhow!("no URL");
-        for node in nodes.split(',').map(str::trim) {
+        for node in nodes {
             match tokio::time::timeout(PATIENCE, dead_letters(node)).await {
                 Ok(Ok(counts)) => {
                     self.dead_letters = Some(counts);

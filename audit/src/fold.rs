@@ -106,8 +106,8 @@ pub(super) fn problem(
     }
 }
 
-/// The same of what is left of a log, from entry `first` on. Only sagas that have ended lose theirs, so what is left
-/// tells all that came after that.
+/// What is wrong with the rest of a log, from entry `first` on. Only sagas that have ended lose their logs, so the rest
+/// tells all that happened after the end.
 fn problem_of_rest(log: &[Entry], first: i32, state: &State, version: i32) -> Option<String> {
     if log.is_empty() {
         let has_ended = matches!(state.status.as_str(), "COMPLETED" | "COMPENSATED");

@@ -1,4 +1,7 @@
-//! The audit: whether the three databases keep the guarantees of `docs/ARCHITECTURE.md`.
+//! The audit: whether the three databases keep the guarantees of `docs/GUARANTEES.md`.
+//!
+//! [`Books`] are what it reads, and [`Books::audit`] is all of it: the program serves it over HTTP ([`App`]), `./dev
+//! audit` prints it, and torture and the benchmark end with it.
 //!
 //! ```text
 //! orders, 2000 at a time ─► their sagas and logs ─► their payments ─► their reservations ─► judge each order
@@ -10,12 +13,16 @@
 //! between two of them. That is why nothing is believed at once. It trusts no code of the services: it has its
 //! own fold of the saga log.
 
+mod app;
+mod books;
 mod broker;
 mod fold;
+mod http;
 mod orders;
 mod outbox;
 mod participants;
 mod report;
+mod sagas;
 mod stock;
 mod strays;
 
@@ -23,67 +30,62 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use sqlx::PgPool;
+use common::config::Secret;
 use uuid::Uuid;
 
+pub use app::App;
+pub use books::Books;
 pub use report::{Parked, Report, Rule, Subject, Violation};
 
 /// Rows that are read at a time: what bounds the memory.
 const BATCH: i64 = 2000;
-/// How often something is looked at again before it is reported,
+/// How often something that looks wrong is looked at again before it is reported.
 const LOOKS: u32 = 3;
-/// and after how long.
+/// How long the audit waits before it looks again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Checks every guarantee. The broker is not asked: see [`Report::ask_broker`].
-///
-/// Takes as long as it takes to read all orders once, and 1.5 s more when something looks wrong.
-///
-/// # Errors
-/// A database does not answer, has another schema, or holds a row that cannot be read.
-pub async fn audit(order: &PgPool, payment: &PgPool, inventory: &PgPool) -> Result<Report> {
-    let databases = Databases {
-        order,
-        payment,
-        inventory,
-    };
-    let mut report = Report::default();
-    let mut suspects = databases.all_orders(&mut report).await?;
-    let mut waiting = databases.outboxes(&mut report).await?;
-    for _ in 0..LOOKS {
-        if suspects.is_empty() && waiting.is_empty() {
-            break;
+impl Books {
+    /// Checks every guarantee, then counts the dead letters. A broker that is away is told in the report.
+    ///
+    /// Takes as long as it takes to read all orders once, and 1.5 s more when something looks wrong.
+    ///
+    /// # Errors
+    /// A database does not answer, has another schema, or holds a row that cannot be read.
+    pub async fn audit(&self) -> Result<Report> {
+        self.reach().await?;
+        let mut report = Report::default();
+        let mut suspects = self.all_orders(&mut report).await?;
+        let mut waiting = self.outboxes(&mut report).await?;
+        for _ in 0..LOOKS {
+            if suspects.is_empty() && waiting.is_empty() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            let again = self.some_orders(&suspects).await?;
+            suspects.retain(|violation| again.contains(violation));
+            let again = self.outboxes(&mut Report::default()).await?;
+            waiting.retain(|message| again.iter().any(|other| other.subject == message.subject));
         }
-        tokio::time::sleep(PAUSE).await;
-        let again = databases.some_orders(&suspects).await?;
-        suspects.retain(|violation| again.contains(violation));
-        let again = databases.outboxes(&mut Report::default()).await?;
-        waiting.retain(|message| again.iter().any(|other| other.subject == message.subject));
+        report.violations = suspects;
+        // These two are never wrong for a moment: an order is there before its payment, and stock has one snapshot.
+        self.strays(&mut report).await?;
+        stock::check(&self.inventory, &mut report)
+            .await
+            .context("inventory_db")?;
+        report.violations.append(&mut waiting);
+        report
+            .ask_broker(self.brokers.iter().map(Secret::expose))
+            .await;
+        Ok(report)
     }
-    report.violations = suspects;
-    // These two are never wrong for a moment: an order is there before its payment, and stock has one snapshot.
-    databases.strays(&mut report).await?;
-    stock::check(inventory, &mut report)
-        .await
-        .context("inventory_db")?;
-    report.violations.append(&mut waiting);
-    Ok(report)
-}
 
-struct Databases<'a> {
-    order: &'a PgPool,
-    payment: &'a PgPool,
-    inventory: &'a PgPool,
-}
-
-impl Databases<'_> {
     /// Judges every order that is there now. Orders that are placed meanwhile are the next audit's.
     async fn all_orders(&self, report: &mut Report) -> Result<Vec<Violation>> {
         let mut suspects = Vec::new();
-        let last = orders::last(self.order).await.context("order_db")?;
+        let last = orders::last(&self.order).await.context("order_db")?;
         let mut after = Uuid::nil();
         while let Some(last) = last {
-            let page = orders::page(self.order, after, last).await;
+            let page = orders::page(&self.order, after, last).await;
             let ids = page.context("order_db")?;
             let Some(&end) = ids.last() else { break };
             after = end;
@@ -109,10 +111,10 @@ impl Databases<'_> {
 
     /// Orders first: what their sagas say they did is done by then.
     async fn judged(&self, ids: &[Uuid]) -> Result<Vec<(orders::Order, Vec<Violation>)>> {
-        let orders = orders::load(self.order, ids).await.context("order_db")?;
-        let payments = participants::payments(self.payment, ids).await;
+        let orders = orders::load(&self.order, ids).await.context("order_db")?;
+        let payments = participants::payments(&self.payment, ids).await;
         let payments = payments.context("payment_db")?;
-        let reservations = participants::reservations(self.inventory, ids).await;
+        let reservations = participants::reservations(&self.inventory, ids).await;
         let reservations = reservations.context("inventory_db")?;
         let judged = orders.into_iter().map(|order| {
             let payments = payments.get(&order.id).map_or(&[][..], Vec::as_slice);
@@ -125,11 +127,7 @@ impl Databases<'_> {
 
     async fn outboxes(&self, report: &mut Report) -> Result<Vec<Violation>> {
         let mut waiting = Vec::new();
-        for (name, database) in [
-            ("order_db", self.order),
-            ("payment_db", self.payment),
-            ("inventory_db", self.inventory),
-        ] {
+        for (name, database) in self.databases() {
             let found = outbox::check(name, database, report).await;
             waiting.extend(found.context(name)?);
         }
@@ -137,13 +135,13 @@ impl Databases<'_> {
     }
 
     async fn strays(&self, report: &mut Report) -> Result<()> {
-        strays::sagas(self.order, report)
+        strays::sagas(&self.order, report)
             .await
             .context("order_db")?;
-        strays::entries(self.order, report)
+        strays::entries(&self.order, report)
             .await
             .context("order_db")?;
-        strays::payments(self.payment, self.order, report).await?;
-        strays::reservations(self.inventory, self.order, report).await
+        strays::payments(&self.payment, &self.order, report).await?;
+        strays::reservations(&self.inventory, &self.order, report).await
     }
 }

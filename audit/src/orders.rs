@@ -6,40 +6,26 @@ use anyhow::{Context as _, Result};
 use common::contract::{Money, order::OrderItem};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::types::chrono::{DateTime, Utc};
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
 use super::BATCH;
-use super::fold::{self, Entry, State};
 use super::participants::{Payment, Reservation};
 use super::report::{Rule, Violation};
+use super::sagas::{self, Saga};
 
 /// An order as it is in `order_db`.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) id: Uuid,
     pub(super) status: String,
-    /// All that name the order. There should be one.
+    /// All that are about the order.
     pub(super) sagas: Vec<Saga>,
     saga_id: Uuid,
     reason: Option<String>,
     items: Vec<OrderItem>,
     currency: String,
     total: Money,
-}
-
-/// A saga as it is in `order_db`.
-#[derive(Debug)]
-pub(super) struct Saga {
-    pub(super) id: Uuid,
-    pub(super) state: State,
-    pub(super) log: Vec<Entry>,
-    version: i32,
-    /// Its log may have been dropped: it began on a day that no partition is kept of.
-    log_is_dropped: bool,
-    deadline_at: Option<DateTime<Utc>>,
-    is_overdue: bool,
 }
 
 /// The newest order.
@@ -74,7 +60,7 @@ pub(super) async fn load(db: &PgPool, ids: &[Uuid]) -> Result<Vec<Order>> {
                                              ELSE bound[1] END::uuid AS first, bound[2]::uuid AS after
                         FROM bounds WHERE bound IS NOT NULL)
          SELECT o.id, o.status, o.saga_id, o.cancellation_reason, o.items, o.currency, o.total_minor,
-                s.id AS saga, s.status AS saga_status, s.current_step, s.attempt, s.reason, s.version, s.deadline_at,
+                s.id AS saga, s.type AS saga_type, s.status AS saga_status, s.current_step, s.attempt, s.reason, s.version, s.deadline_at,
                 COALESCE(s.deadline_at < now() - interval '1 minute', false) AS is_overdue,
                 EXISTS (SELECT FROM kept WHERE s.id < after)
                     AND NOT EXISTS (SELECT FROM kept WHERE s.id >= first AND s.id < after) AS log_is_dropped,
@@ -82,7 +68,7 @@ pub(super) async fn load(db: &PgPool, ids: &[Uuid]) -> Result<Vec<Order>> {
                                           ORDER BY seq)
                           FROM saga_log WHERE saga_id = s.id), '[]') AS log
          FROM orders o LEFT JOIN sagas s ON s.order_id = o.id
-         WHERE o.id = ANY($1) ORDER BY o.id",
+         WHERE o.id = ANY($1) ORDER BY o.id, s.id",
     )
     .bind(ids)
     .fetch_all(db)
@@ -93,7 +79,8 @@ pub(super) async fn load(db: &PgPool, ids: &[Uuid]) -> Result<Vec<Order>> {
         if orders.last().is_none_or(|order| order.id != id) {
             orders.push(order(row).with_context(|| format!("order {id} cannot be read"))?);
         }
-        let saga = saga(row).with_context(|| format!("the saga of order {id} cannot be read"))?;
+        let saga =
+            Saga::read(row).with_context(|| format!("the saga of order {id} cannot be read"))?;
         if let Some(order) = orders.last_mut() {
             order.sagas.extend(saga);
         }
@@ -114,55 +101,20 @@ fn order(row: &PgRow) -> Result<Order> {
     })
 }
 
-fn saga(row: &PgRow) -> Result<Option<Saga>> {
-    let Some(id) = row.try_get("saga")? else {
-        return Ok(None);
-    };
-    Ok(Some(Saga {
-        id,
-        state: State {
-            status: row.try_get("saga_status")?,
-            step: row.try_get("current_step")?,
-            attempt: row.try_get::<i32, _>("attempt")?.into(),
-            reason: row.try_get("reason")?,
-        },
-        log: row.try_get::<Json<_>, _>("log")?.0,
-        version: row.try_get("version")?,
-        log_is_dropped: row.try_get("log_is_dropped")?,
-        deadline_at: row.try_get("deadline_at")?,
-        is_overdue: row.try_get("is_overdue")?,
-    }))
-}
-
 /// All that is wrong with an order.
 pub(super) fn judge(
     order: &Order,
     payments: &[Payment],
     reservations: &[Reservation],
 ) -> Vec<Violation> {
-    let mut found = Vec::new();
-    let saga = match order.sagas.as_slice() {
-        [saga] if saga.id == order.saga_id => saga,
-        [] => {
-            found.push((Rule::OneSaga, "it has no saga".to_owned()));
-            return of(order, found);
-        }
-        [other] => {
-            let (named, other) = (order.saga_id, other.id);
-            let text = format!("it names saga {named}, but its saga is {other}");
-            found.push((Rule::OneSaga, text));
-            return of(order, found);
-        }
-        several => {
-            let ids: Vec<_> = several.iter().map(|saga| saga.id.to_string()).collect();
-            let text = format!("it has {} sagas: {}", ids.len(), ids.join(", "));
-            found.push((Rule::OneSaga, text));
+    let mut found = sagas::judge(&order.sagas);
+    let saga = match sagas::placing(&order.sagas, order.saga_id) {
+        Ok(saga) => saga,
+        Err(problem) => {
+            found.push(problem);
             return of(order, found);
         }
     };
-    let log = fold::problem(&saga.log, &saga.state, saga.version, saga.log_is_dropped);
-    found.extend(log.map(|problem| (Rule::Log, problem)));
-    found.extend(late(saga).map(|problem| (Rule::Deadline, problem)));
     let (status, ends_as) = (order.status.as_str(), saga.state.status.as_str());
     let fits = match status {
         "PENDING" => matches!(ends_as, "RUNNING" | "COMPENSATING" | "PARKED"),
@@ -193,19 +145,6 @@ pub(super) fn judge(
 fn of(order: &Order, found: Vec<(Rule, String)>) -> Vec<Violation> {
     let violation = |(rule, detail)| Violation::of_order(order.id, rule, detail);
     found.into_iter().map(violation).collect()
-}
-
-fn late(saga: &Saga) -> Option<String> {
-    let status = &saga.state.status;
-    match saga.deadline_at {
-        None if saga.state.is_open() => Some(format!("its saga is {status} without a deadline")),
-        Some(_) if !saga.state.is_open() => Some(format!("its saga is {status} with a deadline")),
-        Some(deadline) if saga.is_overdue => Some(format!(
-            "its saga is {status}, and nobody has looked at it since its deadline at {}",
-            deadline.format("%F %T")
-        )),
-        _ => None,
-    }
 }
 
 /// A completed order is paid once and in full.

@@ -12,7 +12,8 @@ use super::orders::Order;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Rule {
-    /// Every order has one saga, and every saga its order.
+    /// Every order was placed by one saga; every other one is of a known kind, excludes no other open one, and has its
+    /// order.
     OneSaga,
     /// An order is PENDING, completed or CANCELLED as its saga is open, COMPLETED or COMPENSATED.
     Status,
@@ -37,7 +38,7 @@ impl Rule {
     pub const ALL: [(Self, &str, &str); 9] = [
         (
             Self::OneSaga,
-            "every order has one saga, and every saga its order",
+            "every order has the one saga that placed it, and every saga its order",
             "orders",
         ),
         (
@@ -166,7 +167,7 @@ pub struct Parked {
 pub struct Report {
     /// Orders that were looked at.
     pub orders: u64,
-    /// The same by status.
+    /// How many orders there are of each status.
     pub by_status: BTreeMap<String, u64>,
     /// How much of what each rule is about was looked at; see [`Rule::ALL`].
     pub checked: BTreeMap<Rule, u64>,

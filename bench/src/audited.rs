@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use audit::Books;
 
 use crate::cpu;
 use crate::report::Audited;
@@ -13,10 +14,10 @@ use crate::system::System;
 /// # Errors
 /// A database does not answer.
 pub(crate) async fn audit(system: &System) -> Result<Audited> {
-    let databases = &system.databases;
+    let books = Books::open(&system.servers.variables().into_iter().collect())?;
     cpu::reset_peak(std::process::id());
     let start = Instant::now();
-    let report = audit::audit(&databases.order, &databases.payment, &databases.inventory).await?;
+    let report = books.audit().await?;
     let audited = Audited {
         orders: report.orders,
         took_s: start.elapsed().as_secs_f64(),

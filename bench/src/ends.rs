@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sqlx::PgPool;
+use test_support::system::Databases;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::load::Fired;
 use crate::orders::DECLINED;
-use crate::system::Databases;
 
 /// How long it may take until nothing is left to do.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -22,15 +22,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// That does not happen in time.
 pub(crate) async fn wait_quiet(databases: &Databases) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    let outboxes = [&databases.order, &databases.payment, &databases.inventory];
-    let latest = Uuid::max();
     while Instant::now() < deadline {
-        let mut is_quiet = !is_open_before(&databases.order, latest).await?;
-        for database in outboxes {
-            let waits = "SELECT EXISTS (SELECT FROM outbox)";
-            is_quiet = is_quiet && !sqlx::query_scalar(waits).fetch_one(database).await?;
-        }
-        if is_quiet {
+        if databases.are_quiet().await? {
             return Ok(());
         }
         sleep(PAUSE).await;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Connection as _, PgPool};
+use test_support::system::Databases;
 
 use crate::clock::now;
-use crate::system::Databases;
 
 /// Sagas in a transaction.
 const PART: i64 = 20_000;

@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Runs it.
 pub(crate) async fn run(scenario: &Scenario, system: &System, times: Times) -> Result<Outcome> {
     let addresses = system.order_addresses();
-    system.rabbitmq.stop().await?;
+    system.servers.rabbitmq.stop().await?;
     let start = now();
     let tickets = Tickets::paced(RATE, start + micros(times.window), Arc::default());
     let mut fired = fire(&addresses, CLIENTS, tickets, Orders::new(false)).await?;
@@ -39,7 +39,7 @@ pub(crate) async fn run(scenario: &Scenario, system: &System, times: Times) -> R
     let stop = Arc::new(AtomicBool::new(false));
     let tickets = Tickets::paced(RATE_AFTER, i64::MAX, Arc::clone(&stop));
     let drain = async {
-        system.rabbitmq.start().await?;
+        system.servers.rabbitmq.start().await?;
         let ready = now();
         while is_open_before(&system.databases.order, first_id(away)).await? {
             sleep(PAUSE).await;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use common::fleet;
+
 use crate::report::{Outcome, Results};
 
 const WIDTH: f64 = 860.0;
@@ -16,9 +18,9 @@ const BUSY: f64 = 100.0;
 
 /// A process and its colour.
 const PARTS: [(&str, &str); 5] = [
-    ("order-service", "#4269d0"),
-    ("payment-service", "#97bbf5"),
-    ("inventory-service", "#6cc5b0"),
+    (fleet::ORDER.program.name, "#4269d0"),
+    (fleet::PAYMENT.program.name, "#97bbf5"),
+    (fleet::INVENTORY.program.name, "#6cc5b0"),
     ("postgresql", "#efb118"),
     ("rabbitmq", "#ff725c"),
 ];

@@ -142,11 +142,11 @@ impl Scenario {
             system.scale(self.replicas).await?;
         }
         if self.has_stream {
-            stream::declare(&system.rabbitmq.url()).await?;
+            stream::declare(&system.servers.rabbitmq.url()).await?;
         }
         let outcome = self.measure(system, times).await?;
         if self.has_stream {
-            stream::delete(&system.rabbitmq.url()).await?;
+            stream::delete(&system.servers.rabbitmq.url()).await?;
         }
         system.scale(1).await?;
         Ok(outcome)
@@ -164,7 +164,7 @@ impl Scenario {
                 fire(&addresses, clients, Tickets::Saturated(window.end), orders).await?
             }
             Load::Closed(sagas) => {
-                let listener = Listener::start(&system.rabbitmq.url(), sagas).await?;
+                let listener = Listener::start(&system.servers.rabbitmq.url(), sagas).await?;
                 let tickets = Tickets::Closed(window.end, Arc::clone(&listener.ended));
                 fire(&addresses, sagas, tickets, orders).await?
             }

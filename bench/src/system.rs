@@ -1,43 +1,16 @@
-//! A whole system of its own, as `./dev up` makes it: no proxies, no debug build, durable settings.
+//! The system that is measured: release builds, no proxies, durable settings.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+use common::fleet::{self, SERVICES};
 use futures_util::future::try_join_all;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgPool};
-use test_support::servers::{
-    Files, PostgresServer, RabbitMqServer, Signal, detached, free_ports, probe_http, remove,
-    stop_left_over, wait_ready,
-};
-use url::Url;
+use test_support::servers::{Signal, free_ports};
+use test_support::system::{self, Databases, Replica};
 
 use crate::meter;
 
-/// A service, the variable of its address, its database and that one's variable.
-const SERVICES: [(&str, &str, &str, &str); 3] = [
-    (
-        "order-service",
-        "ORDER_HTTP_ADDR",
-        "order_db",
-        "ORDER_DATABASE_URL",
-    ),
-    (
-        "payment-service",
-        "PAYMENT_HTTP_ADDR",
-        "payment_db",
-        "PAYMENT_DATABASE_URL",
-    ),
-    (
-        "inventory-service",
-        "INVENTORY_HTTP_ADDR",
-        "inventory_db",
-        "INVENTORY_DATABASE_URL",
-    ),
-];
 /// What the services are given beside where everything is. The rest are their defaults.
 const CONFIGURATION: [(&str, &str); 4] = [
     ("LOG_LEVEL", "warn"),
@@ -45,8 +18,8 @@ const CONFIGURATION: [(&str, &str); 4] = [
     ("PAYMENT_SUCCESS_RATE", "0.9"),
     ("PAYMENT_LATENCY_MS", "0"),
 ];
-/// What PostgreSQL is given beside what [`PostgresServer`] gives it. `track_commit_timestamp` tells when a saga ended;
-/// it costs a few bytes a transaction in a cache of its own.
+/// What PostgreSQL is given. `track_commit_timestamp` tells when a saga ended; it costs a few bytes a transaction in a
+/// cache of its own.
 const SETTINGS: [(&str, &str); 6] = [
     ("fsync", "on"),
     ("synchronous_commit", "on"),
@@ -55,61 +28,27 @@ const SETTINGS: [(&str, &str); 6] = [
     ("max_wal_size", "8GB"),
     ("track_commit_timestamp", "on"),
 ];
-/// How long a service may take to be ready, and to end.
-const START: Duration = Duration::from_secs(60);
-const DRAIN: Duration = Duration::from_secs(35);
 
 /// The system.
 #[derive(Debug)]
 pub(crate) struct System {
-    dir: PathBuf,
-    pub(crate) postgres: PostgresServer,
-    pub(crate) rabbitmq: RabbitMqServer,
-    replicas: Vec<Replica>,
+    pub(crate) servers: system::System,
     pub(crate) databases: Databases,
-}
-
-/// order_db, payment_db and inventory_db.
-#[derive(Debug, Clone)]
-pub(crate) struct Databases {
-    pub(crate) order: PgPool,
-    pub(crate) payment: PgPool,
-    pub(crate) inventory: PgPool,
-}
-
-/// A process of a service.
-#[derive(Debug)]
-pub(crate) struct Replica {
-    /// The service's name.
-    pub(crate) service: &'static str,
-    pub(crate) files: Files,
-    port: u16,
+    replicas: Vec<Replica>,
 }
 
 impl System {
     /// Starts everything from nothing below `dir`. What an earlier run left there is stopped and removed.
     ///
     /// # Errors
-    /// Something does not start; what has started until then is stopped by [`stop_left_over`].
+    /// Something does not start; what has started until then is stopped by
+    /// [`stop_left_over`](test_support::servers::stop_left_over).
     pub(crate) async fn start(dir: &Path) -> Result<Self> {
-        stop_left_over(dir).await?;
-        remove(dir)?;
-        let ports = free_ports(3)?;
-        let postgres = PostgresServer::new(dir, ports[0], "postgres", "postgres");
-        let rabbitmq = RabbitMqServer::new(dir, ports[1], ports[2], "guest", "guest");
-        tokio::try_join!(start_postgres(&postgres), rabbitmq.start())?;
-        migrate(&postgres)?;
-        let databases = Databases {
-            order: connect(&postgres, "order_db").await?,
-            payment: connect(&postgres, "payment_db").await?,
-            inventory: connect(&postgres, "inventory_db").await?,
-        };
+        let servers = system::System::start(dir, &SETTINGS).await?;
         let mut system = Self {
-            dir: dir.to_owned(),
-            postgres,
-            rabbitmq,
+            databases: servers.databases().await?,
+            servers,
             replicas: Vec::new(),
-            databases,
         };
         system.scale(1).await?;
         Ok(system)
@@ -122,35 +61,21 @@ impl System {
     pub(crate) async fn scale(&mut self, count: usize) -> Result<()> {
         while self.replicas.len() > count * SERVICES.len() {
             let replica = self.replicas.pop().context("there is one")?;
-            replica.files.stop(Signal::TERM, DRAIN).await?;
+            replica.end(Signal::TERM).await?;
         }
         let ports = free_ports((count * SERVICES.len()).saturating_sub(self.replicas.len()))?;
         for port in ports {
-            let (n, which) = (
-                self.replicas.len() / SERVICES.len() + 1,
-                self.replicas.len() % SERVICES.len(),
-            );
-            self.replicas.push(self.spawn(which, n, port)?);
+            let n = self.replicas.len();
+            let service = SERVICES[n % SERVICES.len()];
+            let number = n / SERVICES.len() + 1;
+            let replica = self
+                .servers
+                .replica(service, number, port, &CONFIGURATION)?;
+            replica.spawn()?;
+            self.replicas.push(replica);
         }
         try_join_all(self.replicas.iter().map(Replica::ready)).await?;
         Ok(())
-    }
-
-    fn spawn(&self, which: usize, n: usize, port: u16) -> Result<Replica> {
-        let (service, address, database, variable) = SERVICES[which];
-        let files = Files::below(&self.dir, &format!("{service}-{n}"));
-        let mut command = detached(program(service)?);
-        command
-            .envs(CONFIGURATION)
-            .env(address, format!("127.0.0.1:{port}"))
-            .env(variable, database_url(&self.postgres, database)?)
-            .env("RABBITMQ_URL", self.rabbitmq.url());
-        files.spawn(&mut command)?;
-        Ok(Replica {
-            service,
-            files,
-            port,
-        })
     }
 
     /// The processes of the services.
@@ -160,8 +85,9 @@ impl System {
 
     /// Where orders are placed: `127.0.0.1:20003`, of each replica.
     pub(crate) fn order_addresses(&self) -> Vec<String> {
-        let orders = self.replicas.iter().filter(|r| r.service == SERVICES[0].0);
-        orders.map(Replica::address).collect()
+        let is_order = |replica: &&Replica| replica.service.program == fleet::ORDER.program;
+        let orders = self.replicas.iter().filter(is_order);
+        orders.map(|replica| replica.address.clone()).collect()
     }
 
     /// Settings and versions that decide what the numbers mean, as the servers themselves tell them.
@@ -187,75 +113,6 @@ impl System {
     /// A process does not end, or a file cannot be removed.
     pub(crate) async fn end(mut self) -> Result<()> {
         self.scale(0).await?;
-        self.rabbitmq.stop().await?;
-        self.postgres.stop().await?;
-        remove(&self.dir)
+        self.servers.end().await
     }
-}
-
-impl Replica {
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    async fn ready(&self) -> Result<()> {
-        let url = format!("http://{}/health/ready", self.address());
-        let probe = async || probe_http(&url).await;
-        wait_ready(self.service, &self.files, START, probe).await
-    }
-}
-
-/// Starts it with [`SETTINGS`], some of which need a second start.
-async fn start_postgres(postgres: &PostgresServer) -> Result<()> {
-    postgres.start().await?;
-    let pool = connect(postgres, "postgres").await?;
-    for (name, value) in SETTINGS {
-        let statement = AssertSqlSafe(format!("ALTER SYSTEM SET {name} = '{value}'"));
-        sqlx::raw_sql(statement).execute(&pool).await?;
-    }
-    pool.close().await;
-    postgres.stop().await?;
-    postgres.start().await
-}
-
-fn migrate(postgres: &PostgresServer) -> Result<()> {
-    let mut command = Command::new(program("migrate")?);
-    for (_, _, database, variable) in SERVICES {
-        command.env(variable, database_url(postgres, database)?);
-    }
-    let output = command.output().context("cannot run migrate")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "the migrations failed: {said}");
-    Ok(())
-}
-
-/// A few connections to a database of the server.
-///
-/// # Errors
-/// It does not answer.
-pub(crate) async fn connect(postgres: &PostgresServer, database: &str) -> Result<PgPool> {
-    let options: PgConnectOptions = database_url(postgres, database)?.parse()?;
-    // As the services have it: a statement that is planned on an empty table must not scan it for ever.
-    let options = options.options([("enable_seqscan", "off"), ("jit", "off")]);
-    let pool = PgPoolOptions::new().max_connections(4);
-    pool.connect_with(options)
-        .await
-        .context(database.to_owned())
-}
-
-fn database_url(postgres: &PostgresServer, database: &str) -> Result<String> {
-    let mut url = Url::parse(&postgres.url())?;
-    url.set_path(database);
-    Ok(url.into())
-}
-
-/// A program that was built together with this one.
-fn program(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find myself")?;
-    let program = own.with_file_name(name);
-    ensure!(
-        program.exists(),
-        "{name} has not been built; `./dev bench` builds everything"
-    );
-    Ok(program)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use common::fleet;
+
 use crate::report::{Floor, Growth, Outcome, Part, Results};
 
 /// All tables.
@@ -74,9 +76,9 @@ fn speed(text: &mut String, rows: &[Row<'_>]) -> std::fmt::Result {
 }
 
 const PROCESSES: [(&str, &str); 5] = [
-    ("order-service", "order"),
-    ("payment-service", "pay"),
-    ("inventory-service", "stock"),
+    (fleet::ORDER.program.name, "order"),
+    (fleet::PAYMENT.program.name, "pay"),
+    (fleet::INVENTORY.program.name, "stock"),
     ("postgresql", "pg"),
     ("rabbitmq", "mq"),
 ];

@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
     if schemas.exists() {
         fs::remove_dir_all(&schemas).context("removing the old schemas")?;
     }
-    for (file, text) in common::contract::asyncapi::files() {
+    for (file, text) in common::asyncapi::files() {
         let path = docs.join(file);
         fs::create_dir_all(path.parent().unwrap_or(&docs))?;
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;

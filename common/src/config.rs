@@ -144,26 +144,41 @@ impl DatabaseConfig {
     /// # Errors
     /// A value cannot be used.
     pub fn from_vars(vars: &Vars, url_variable: &str, database: &str) -> Result<Self, Error> {
-        let default = format!("postgres://postgres:postgres@localhost:5432/{database}");
-        let url = vars.optional(url_variable).unwrap_or(default);
-        let is_postgres = Url::parse(&url).is_ok_and(|parsed| {
-            matches!(parsed.scheme(), "postgres" | "postgresql") && parsed.path().len() > 1
-        });
-        if !is_postgres {
-            let expected = "postgres://user:password@host:5432/database";
-            return Err(Error::new(url_variable, "[redacted]", expected));
-        }
-        let is_positive = |n| n >= 4;
+        let url = postgres_url(vars, url_variable, || {
+            format!("postgres://postgres:postgres@localhost:5432/{database}")
+        })?;
+        let is_enough = |n| n >= 4;
         let max_connections = vars.parse_if(
             "DATABASE_MAX_CONNECTIONS",
             16,
             "a number of connections, at least 4",
-            is_positive,
+            is_enough,
         )?;
         Ok(Self {
-            url: Secret::new(url),
+            url,
             max_connections,
         })
+    }
+}
+
+/// The URL of a PostgreSQL database: the value of `variable`, or `default`.
+///
+/// # Errors
+/// The value is no such URL; the error does not show it, for there may be a password in it.
+pub fn postgres_url(
+    vars: &Vars,
+    variable: &str,
+    default: impl FnOnce() -> String,
+) -> Result<Secret, Error> {
+    let url = vars.optional(variable).unwrap_or_else(default);
+    let is_postgres = Url::parse(&url).is_ok_and(|parsed| {
+        matches!(parsed.scheme(), "postgres" | "postgresql") && parsed.path().len() > 1
+    });
+    if is_postgres {
+        Ok(Secret::new(url))
+    } else {
+        let expected = "postgres://user:password@host:5432/database";
+        Err(Error::new(variable, "[redacted]", expected))
     }
 }
 

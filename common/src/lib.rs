@@ -9,6 +9,8 @@
 //! batch        when a batch begins, how large it is, and who goes first
 //! http         problem+json, extractors, probes, Swagger UI
 //! service      the frame of a process, with config, telemetry, shutdown, backoff and crash points
+//! asyncapi     the published documents, made from contract and fleet
+//! fleet        the list of all programs, which the tools, the tests and the documents read
 //! ```
 //!
 //! How messages travel, and why none is lost or done twice:
@@ -29,12 +31,14 @@
 //! Nothing here knows orders, payments or stock beyond the messages about them.
 
 pub mod amqp;
+pub mod asyncapi;
 pub mod backoff;
 pub mod batch;
 pub mod config;
 pub mod contract;
 pub mod crash;
 pub mod db;
+pub mod fleet;
 pub mod http;
 pub mod outbox;
 pub mod participant;

@@ -36,7 +36,11 @@ use crate::{
     batch::AdmissionControl,
     config::{BrokerConfig, DatabaseConfig, Vars},
     crash, db,
-    http::{self, health},
+    fleet::Program,
+    http::{
+        self,
+        health::{self, Check},
+    },
     outbox::{Outbox, Relay},
     shutdown, telemetry,
 };
@@ -78,9 +82,7 @@ impl Service {
         let broker = Broker::new(name, broker);
         let admission = AdmissionControl::default();
         let (outbox, relay) = Outbox::new(db.clone(), broker.clone(), admission.clone());
-        let listener = TcpListener::bind(http_addr)
-            .await
-            .with_context(|| format!("listening on {http_addr}: is it in use?"))?;
+        let listener = http::listen(http_addr).await?;
         Ok(Self {
             name,
             db,
@@ -114,13 +116,15 @@ impl Service {
         let started = Arc::new(AtomicBool::new(false));
         let probes = health::router(health::Dependencies {
             service: self.name,
-            db: self.db.clone(),
-            broker: self.broker.clone(),
+            checks: vec![
+                Check::Database("postgresql", self.db.clone()),
+                Check::Broker(self.broker.clone()),
+                Check::Consumers(self.broker.clone()),
+            ],
             started: Arc::clone(&started),
             shutdown: shutdown.clone(),
         });
-        // Merging keeps the document's title and description of the first.
-        let api = http::api(routes, probes, self.db.clone());
+        let api = http::api(http::gated(routes, self.db.clone()), probes);
         let serving = tokio::spawn(http::serve(self.listener, api, shutdown.clone()));
 
         let prepared = tokio::select! {
@@ -214,13 +218,13 @@ pub async fn wait_for_schema<E: std::fmt::Display, F: Future<Output = Result<boo
 ///
 /// With the argument `--health` it only asks the service that already runs here whether it lives, for containers.
 pub async fn main<F: Future<Output = anyhow::Result<()>>>(
-    name: &'static str,
-    address: (&str, u16),
+    program: &'static Program,
     run: impl FnOnce(Vars, CancellationToken) -> F,
 ) -> ExitCode {
+    let name = program.name;
     let vars = Vars::from_process();
     if std::env::args().nth(1).as_deref() == Some("--health") {
-        return probe(&vars, address).await;
+        return probe(&vars, program).await;
     }
     let started = async {
         let logs = telemetry::init(name, &vars)?;
@@ -247,9 +251,9 @@ pub async fn main<F: Future<Output = anyhow::Result<()>>>(
     }
 }
 
-async fn probe(vars: &Vars, (variable, port): (&str, u16)) -> ExitCode {
+async fn probe(vars: &Vars, program: &Program) -> ExitCode {
     let alive = async {
-        let port = vars.http_addr(variable, port)?.port();
+        let port = program.http_addr(vars)?.port();
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream
             .write_all(b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n")

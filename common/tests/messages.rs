@@ -248,7 +248,7 @@ proptest! {
             let sent: Value = serde_json::from_str(envelope.data.get()).unwrap();
             assert_eq!(rewrite(&read), sent);
         });
-        assert_eq!(messages, common::contract::asyncapi::schemas().len());
+        assert_eq!(messages, common::asyncapi::schemas().len());
     }
 
     #[test]

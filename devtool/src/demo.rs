@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::infra::{Infra, same_place};
-use crate::services::{self, Environment, SERVICES};
+use crate::services::{self, Environment};
 use crate::settings::RABBITMQ_URL;
 use crate::workspace::Workspace;
 use crate::{guarantees, up};
@@ -85,8 +85,12 @@ fn print_links(
     paint: Paint,
 ) -> Result<()> {
     println!("\n{}", paint.bold("Where to look next"));
-    for service in SERVICES {
-        println!("{:18} {}/api/docs", service.name, service.url(environment)?);
+    for service in services::all() {
+        println!(
+            "{:18} {}/api/docs",
+            service.name(),
+            service.url(environment)?
+        );
     }
     let example = outcomes.iter().find(|outcome| outcome.is_example);
     if let Some(saga) = example.and_then(|outcome| outcome.saga_id.as_deref()) {

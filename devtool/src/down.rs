@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 
-use crate::services::SERVICES;
+use crate::services;
 use crate::workspace::Workspace;
 use crate::{infra, lock};
 
@@ -15,7 +15,7 @@ use crate::{infra, lock};
 /// When something does not stop.
 pub(crate) async fn run(workspace: &Workspace, wipe: bool) -> Result<()> {
     let _lock = lock::exclusive(workspace)?;
-    let ends = join_all(SERVICES.iter().map(|service| service.stop(workspace))).await;
+    let ends = join_all(services::all().map(|service| service.stop(workspace))).await;
     ends.into_iter().collect::<Result<()>>()?;
     infra::down(workspace, wipe).await?;
     remove_if_there(&workspace.env_file())?;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use test_support::servers::Files;
 
 use crate::infra::{Infra, Source};
-use crate::services::SERVICES;
+use crate::services;
 use crate::workspace::Workspace;
 
 /// Becomes `tail`, which follows the logs as long as there is a terminal to read them at.
@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 /// When there is no such log.
 pub(crate) fn run(workspace: &Workspace, only: Option<&str>) -> Result<()> {
     let follow = std::io::stdout().is_terminal();
-    let mut known: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();
+    let mut known: Vec<&str> = services::all().map(|service| service.name()).collect();
     if only.is_none() {
         return tail(workspace, &known, follow);
     }
@@ -31,13 +31,12 @@ pub(crate) fn run(workspace: &Workspace, only: Option<&str>) -> Result<()> {
         bail!("there is no `{wanted}`; there are {}", known.join(", "));
     };
     let infra = Infra::load(workspace)?;
-    let server = if name == "postgres" {
-        infra.postgres
-    } else {
-        infra.rabbitmq
+    let server = match name {
+        "postgres" => infra.postgres,
+        "rabbitmq" => infra.rabbitmq,
+        _ => None,
     };
-    if !name.ends_with("-service") && server.is_some_and(|server| server.source == Source::Compose)
-    {
+    if server.is_some_and(|server| server.source == Source::Compose) {
         let mut command = Command::new("docker");
         command
             .args(["compose", "logs", "--tail=200"])

@@ -3,9 +3,9 @@
 //! ```text
 //! settings   process environment over .env over .env.example
 //! infra      PostgreSQL and RabbitMQ: what the user configured; else what runs; else Docker Compose; else private servers
-//! services   migrate, then one detached process each
+//! services   migrate, then one detached process for each service and for the audit
 //! demo       orders of every kind, and what became of them
-//! guarantees the audit of the library, at the databases of the services
+//! guarantees the audit, at the databases of the services
 //! torture    a system of its own, in which everything goes wrong
 //! .dev/      env, infra.json, run/<name>.pid, log/<name>.log, and the data of private servers
 //! ```

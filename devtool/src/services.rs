@@ -1,4 +1,4 @@
-//! The services: one detached process each.
+//! The services and the audit: one detached process each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,11 +7,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use common::fleet::{self, Program};
 use test_support::servers::{Files, Process, Signal, detached, probe_http, wait_ready};
 
 use crate::workspace::Workspace;
 
-/// A service drains for up to 30 s; see DESIGN 4.
+/// A service drains for up to 30 s; then it is ended by force.
 const DRAIN: Duration = Duration::from_secs(35);
 
 /// How long a service may wait for what it needs.
@@ -32,41 +33,37 @@ pub(crate) fn environment(workspace: &Workspace) -> Result<Option<Environment>> 
     pairs.map(Some).context("cannot understand .dev/env")
 }
 
-/// A service of this workspace.
+/// A service of this workspace, or the audit.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Service {
-    /// The name of its program.
-    pub(crate) name: &'static str,
-    /// The variable with the address that it listens at.
-    pub(crate) address: &'static str,
+pub(crate) struct Service(&'static Program);
+
+/// All services in the order of the flow, and the audit.
+pub(crate) fn all() -> impl Iterator<Item = Service> {
+    fleet::programs().map(Service)
 }
 
-/// All services, in the order of the flow.
-pub(crate) const SERVICES: [Service; 3] = [
-    Service {
-        name: "order-service",
-        address: "ORDER_HTTP_ADDR",
-    },
-    Service {
-        name: "payment-service",
-        address: "PAYMENT_HTTP_ADDR",
-    },
-    Service {
-        name: "inventory-service",
-        address: "INVENTORY_HTTP_ADDR",
-    },
-];
+impl From<&'static Program> for Service {
+    fn from(program: &'static Program) -> Self {
+        Self(program)
+    }
+}
 
 impl Service {
+    /// The name of its program.
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        self.0.name
+    }
+
     /// Where its pid and its log are.
     #[must_use]
-    pub(crate) fn files(&self, workspace: &Workspace) -> Files {
-        Files::below(&workspace.dev(), self.name)
+    pub(crate) fn files(self, workspace: &Workspace) -> Files {
+        Files::below(&workspace.dev(), self.name())
     }
 
     /// Its process, when it runs.
     #[must_use]
-    pub(crate) fn process(&self, workspace: &Workspace) -> Option<Process> {
+    pub(crate) fn process(self, workspace: &Workspace) -> Option<Process> {
         self.files(workspace).process()
     }
 
@@ -75,7 +72,7 @@ impl Service {
     /// # Errors
     /// When the program has not been built.
     pub(crate) fn is_current(
-        &self,
+        self,
         workspace: &Workspace,
         environment: &Environment,
     ) -> Result<bool> {
@@ -87,32 +84,56 @@ impl Service {
         let started = fs::metadata(proc.join("exe"))
             .map(|file| (file.dev(), file.ino()))
             .ok();
-        let built = fs::metadata(workspace.program(self.name)?)?;
+        let built = fs::metadata(workspace.program(self.name())?)?;
         let given = fs::read(proc.join("environ")).unwrap_or_default();
         let given: Vec<&[u8]> = given.split(|&byte| byte == 0).collect();
         let same = |(name, value): (&String, &String)| {
             given.contains(&format!("{name}={value}").as_bytes())
         };
-        Ok(started == Some((built.dev(), built.ino())) && environment.iter().all(same))
+        let same_program = started == Some((built.dev(), built.ino()));
+        Ok(same_program && self.given(environment).all(same))
     }
 
     /// Starts it; it need not be ready yet.
     ///
     /// # Errors
     /// When its address is wrong or taken, or the program has not been built.
-    pub(crate) fn start(&self, workspace: &Workspace, environment: &Environment) -> Result<()> {
+    pub(crate) fn start(self, workspace: &Workspace, environment: &Environment) -> Result<()> {
         let address = self.socket_address(environment)?;
         if let Err(error) = TcpListener::bind(address) {
             bail!(
                 "{} cannot listen at {address}: {error}. Stop what uses it, or set {} in .env",
-                self.name,
-                self.address
+                self.name(),
+                self.0.http_variable
             );
         }
-        let mut command = detached(workspace.program(self.name)?);
-        self.files(workspace)
-            .spawn(command.envs(environment).current_dir(workspace.root()))?;
+        let mut command = detached(workspace.program(self.name())?);
+        for name in self.withheld() {
+            command.env_remove(name);
+        }
+        command
+            .envs(self.given(environment))
+            .current_dir(workspace.root());
+        self.files(workspace).spawn(&mut command)?;
         Ok(())
+    }
+
+    /// The variables that it is given: all but those of databases that are none of its business.
+    fn given(self, environment: &Environment) -> impl Iterator<Item = (&String, &String)> {
+        let withheld: Vec<_> = self.withheld().collect();
+        let is_given = move |(name, _): &(&String, &String)| !withheld.contains(&name.as_str());
+        environment.iter().filter(is_given)
+    }
+
+    /// The variables of databases that are none of its business: a service has its own, and the audit reads all of them
+    /// through URLs of its own.
+    fn withheld(self) -> impl Iterator<Item = &'static str> {
+        let variables = fleet::SERVICES.into_iter().flat_map(move |service| {
+            let own = (service.program != *self.0).then_some(service.database.variable);
+            let audit = (fleet::AUDIT != *self.0).then_some(service.database.audit_variable);
+            [own, audit]
+        });
+        variables.flatten()
     }
 
     /// Waits until it is ready to work.
@@ -120,16 +141,16 @@ impl Service {
     /// # Errors
     /// When it ends or is not ready in time: with the end of its log.
     pub(crate) async fn ready(
-        &self,
+        self,
         workspace: &Workspace,
         environment: &Environment,
     ) -> Result<()> {
         let url = format!("{}/health/ready", self.url(environment)?);
-        wait_ready(self.name, &self.files(workspace), START, async || {
+        wait_ready(self.name(), &self.files(workspace), START, async || {
             probe_http(&url).await
         })
         .await?;
-        println!("{:18} ready", self.name);
+        println!("{:18} ready", self.name());
         Ok(())
     }
 
@@ -137,9 +158,9 @@ impl Service {
     ///
     /// # Errors
     /// When it cannot be signalled.
-    pub(crate) async fn stop(&self, workspace: &Workspace) -> Result<()> {
+    pub(crate) async fn stop(self, workspace: &Workspace) -> Result<()> {
         if self.process(workspace).is_some() {
-            println!("Stopping {} …", self.name);
+            println!("Stopping {} …", self.name());
         }
         self.files(workspace).stop(Signal::TERM, DRAIN).await
     }
@@ -148,7 +169,7 @@ impl Service {
     ///
     /// # Errors
     /// When its address is wrong.
-    pub(crate) fn url(&self, environment: &Environment) -> Result<String> {
+    pub(crate) fn url(self, environment: &Environment) -> Result<String> {
         let address = self.socket_address(environment)?;
         let everywhere = [
             IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -160,13 +181,15 @@ impl Service {
         Ok(format!("http://{address}"))
     }
 
-    fn socket_address(&self, environment: &Environment) -> Result<SocketAddr> {
-        let value = environment.get(self.address).map_or("", String::as_str);
+    fn socket_address(self, environment: &Environment) -> Result<SocketAddr> {
+        let value = environment
+            .get(self.0.http_variable)
+            .map_or("", String::as_str);
         let address = value.parse().ok();
         address.with_context(|| {
             format!(
                 "{} must be an IP address and a port, such as 0.0.0.0:3001, not `{value}`",
-                self.address
+                self.0.http_variable
             )
         })
     }

@@ -7,13 +7,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// The databases of the services: variable by variable.
-pub(crate) const DATABASE_URLS: [&str; 3] = [
-    "ORDER_DATABASE_URL",
-    "PAYMENT_DATABASE_URL",
-    "INVENTORY_DATABASE_URL",
-];
-
 /// The broker of the services.
 pub(crate) const RABBITMQ_URL: &str = "RABBITMQ_URL";
 
@@ -99,15 +92,17 @@ fn read(file: &Path) -> Result<BTreeMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
+    use common::fleet;
+
     use super::*;
 
     #[test]
     fn the_example_names_all_that_we_need() {
         let settings = Settings::load(Path::new("..")).unwrap();
-        for name in DATABASE_URLS
-            .iter()
-            .chain(&[RABBITMQ_URL, "ORDER_HTTP_ADDR"])
-        {
+        let addresses = fleet::programs().map(|program| program.http_variable);
+        let databases = fleet::databases();
+        let databases = databases.flat_map(|d| [d.variable, d.audit_variable]);
+        for name in addresses.chain(databases).chain([RABBITMQ_URL]) {
             settings.default(name).unwrap();
         }
     }

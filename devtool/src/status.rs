@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use common::fleet;
 use test_support::servers::{Files, Process, probe_rabbitmq};
 
 use crate::infra::{Infra, Server, Source, answers, same_place, shown};
-use crate::services::{self, Environment, SERVICES, Service};
-use crate::settings::{DATABASE_URLS, RABBITMQ_URL, Settings};
+use crate::services::{self, Environment, Service};
+use crate::settings::{RABBITMQ_URL, Settings};
 use crate::workspace::Workspace;
 
 /// Prints one line for each server and service, and under it what is wrong with it.
@@ -21,7 +22,11 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<()> {
     let environment = environment(workspace)?;
     print("NAME", "PID", "HEALTH", "UPTIME", "URL");
 
-    let urls = used_urls(&environment, DATABASE_URLS[0], infra.postgres.as_ref());
+    let urls = used_urls(
+        &environment,
+        fleet::ORDER.database.variable,
+        infra.postgres.as_ref(),
+    );
     let answering = first_to_answer(&urls, async |url| answers(url).await).await;
     server(workspace, "postgres", infra.postgres.as_ref(), answering);
 
@@ -29,7 +34,7 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<()> {
     let answering = first_to_answer(&urls, async |url| probe_rabbitmq(url).await).await;
     server(workspace, "rabbitmq", infra.rabbitmq.as_ref(), answering);
 
-    for one in SERVICES {
+    for one in services::all() {
         service(workspace, one, &environment).await?;
     }
     Ok(())
@@ -106,14 +111,14 @@ fn server(
 async fn service(workspace: &Workspace, service: Service, environment: &Environment) -> Result<()> {
     let url = service.url(environment)?;
     let Some(process) = service.process(workspace) else {
-        print(service.name, "-", "stopped", "-", &url);
+        print(service.name(), "-", "stopped", "-", &url);
         return Ok(());
     };
     let problem = health(&url).await.err();
     let uptime = uptime(Some(process), &service.files(workspace).pid);
     let state = if problem.is_some() { "DOWN" } else { "up" };
     print(
-        service.name,
+        service.name(),
         &process.number().to_string(),
         state,
         &uptime,

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use audit::Books;
 use clap::Args;
 use rand::Rng as _;
 use test_support::servers::stop_left_over;
@@ -102,19 +103,18 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
 
     say(start, "no more faults", "waiting until it is quiet");
     system.ready().await?;
-    let databases = system.databases().await?;
+    let databases = system.servers.databases().await?;
     let quiet = quiet::wait(&system, &databases).await?;
     let took = quiet.took.as_secs_f64();
     say(start, "quiet", &format!("after {took:.1} s; auditing"));
 
-    let [order, payment, inventory] = &databases;
-    let mut audit = audit::audit(order, payment, inventory).await?;
-    audit.ask_broker(&system.rabbitmq.server.url()).await;
+    let books = Books::open(&system.servers.variables().into_iter().collect())?;
+    let audit = books.audit().await?;
     let outcome = Outcome {
         tally,
         quiet,
         audit,
-        lost: report::lost(&load.seen, order).await?,
+        lost: report::lost(&load.seen, &databases.order).await?,
         panics: report::panics(&system),
     };
     println!();

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 
 use crate::infra::{self, Plan};
-use crate::services::{Environment, SERVICES, Service};
+use crate::services::{self, Environment, Service};
 use crate::settings::Settings;
 use crate::workspace::{Workspace, write_private};
 use crate::{lock, test_env};
@@ -51,7 +51,7 @@ fn migrate(workspace: &Workspace, environment: &Environment) -> Result<()> {
 
 async fn start_services(workspace: &Workspace, environment: &Environment) -> Result<()> {
     let mut stale: Vec<Service> = Vec::new();
-    for service in SERVICES {
+    for service in services::all() {
         if !service.is_current(workspace, environment)? {
             stale.push(service);
         }
@@ -60,17 +60,12 @@ async fn start_services(workspace: &Workspace, environment: &Environment) -> Res
     for service in stale {
         println!(
             "Starting {} at {} …",
-            service.name,
+            service.name(),
             service.url(environment)?
         );
         service.start(workspace, environment)?;
     }
-    try_join_all(
-        SERVICES
-            .iter()
-            .map(|service| service.ready(workspace, environment)),
-    )
-    .await?;
+    try_join_all(services::all().map(|service| service.ready(workspace, environment))).await?;
     Ok(())
 }
 
@@ -85,8 +80,12 @@ fn write_environment(workspace: &Workspace, environment: &Environment) -> Result
 
 fn print_links(plan: &Plan, environment: &Environment) -> Result<()> {
     println!();
-    for service in SERVICES {
-        println!("{:18} {}/api/docs", service.name, service.url(environment)?);
+    for service in services::all() {
+        println!(
+            "{:18} {}/api/docs",
+            service.name(),
+            service.url(environment)?
+        );
     }
     if let Some(rabbitmq) = &plan.rabbitmq {
         let api = url::Url::parse(&rabbitmq.api_url)?;

@@ -50,14 +50,7 @@ impl Workspace {
     /// # Errors
     /// When it has not been built.
     pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
-        let own = std::env::current_exe().context("cannot find myself")?;
-        let program = own.with_file_name(name);
-        ensure!(
-            program.exists(),
-            "{} is not there; build it with `cargo build --release --workspace`",
-            program.display()
-        );
-        Ok(program)
+        test_support::system::program(name)
     }
 }
 

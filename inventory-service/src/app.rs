@@ -7,6 +7,7 @@ use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
     contract::topology::INVENTORY_COMMANDS,
     db::retention::{self, Retention},
+    fleet,
     participant::idempotency,
     service::{Service, Worker, wait_for_schema},
 };
@@ -30,8 +31,8 @@ impl Config {
     /// A value cannot be used.
     pub fn from_vars(vars: &Vars) -> Result<Self, config::Error> {
         Ok(Self {
-            http_addr: vars.http_addr("INVENTORY_HTTP_ADDR", 3003)?,
-            database: DatabaseConfig::from_vars(vars, "INVENTORY_DATABASE_URL", "inventory_db")?,
+            http_addr: fleet::INVENTORY.program.http_addr(vars)?,
+            database: fleet::INVENTORY.database.config(vars)?,
             broker: BrokerConfig::from_vars(vars)?,
             retention: Retention::from_vars(vars)?,
         })

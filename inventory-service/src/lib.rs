@@ -30,4 +30,4 @@ mod validation;
 mod wanted;
 
 /// The service's name, in messages and in logs.
-const SOURCE: &str = "inventory-service";
+const SOURCE: &str = common::fleet::INVENTORY.program.name;

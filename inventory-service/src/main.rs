@@ -2,19 +2,16 @@
 
 use std::process::ExitCode;
 
+use common::{fleet, service};
 use inventory_service::app::{App, Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::service::main(
-        "inventory-service",
-        ("INVENTORY_HTTP_ADDR", 3003),
-        |vars, shutdown| async move {
-            App::build(&Config::from_vars(&vars)?)
-                .await?
-                .run(shutdown)
-                .await
-        },
-    )
+    service::main(&fleet::INVENTORY.program, |vars, shutdown| async move {
+        App::build(&Config::from_vars(&vars)?)
+            .await?
+            .run(shutdown)
+            .await
+    })
     .await
 }

@@ -3,17 +3,24 @@
 //! Migrations are additive; a released one is never edited. [`migrate`] may run in any number of processes at
 //! once. Services do not migrate: they wait until it is done ([`is_current`]).
 
+pub mod auditor;
 mod m20261121_000001_initial;
 mod m20261121_000002_retention;
 mod m20261122_000003_returns;
 mod m20261122_000003_subjects;
 
+use std::pin::Pin;
+
 use anyhow::Context;
-use common::{config::Secret, db};
+use common::{
+    config::Secret,
+    db,
+    fleet::{self, Database},
+};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, sea_orm};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
-/// Any number that other programs do not use for their locks.
+/// A number that no other program uses for its locks.
 const MIGRATION_LOCK: i64 = 0x5A6A_0001;
 
 /// Declares the migrator of each service.
@@ -51,6 +58,50 @@ migrators! {
         m20261122_000003_returns::INVENTORY,
     ],
 }
+
+/// A database with its migrator.
+pub struct Schema {
+    /// The database.
+    pub database: &'static Database,
+    up: fn(Secret) -> Work,
+    down: fn(Secret) -> Work,
+}
+
+/// The future of a migration.
+type Work = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+impl Schema {
+    const fn of<M: MigratorTrait>(database: &'static Database) -> Self {
+        Self {
+            database,
+            up: |url| Box::pin(async move { migrate::<M>(&url).await }),
+            down: |url| Box::pin(async move { roll_back::<M>(&url).await }),
+        }
+    }
+
+    /// As [`migrate`] does.
+    ///
+    /// # Errors
+    /// See [`migrate`]; the error names the database.
+    pub async fn migrate(&self, url: &Secret) -> anyhow::Result<()> {
+        (self.up)(url.clone()).await.context(self.database.name)
+    }
+
+    /// As [`roll_back`] does.
+    ///
+    /// # Errors
+    /// See [`roll_back`]; the error names the database.
+    pub async fn roll_back(&self, url: &Secret) -> anyhow::Result<()> {
+        (self.down)(url.clone()).await.context(self.database.name)
+    }
+}
+
+/// The schemas of all databases, in the order of [`fleet::SERVICES`].
+pub const SCHEMAS: [Schema; fleet::SERVICES.len()] = [
+    Schema::of::<Order>(&fleet::ORDER.database),
+    Schema::of::<Payment>(&fleet::PAYMENT.database),
+    Schema::of::<Inventory>(&fleet::INVENTORY.database),
+];
 
 /// Creates the database of `url` if there is none, and brings its schema up to date.
 ///
@@ -134,4 +185,14 @@ pub async fn is_current<M: MigratorTrait>(db: &PgPool) -> Result<bool, sea_orm::
     Ok(M::get_pending_migrations_read_only(&connection)
         .await?
         .is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_database_has_its_schema() {
+        assert!(fleet::databases().eq(SCHEMAS.iter().map(|schema| schema.database)));
+    }
 }

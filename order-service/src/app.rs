@@ -8,6 +8,7 @@ use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
     contract::topology,
     db::retention::{self, Retention},
+    fleet,
     participant::idempotency,
     service::{Service, wait_for_schema},
 };
@@ -15,7 +16,7 @@ use saga::{Definition, Engine, Program, Replies, deadlines, store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::{self, Books},
+    http,
     intake::{Intake, Worker},
     orders::SOURCE,
     sagas::{self, CREATE_ORDER, OrderSaga, Orders, PlacedOrder, SAGAS},
@@ -50,9 +51,6 @@ pub const PRODUCT: Sagas = Sagas {
 pub struct Config {
     http_addr: SocketAddr,
     database: DatabaseConfig,
-    /// Only the audit looks into the databases of the participants.
-    payment_database: DatabaseConfig,
-    inventory_database: DatabaseConfig,
     broker: BrokerConfig,
     retention: Retention,
     deadline_scale: f64,
@@ -66,18 +64,8 @@ impl Config {
     pub fn from_vars(vars: &Vars) -> Result<Self, config::Error> {
         let is_scale = |scale: f64| (0.001..=1000.0).contains(&scale);
         Ok(Self {
-            http_addr: vars.http_addr("ORDER_HTTP_ADDR", 3001)?,
-            database: DatabaseConfig::from_vars(vars, "ORDER_DATABASE_URL", "order_db")?,
-            payment_database: DatabaseConfig::from_vars(
-                vars,
-                "PAYMENT_DATABASE_URL",
-                "payment_db",
-            )?,
-            inventory_database: DatabaseConfig::from_vars(
-                vars,
-                "INVENTORY_DATABASE_URL",
-                "inventory_db",
-            )?,
+            http_addr: fleet::ORDER.program.http_addr(vars)?,
+            database: fleet::ORDER.database.config(vars)?,
             broker: BrokerConfig::from_vars(vars)?,
             retention: Retention::from_vars(vars)?,
             deadline_scale: vars.parse_if(
@@ -97,7 +85,6 @@ pub struct App {
     engine: Engine,
     intake: Intake,
     intake_worker: Worker,
-    books: Books,
     retention: Retention,
 }
 
@@ -108,7 +95,7 @@ impl App {
     /// The HTTP address cannot be bound, or the sagas cannot be together in one program.
     pub async fn build(config: &Config, sagas: Sagas) -> anyhow::Result<Self> {
         let service = Service::build(
-            "order-service",
+            fleet::ORDER.program.name,
             config.http_addr,
             &config.database,
             &config.broker,
@@ -134,14 +121,6 @@ impl App {
             service,
             intake,
             intake_worker,
-            books: Books::new(
-                [
-                    &config.database,
-                    &config.payment_database,
-                    &config.inventory_database,
-                ],
-                &config.broker,
-            )?,
             retention: config.retention,
         })
     }
@@ -164,11 +143,10 @@ impl App {
             engine,
             intake,
             intake_worker,
-            books,
             retention,
         } = self;
         let (db, broker) = (service.db.clone(), service.broker.clone());
-        let routes = http::routes(engine.clone(), intake, books);
+        let routes = http::routes(engine.clone(), intake);
         let replies = Replies::new(engine.clone(), service.admission.clone());
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;

@@ -7,13 +7,13 @@ use common::{
     config::{self, BrokerConfig, DatabaseConfig, Vars},
     contract::topology,
     db::retention::{self, Retention},
+    fleet,
     participant::{CommandHandler, idempotency},
     service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    SOURCE,
     gateway::{Gateway, Simulated},
     handler::Payments,
     http,
@@ -41,8 +41,8 @@ impl Config {
     /// A value cannot be used.
     pub fn from_vars(vars: &Vars) -> Result<Self, config::Error> {
         Ok(Self {
-            http_addr: vars.http_addr("PAYMENT_HTTP_ADDR", 3002)?,
-            database: DatabaseConfig::from_vars(vars, "PAYMENT_DATABASE_URL", "payment_db")?,
+            http_addr: fleet::PAYMENT.program.http_addr(vars)?,
+            database: fleet::PAYMENT.database.config(vars)?,
             broker: BrokerConfig::from_vars(vars)?,
             retention: Retention::from_vars(vars)?,
             gateway: Simulated::from_vars(vars)?,
@@ -75,7 +75,8 @@ impl<G: Gateway> App<G> {
     /// The HTTP address is in use, or a URL cannot be parsed.
     pub async fn with_gateway(config: &Config, gateway: G) -> anyhow::Result<Self> {
         let (database, broker) = (&config.database, &config.broker);
-        let service = Service::build(SOURCE, config.http_addr, database, broker).await?;
+        let name = fleet::PAYMENT.program.name;
+        let service = Service::build(name, config.http_addr, database, broker).await?;
         Ok(Self {
             service,
             gateway,

@@ -2,17 +2,14 @@
 
 use std::process::ExitCode;
 
+use common::{fleet, service};
 use payment_service::app::{App, Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::service::main(
-        "payment-service",
-        ("PAYMENT_HTTP_ADDR", 3002),
-        |vars, shutdown| async move {
-            let app = App::build(&Config::from_vars(&vars)?).await?;
-            app.run(shutdown).await
-        },
-    )
+    service::main(&fleet::PAYMENT.program, |vars, shutdown| async move {
+        let app = App::build(&Config::from_vars(&vars)?).await?;
+        app.run(shutdown).await
+    })
     .await
 }

@@ -6,5 +6,8 @@
 )]
 
 mod audit;
-mod books;
 mod broker;
+mod case;
+mod program;
+mod role;
+mod rules;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Watch;
 use crate::orders::stock;
 use crate::report::Part;
-use crate::system::{System, connect};
+use crate::system::System;
 
 /// Sagas a commit, and connections that write at once, so that one waits for the disk while another works.
 const SAGAS: usize = 100;
@@ -71,19 +71,19 @@ const STOCK: &str =
 
 /// Writes for `window`.
 pub(super) async fn measure(system: &System, window: Duration) -> Result<Part> {
-    let server = connect(&system.postgres, "postgres").await?;
+    let server = system.servers.connect("postgres").await?;
     sqlx::raw_sql("DROP DATABASE IF EXISTS floor")
         .execute(&server)
         .await?;
     sqlx::raw_sql("CREATE DATABASE floor")
         .execute(&server)
         .await?;
-    let db = connect(&system.postgres, "floor").await?;
+    let db = system.servers.connect("floor").await?;
     for tables in SCHEMA {
         sqlx::raw_sql(tables).execute(&db).await?;
     }
     stock(&db).await?;
-    let watch = Watch::start(system.postgres.process())?;
+    let watch = Watch::start(system.servers.postgres.process())?;
     let end = Instant::now() + window;
     let mut writers = JoinSet::new();
     for writer in 0..CONNECTIONS {

@@ -37,7 +37,7 @@ pub(super) fn event() -> String {
 
 /// Publishes for `window`, `batch` sagas at a time.
 pub(super) async fn measure(system: &System, window: Duration, batch: usize) -> Result<Part> {
-    let url = system.rabbitmq.url();
+    let url = system.servers.rabbitmq.url();
     // As the services have it: a connection to publish on, another one to consume on.
     let publishing = Connection::connect(&url, ConnectionProperties::default()).await?;
     let consuming = Connection::connect(&url, ConnectionProperties::default()).await?;
@@ -48,7 +48,7 @@ pub(super) async fn measure(system: &System, window: Duration, batch: usize) -> 
     for queue in QUEUES {
         declare(&channel, queue).await?;
     }
-    let watch = Watch::start(system.rabbitmq.process())?;
+    let watch = Watch::start(system.servers.rabbitmq.process())?;
     let end = Instant::now() + window;
     let publish = publish(&channel, end, batch);
     let consumers = futures_util::future::try_join_all(

@@ -8,10 +8,9 @@
 //! ```
 //!
 //! A message is a CloudEvents [`Envelope`] whose `data` is one of the types in [`payment`], [`inventory`] and
-//! [`order`]. A type that changes its meaning gets a new name (`….v2`) beside the old one. [`asyncapi`] makes the
+//! [`order`]. A type that changes its meaning gets a new name (`….v2`) beside the old one. [`asyncapi`](crate::asyncapi) makes the
 //! published documents from these types; a test keeps the committed copies honest.
 
-pub mod asyncapi;
 mod envelope;
 mod ids;
 pub mod inventory;

@@ -14,6 +14,7 @@ mod writes;
 
 use std::{future::Future, time::Duration};
 
+use anyhow::Context;
 use sqlx::{
     Acquire, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -150,4 +151,34 @@ pub fn maintenance(url: &Secret) -> anyhow::Result<(String, String)> {
     anyhow::ensure!(!name.is_empty(), "the database URL names no database");
     parsed.set_path("postgres");
     Ok((parsed.into(), name))
+}
+
+/// User and password of a URL, decoded; an absent one is empty.
+///
+/// # Errors
+/// It is no URL, or they are not UTF-8.
+pub fn credentials(url: &str) -> anyhow::Result<(String, String)> {
+    let url = url::Url::parse(url)?;
+    let decode = |text: &str| {
+        String::from_utf8(percent_decode(text.as_bytes()))
+            .context("user and password in a URL must be UTF-8")
+    };
+    Ok((
+        decode(url.username())?,
+        decode(url.password().unwrap_or_default())?,
+    ))
+}
+
+/// `%41` becomes `A`; a `%` that starts no such triple stays.
+fn percent_decode(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let triple = text[at..].strip_prefix(b"%").and_then(|rest| rest.get(..2));
+        let hex = triple.and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = hex.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(byte.unwrap_or(text[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    decoded
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
+use futures_util::future::join_all;
 use serde::Serialize;
 use sqlx::PgPool;
 use tokio::time::timeout;
@@ -27,14 +28,38 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Dependencies {
     /// The service's name.
     pub service: &'static str,
-    /// Its database.
-    pub db: PgPool,
-    /// Its broker.
-    pub broker: Broker,
+    /// What must answer for it to be up.
+    pub checks: Vec<Check>,
     /// Set when its workers run: the schema is there.
     pub started: Arc<AtomicBool>,
     /// Cancelled when it is stopping.
     pub shutdown: CancellationToken,
+}
+
+/// Something that a service depends on.
+#[derive(Clone, Debug)]
+pub enum Check {
+    /// A database, and what it is called here.
+    Database(&'static str, PgPool),
+    /// The broker.
+    Broker(Broker),
+    /// The service's own consumers, which hold while anything that they need is away, a payment gateway for example.
+    Consumers(Broker),
+}
+
+impl Check {
+    async fn make(&self) -> Dependency {
+        match self {
+            Self::Database(name, db) => {
+                measure(name, async {
+                    sqlx::query("SELECT 1").execute(db).await.map(drop)
+                })
+                .await
+            }
+            Self::Broker(broker) => measure("rabbitmq", broker.check()).await,
+            Self::Consumers(broker) => consumers(broker),
+        }
+    }
 }
 
 /// How a service is.
@@ -127,12 +152,7 @@ fn answer(health: Health) -> impl IntoResponse {
 }
 
 async fn examine(of: &Dependencies) -> Health {
-    let postgres = async { sqlx::query("SELECT 1").execute(&of.db).await.map(drop) };
-    let (postgres, rabbit) = tokio::join!(
-        measure("postgresql", postgres),
-        measure("rabbitmq", of.broker.check())
-    );
-    let dependencies = vec![postgres, rabbit, consumers(&of.broker)];
+    let dependencies = join_all(of.checks.iter().map(Check::make)).await;
     let up = dependencies.iter().all(|d| d.status == Status::Up);
     Health {
         service: of.service.to_owned(),
@@ -142,7 +162,6 @@ async fn examine(of: &Dependencies) -> Health {
     }
 }
 
-/// Consumers hold while anything that they need is away, a payment gateway for example.
 fn consumers(broker: &Broker) -> Dependency {
     let error = broker
         .is_holding()

@@ -12,4 +12,4 @@ mod server;
 
 pub use page::{Cursor, LIMIT_DEFAULT, Page, limit};
 pub use problem::{ApiError, FieldError, Problem};
-pub use server::{CORRELATION_ID, api, serve};
+pub use server::{CORRELATION_ID, api, gated, listen, serve};

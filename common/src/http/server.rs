@@ -1,6 +1,9 @@
 //! The server: routes, documentation, metrics, and a stop that finishes what is in flight.
 
-use std::{any::Any, convert::Infallible, future::IntoFuture, sync::OnceLock, time::Duration};
+use std::{
+    any::Any, convert::Infallible, future::IntoFuture, net::SocketAddr, sync::OnceLock,
+    time::Duration,
+};
 
 use anyhow::Context;
 use axum::{
@@ -42,11 +45,15 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often metrics are put together.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
-/// The API of a service: its routes, which need `db`, and its probes, with documentation, metrics, and problems for
-/// what is not there.
-pub fn api(routes: OpenApiRouter, probes: OpenApiRouter, db: PgPool) -> Router {
-    let gated = routes.layer(middleware::from_fn_with_state(Gate::new(db), gate::pass));
-    let (router, openapi) = gated.merge(probes).split_for_parts();
+/// `routes` that are refused at once while `db`, which they need, is away.
+pub fn gated(routes: OpenApiRouter, db: PgPool) -> OpenApiRouter {
+    routes.layer(middleware::from_fn_with_state(Gate::new(db), gate::pass))
+}
+
+/// The API of a program: its routes and its probes, with documentation, metrics, and problems for what is not there.
+/// The document has the title and the description of `routes`.
+pub fn api(routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
+    let (router, openapi) = routes.merge(probes).split_for_parts();
     let swagger = SwaggerUi::new("/api/docs").url("/api/docs/openapi.json", openapi);
     let metrics = recorder();
     router
@@ -77,6 +84,16 @@ fn span(request: &Request) -> Span {
         .get(&CORRELATION_ID)
         .and_then(|id| id.to_str().ok());
     info_span!("request", method = %request.method(), path = request.uri().path(), correlation_id)
+}
+
+/// Binds the address of an API.
+///
+/// # Errors
+/// It is in use, or it is not one of this machine.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address}: is it in use?"))
 }
 
 /// Serves until `shutdown`, and then until the requests in flight are answered.

@@ -3,7 +3,11 @@
 use std::thread;
 
 use anyhow::{Context, Result};
-use common::config::{Secret, Vars};
+use common::{
+    config::{Secret, Vars},
+    fleet,
+};
+use migrations::{SCHEMAS, auditor};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use url::Url;
 use uuid::Uuid;
@@ -25,9 +29,6 @@ pub struct Servers {
     /// URL of RabbitMQ's management API, with user and password.
     pub rabbitmq_api: String,
 }
-
-/// The services' databases.
-const DATABASES: [&str; 3] = ["order", "payment", "inventory"];
 
 impl Environment {
     /// Makes databases and a vhost on the servers that `./dev test` started.
@@ -71,11 +72,11 @@ impl Environment {
     }
 
     async fn migrate(&self) -> Result<()> {
-        migrations::migrate::<migrations::Order>(&Secret::new(self.database_url("order"))).await?;
-        migrations::migrate::<migrations::Payment>(&Secret::new(self.database_url("payment")))
-            .await?;
-        migrations::migrate::<migrations::Inventory>(&Secret::new(self.database_url("inventory")))
-            .await
+        for schema in &SCHEMAS {
+            let url = self.database_url(schema.database.short_name());
+            schema.migrate(&Secret::new(url)).await?;
+        }
+        Ok(())
     }
 
     /// URL of the database of `service`: `order`, `payment` or `inventory`.
@@ -84,6 +85,36 @@ impl Environment {
         let mut url = Url::parse(&self.servers.postgres).expect("TEST_DATABASE_URL is a URL");
         url.set_path(&format!("{}_{service}", self.name));
         url.into()
+    }
+
+    /// URL of the same database for the audit, whose role is there after [`Self::make_auditor`].
+    #[must_use]
+    pub fn audit_url(&self, service: &str) -> String {
+        let mut url = Url::parse(&self.database_url(service)).expect("it is a URL");
+        url.set_username(&self.auditor())
+            .and_then(|()| url.set_password(Some("auditor")))
+            .expect("a URL with a host takes both");
+        url.into()
+    }
+
+    /// Makes the role that the audit reads the databases with, as `migrate` does.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn make_auditor(&self) {
+        for database in fleet::databases() {
+            let service = database.short_name();
+            let owner = Secret::new(self.database_url(service));
+            let reader = Secret::new(self.audit_url(service));
+            let granted = auditor::grant(&owner, &reader).await;
+            let granted = granted.expect("the test's database answers");
+            assert!(matches!(granted, auditor::Granted::Yes), "{granted:?}");
+        }
+    }
+
+    /// Roles belong to the whole server, so each test has its own.
+    fn auditor(&self) -> String {
+        format!("{}_auditor", self.name)
     }
 
     /// URL of the vhost.
@@ -119,16 +150,14 @@ impl Environment {
             ("PAYMENT_SUCCESS_RATE".to_owned(), "1".to_owned()),
             ("DATABASE_MAX_CONNECTIONS".to_owned(), "8".to_owned()),
         ];
-        for service in DATABASES {
-            let service_upper = service.to_uppercase();
-            pairs.push((
-                format!("{service_upper}_DATABASE_URL"),
-                self.database_url(service),
-            ));
-            pairs.push((
-                format!("{service_upper}_HTTP_ADDR"),
-                "127.0.0.1:0".to_owned(),
-            ));
+        for database in fleet::databases() {
+            let url = self.database_url(database.short_name());
+            pairs.push((database.variable.to_owned(), url));
+            let url = self.audit_url(database.short_name());
+            pairs.push((database.audit_variable.to_owned(), url));
+        }
+        for program in fleet::programs() {
+            pairs.push((program.http_variable.to_owned(), "127.0.0.1:0".to_owned()));
         }
         pairs.extend(
             overrides
@@ -153,14 +182,16 @@ impl Environment {
     async fn drop_all(&self) -> Result<()> {
         self.vhost("DELETE").await?;
         let mut connection = PgConnection::connect(&self.servers.postgres).await?;
-        for service in DATABASES {
-            let name = format!("{}_{service}", self.name);
+        for database in fleet::databases() {
+            let name = format!("{}_{}", self.name, database.short_name());
             // Services of the test may still try to connect, which would hold the drop up.
             let close = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
             connection.execute(AssertSqlSafe(close)).await?;
             let drop = format!("DROP DATABASE {name} WITH (FORCE)");
             connection.execute(AssertSqlSafe(drop)).await?;
         }
+        let drop = format!("DROP ROLE IF EXISTS {}", self.auditor());
+        connection.execute(AssertSqlSafe(drop)).await?;
         connection.close().await?;
         Ok(())
     }

@@ -1,11 +1,13 @@
-//! For tests only: a database and a vhost per test, a plain AMQP client, private servers, waiting, and trouble: a proxy that
-//! cuts, stalls and delays, and messages that come twice and in another order.
+//! For tests and tools only: a database and a vhost per test, a plain AMQP client, private servers, a whole system of
+//! its own, waiting, and trouble: a proxy that cuts, stalls and delays, and messages that come twice and in another
+//! order.
 
 mod amqp;
 mod environment;
 mod proxy;
 pub mod servers;
 mod shuffle;
+pub mod system;
 mod wait;
 
 pub use amqp::Amqp;

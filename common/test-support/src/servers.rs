@@ -33,7 +33,6 @@ pub use probe::{probe_http, probe_postgres, probe_rabbitmq};
 pub use process::{Files, Process, Signal, detached, tail, wait_ready};
 pub use rabbitmq::RabbitMqServer;
 
-use anyhow::Context as _;
 use url::Url;
 
 /// `scheme://user:password@127.0.0.1:port/path`, percent-encoded where needed.
@@ -47,40 +46,16 @@ fn loopback_url(scheme: &str, user: &str, password: &str, port: u16, path: &str)
     url.into()
 }
 
-/// User and password of `url`, decoded; an absent one is empty.
-fn credentials(url: &Url) -> anyhow::Result<(String, String)> {
-    let decode = |text: &str| {
-        String::from_utf8(percent_decode(text.as_bytes()))
-            .context("user and password in a URL must be UTF-8")
-    };
-    Ok((
-        decode(url.username())?,
-        decode(url.password().unwrap_or_default())?,
-    ))
-}
-
-/// `%41` becomes `A`; a `%` that starts no such triple stays.
-fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        let triple = text[at..].strip_prefix(b"%").and_then(|rest| rest.get(..2));
-        let hex = triple.and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = hex.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(byte.unwrap_or(text[at]));
-        at += if byte.is_some() { 3 } else { 1 };
-    }
-    decoded
-}
-
 #[cfg(test)]
 mod tests {
+    use common::db::credentials;
+
     use super::*;
 
     #[test]
     fn credentials_survive_the_url() {
         let url = loopback_url("amqp", "a b", "p@ss/%41é", 1, "/");
-        let (user, password) = credentials(&Url::parse(&url).unwrap()).unwrap();
+        let (user, password) = credentials(&url).unwrap();
         assert_eq!((user.as_str(), password.as_str()), ("a b", "p@ss/%41é"));
     }
 }

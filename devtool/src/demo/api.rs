@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use common::contract::{Money, decimal};
+use common::fleet;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sqlx::types::chrono::{DateTime, Utc};
 
-use crate::services::{Environment, SERVICES};
+use crate::services::{Environment, Service};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -99,12 +100,13 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(environment: &Environment) -> Result<Self> {
-        let [order, payment, inventory] = SERVICES.map(|service| service.url(environment));
+        let url =
+            |service: &'static fleet::Service| Service::from(&service.program).url(environment);
         Ok(Self {
             client: Client::builder().timeout(PATIENCE).no_proxy().build()?,
-            order: order?,
-            payment: payment?,
-            inventory: inventory?,
+            order: url(&fleet::ORDER)?,
+            payment: url(&fleet::PAYMENT)?,
+            inventory: url(&fleet::INVENTORY)?,
         })
     }
 

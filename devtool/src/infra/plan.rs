@@ -1,13 +1,14 @@
 //! Which servers to use. Planning looks and asks, and starts nothing.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use common::fleet::{self, Database};
 use test_support::servers::{
     PostgresServer, RabbitMqServer, free_ports, is_free, probe_postgres, probe_rabbitmq,
 };
 use url::Url;
 
 use super::{Infra, Server, Source, private_servers, shown};
-use crate::settings::{DATABASE_URLS, RABBITMQ_URL, Settings};
+use crate::settings::{RABBITMQ_URL, Settings};
 use crate::workspace::Workspace;
 
 /// The management port that goes with the usual AMQP port.
@@ -52,7 +53,9 @@ impl Plan {
     /// When a URL cannot be read.
     pub(crate) fn urls(&self, settings: &Settings) -> Result<Vec<(&'static str, String)>> {
         let mut urls = Vec::new();
-        for name in DATABASE_URLS {
+        for database in fleet::databases() {
+            urls.push((database.audit_variable, self.audit_url(settings, database)?));
+            let name = database.variable;
             let url = match (settings.chosen(name), &self.postgres) {
                 (None, Some(server)) => {
                     with_path(&server.url, parse(name, settings.default(name)?)?.path())?
@@ -69,6 +72,25 @@ impl Plan {
         Ok(urls)
     }
 
+    /// Where the audit reads `database`. On a server that the user chose, a role of its own is used only if the user
+    /// names one: none with a well-known password shall appear there.
+    fn audit_url(&self, settings: &Settings, database: &Database) -> Result<String> {
+        let (own, audit) = (database.variable, database.audit_variable);
+        if let Some(chosen) = settings.chosen(audit).or(settings.chosen(own)) {
+            return Ok(chosen.to_owned());
+        }
+        let default = parse(audit, settings.default(audit)?)?;
+        let Some(server) = &self.postgres else {
+            return Ok(default.into());
+        };
+        let mut url = Url::parse(&with_path(&server.url, default.path())?)?;
+        url.set_username(default.username())
+            .and_then(|()| url.set_password(default.password()))
+            .ok()
+            .context("the server's URL has no host")?;
+        Ok(url.into())
+    }
+
     async fn postgres(
         &mut self,
         workspace: &Workspace,
@@ -77,7 +99,7 @@ impl Plan {
         docker: bool,
     ) -> Result<()> {
         let running = running_postgres(workspace, infra).await;
-        for name in DATABASE_URLS {
+        for name in fleet::databases().map(|database| database.variable) {
             if let Some(url) = settings.chosen(name) {
                 let usual = docker && url == settings.default(name)?;
                 let source = if usual {
@@ -89,9 +111,8 @@ impl Plan {
                     .await?;
             }
         }
-        let all_chosen = DATABASE_URLS
-            .iter()
-            .all(|name| settings.chosen(name).is_some());
+        let all_chosen =
+            fleet::databases().all(|database| settings.chosen(database.variable).is_some());
         if !all_chosen && self.postgres.is_none() {
             let usual = || usual_postgres(workspace, settings, docker);
             self.postgres = Some(running.map_or_else(usual, Ok)?);
@@ -233,7 +254,7 @@ fn can_be_ours(
 }
 
 fn usual_postgres(workspace: &Workspace, settings: &Settings, docker: bool) -> Result<Server> {
-    let usual = maintenance_url(settings.default(DATABASE_URLS[0])?)?;
+    let usual = maintenance_url(settings.default(fleet::ORDER.database.variable)?)?;
     if docker {
         return Ok(Server {
             source: Source::Compose,

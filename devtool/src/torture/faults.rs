@@ -114,8 +114,8 @@ impl<'a> Torturer<'a> {
                 restart(system.replica(whom), Signal::TERM, Duration::ZERO).await?;
             }
             Fault::RestartBroker { hard, down } => {
-                let rabbitmq = &system.rabbitmq.server;
-                let _turn = system.rabbitmq.turn.lock().await;
+                let rabbitmq = &system.servers.rabbitmq;
+                let _turn = system.rabbitmq_turn.lock().await;
                 if hard {
                     rabbitmq.kill().await?;
                 } else {
@@ -126,14 +126,14 @@ impl<'a> Torturer<'a> {
                 self.wipe_if_ruined().await?;
             }
             Fault::WipeBroker { down } => {
-                let _turn = system.rabbitmq.turn.lock().await;
+                let _turn = system.rabbitmq_turn.lock().await;
                 self.wipe(down).await?;
             }
             Fault::CrashPostgres { down } => {
-                let _turn = system.postgres.turn.lock().await;
-                system.postgres.server.kill().await?;
+                let _turn = system.postgres_turn.lock().await;
+                system.servers.postgres.kill().await?;
                 sleep(down).await;
-                system.postgres.server.start().await?;
+                system.servers.postgres.start().await?;
             }
             Fault::Cut { whom, link } => system.replica(whom).link(link).cut(),
             Fault::Stall { whom, link, lasts } => {
@@ -166,7 +166,7 @@ impl<'a> Torturer<'a> {
     }
 
     async fn wipe(&self, down: Duration) -> Result<()> {
-        let rabbitmq = &self.system.rabbitmq.server;
+        let rabbitmq = &self.system.servers.rabbitmq;
         rabbitmq.kill().await?;
         rabbitmq.remove_data()?;
         sleep(down).await;
@@ -178,7 +178,7 @@ impl<'a> Torturer<'a> {
     ///
     /// Source: <https://github.com/rabbitmq/rabbitmq-server/issues/10070>
     async fn wipe_if_ruined(&self) -> Result<()> {
-        let url = self.system.rabbitmq.server.url();
+        let url = self.system.servers.rabbitmq.url();
         let ruined = join_all(QUEUES.map(|queue| has_no_leader(&url, queue.name))).await;
         let ruined = QUEUES.iter().zip(ruined).find(|(_, is_ruined)| *is_ruined);
         if let Some((queue, _)) = ruined {
@@ -197,7 +197,7 @@ impl<'a> Torturer<'a> {
             hold,
             twice_percent: TWICE_PERCENT,
         };
-        let url = self.system.rabbitmq.server.url();
+        let url = self.system.servers.rabbitmq.url();
         let shuffling = timeout(SHUFFLE_MAX, shuffle.apply(&url, queue, random));
         // It fails when the broker goes down meanwhile, which is another fault's doing, and nothing is lost.
         if let Ok(Ok(done)) = shuffling.await {
@@ -215,12 +215,12 @@ impl<'a> Torturer<'a> {
                 let Ok(_turn) = replica.turn.try_lock() else {
                     continue;
                 };
-                if !replica.is_running() {
+                if replica.process.running().is_none() {
                     let whom = replica.target.to_string();
                     say(self.start, "ENDED BY ITSELF", &whom);
                     self.lock().ended.push(whom);
                     // Tried again at the next look.
-                    let _ = replica.spawn();
+                    let _ = replica.process.spawn();
                 }
             }
             sleep(LOOK_EVERY).await;
@@ -266,7 +266,7 @@ async fn has_no_leader(url: &str, queue: &str) -> bool {
 
 async fn restart(replica: &Replica, signal: Signal, down: Duration) -> Result<()> {
     let _turn = replica.turn.lock().await;
-    replica.end(signal).await?;
+    replica.process.end(signal).await?;
     sleep(down).await;
-    replica.spawn()
+    replica.process.spawn()
 }

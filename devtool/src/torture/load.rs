@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use common::fleet;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -79,7 +80,12 @@ impl Load {
     ) -> Result<Self> {
         Ok(Self {
             client: Client::builder().no_proxy().build()?,
-            replicas: Arc::new(system.of_service(0).map(|r| r.url.clone()).collect()),
+            replicas: Arc::new(
+                system
+                    .of_service(&fleet::ORDER)
+                    .map(|r| r.process.url())
+                    .collect(),
+            ),
             seed,
             start,
             wipe_at,
@@ -276,8 +282,11 @@ fn name(product: usize) -> String {
 /// # Errors
 /// The inventory service refuses.
 pub(super) async fn fill_stock(system: &System, orders: f64) -> Result<()> {
-    let inventory = system.of_service(2).next().context("there is one")?;
-    let url = format!("{}/inventory", inventory.url);
+    let inventory = system
+        .of_service(&fleet::INVENTORY)
+        .next()
+        .context("there is one")?;
+    let url = format!("{}/inventory", inventory.process.url());
     let client = Client::builder().no_proxy().build()?;
     // 1.5 products an order, 2 of each.
     let wanted = orders * 3.0 / (PLENTY + SCARCE) as f64;

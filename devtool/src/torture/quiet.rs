@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use common::contract::topology::QUEUES;
+use common::fleet::{self, SERVICES};
 use reqwest::Client;
 use serde_json::json;
 use sqlx::{PgPool, Row as _};
 use test_support::Amqp;
+use test_support::system::Databases;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -35,13 +37,16 @@ pub(super) struct Quiet {
 struct Left {
     open: i64,
     parked: Vec<Uuid>,
-    outboxes: [i64; 3],
+    outboxes: [i64; SERVICES.len()],
     queued: u32,
 }
 
 impl Left {
     fn is_nothing(&self) -> bool {
-        self.open == 0 && self.parked.is_empty() && self.outboxes == [0; 3] && self.queued == 0
+        self.open == 0
+            && self.parked.is_empty()
+            && self.outboxes.iter().all(|n| *n == 0)
+            && self.queued == 0
     }
 }
 
@@ -49,9 +54,9 @@ impl Left {
 ///
 /// # Errors
 /// That does not happen in time: with what is left.
-pub(super) async fn wait(system: &System, databases: &[PgPool; 3]) -> Result<Quiet> {
+pub(super) async fn wait(system: &System, databases: &Databases) -> Result<Quiet> {
     let start = Instant::now();
-    let amqp = Amqp::connect(&system.rabbitmq.server.url()).await;
+    let amqp = Amqp::connect(&system.servers.rabbitmq.url()).await;
     let mut retries: HashMap<Uuid, u32> = HashMap::new();
     let mut looks = 0;
     loop {
@@ -84,12 +89,12 @@ pub(super) async fn wait(system: &System, databases: &[PgPool; 3]) -> Result<Qui
     }
 }
 
-async fn look(amqp: &Amqp, databases: &[PgPool; 3]) -> Result<Left> {
-    let [order, _, _] = databases;
+async fn look(amqp: &Amqp, databases: &Databases) -> Result<Left> {
+    let order = &databases.order;
     let open = "SELECT count(*) FROM sagas WHERE status IN ('RUNNING', 'COMPENSATING')";
     let parked = sqlx::query("SELECT id FROM sagas WHERE status = 'PARKED'");
-    let mut outboxes = [0; 3];
-    for (waiting, database) in outboxes.iter_mut().zip(databases) {
+    let mut outboxes = [0; SERVICES.len()];
+    for (waiting, database) in outboxes.iter_mut().zip(databases.all()) {
         *waiting = count(database, "SELECT count(*) FROM outbox").await?;
     }
     let mut queued = 0;
@@ -115,8 +120,11 @@ async fn count(database: &PgPool, query: &'static str) -> Result<i64> {
 
 /// As an operator does.
 async fn retry(system: &System, saga: Uuid) -> Result<()> {
-    let orders = system.of_service(0).next().context("there is one")?;
-    let url = format!("{}/sagas/{saga}/retry", orders.url);
+    let orders = system
+        .of_service(&fleet::ORDER)
+        .next()
+        .context("there is one")?;
+    let url = format!("{}/sagas/{saga}/retry", orders.process.url());
     let body = json!({ "reason": "the faults are over" });
     let client = Client::builder().no_proxy().build()?;
     let answer = client.post(url).json(&body).send().await?;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Result;
 use audit::{Report, Subject};
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use test_support::system::Databases;
 use uuid::Uuid;
 
 use super::faults::Tally;
@@ -43,13 +44,13 @@ impl Outcome {
     ///
     /// # Errors
     /// A database does not answer.
-    pub(super) async fn print(&self, seen: &Seen, databases: &[PgPool; 3]) -> Result<()> {
+    pub(super) async fn print(&self, seen: &Seen, databases: &Databases) -> Result<()> {
         let faults = self.tally.faults.iter();
         let faults: Vec<_> = faults.map(|(kind, n)| format!("{n} {kind}")).collect();
         line("faults", &faults.join(", "));
-        self.print_orders(seen, &databases[0]).await?;
+        self.print_orders(seen, &databases.order).await?;
         self.print_refused(seen, databases).await?;
-        print_times(&databases[0]).await?;
+        print_times(&databases.order).await?;
         for what in &self.lost {
             println!("✘ order {what} was accepted and is not there");
         }
@@ -90,7 +91,11 @@ impl Outcome {
     async fn print_refused(
         &self,
         seen: &Seen,
-        [order, payment, inventory]: &[PgPool; 3],
+        Databases {
+            order,
+            payment,
+            inventory,
+        }: &Databases,
     ) -> Result<()> {
         let (retried, replayed) = (&seen.retried, &seen.replayed);
         line(
@@ -222,7 +227,7 @@ pub(super) fn panics(system: &System) -> Vec<String> {
 pub(super) async fn keep_evidence(
     system: &System,
     audit: &Report,
-    databases: &[PgPool; 3],
+    databases: &Databases,
 ) -> Result<()> {
     let mut by_order: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
     for violation in &audit.violations {
@@ -230,37 +235,41 @@ pub(super) async fn keep_evidence(
             by_order.entry(id).or_default().push(violation.to_string());
         }
     }
+    let Databases {
+        order,
+        payment,
+        inventory,
+    } = databases;
     let mut text = format!("{audit}\n");
     for (id, violations) in by_order.iter().take(EVIDENCE_MAX) {
         writeln!(text, "\n=== {}", violations.join("\n    "))?;
         for (database, name, table, condition) in [
-            (0, "order_db", "orders", "id = $1"),
-            (0, "order_db", "sagas", "order_id = $1"),
-            (0, "order_db", "saga_log", OF_SAGA),
-            (0, "order_db", "idempotency", OF_SAGA),
-            (0, "order_db", "outbox", "message ->> 'subject' = $1::text"),
-            (1, "payment_db", "payments", "order_id = $1"),
-            (2, "inventory_db", "reservations", "order_id = $1"),
+            (order, "order_db", "orders", "id = $1"),
+            (order, "order_db", "sagas", "order_id = $1"),
+            (order, "order_db", "saga_log", OF_SAGA),
+            (order, "order_db", "idempotency", OF_SAGA),
+            (
+                order,
+                "order_db",
+                "outbox",
+                "message ->> 'subject' = $1::text",
+            ),
+            (payment, "payment_db", "payments", "order_id = $1"),
+            (inventory, "inventory_db", "reservations", "order_id = $1"),
         ] {
-            dump(
-                &mut text,
-                &databases[database],
-                (name, table, condition),
-                *id,
-            )
-            .await?;
+            dump(&mut text, database, (name, table, condition), *id).await?;
         }
         let saga = sqlx::query_as("SELECT saga_id FROM orders WHERE id = $1")
             .bind(id)
-            .fetch_optional(&databases[0])
+            .fetch_optional(order)
             .await?;
         if let Some((saga,)) = saga {
             let of_saga = |name| (name, "idempotency", "saga_id = $1");
-            dump(&mut text, &databases[1], of_saga("payment_db"), saga).await?;
-            dump(&mut text, &databases[2], of_saga("inventory_db"), saga).await?;
+            dump(&mut text, payment, of_saga("payment_db"), saga).await?;
+            dump(&mut text, inventory, of_saga("inventory_db"), saga).await?;
         }
     }
-    fs::write(system.dir().join("evidence.txt"), text)?;
+    fs::write(system.servers.dir().join("evidence.txt"), text)?;
     Ok(())
 }
 

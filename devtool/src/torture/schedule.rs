@@ -3,11 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use common::contract::topology;
+use common::fleet::SERVICES;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
 
-use super::system::{REPLICAS, SERVICES};
+use super::system::REPLICAS;
 
 /// Pause between two faults, in milliseconds. Faults last for longer than that, so several are there at once.
 const PAUSE_MS: std::ops::Range<u64> = 800..3200;
@@ -83,9 +85,9 @@ pub(super) enum Fault {
 
 /// Queues whose messages are shuffled.
 const SHUFFLED: [&str; 3] = [
-    "payment.commands",
-    "inventory.commands",
-    "order.saga.replies",
+    topology::PAYMENT_COMMANDS.name,
+    topology::INVENTORY_COMMANDS.name,
+    topology::ORDER_REPLIES.name,
 ];
 
 /// The kinds, as often as they come before all begin again.
@@ -233,7 +235,8 @@ impl fmt::Display for Kind {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", SERVICES[self.service].name, self.replica + 1)
+        let service = SERVICES[self.service].program.name;
+        write!(f, "{service}-{}", self.replica + 1)
     }
 }
 

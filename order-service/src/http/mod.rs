@@ -1,6 +1,5 @@
 //! The API of orders and sagas.
 
-mod audit;
 mod new_order;
 mod orders;
 mod returns;
@@ -10,7 +9,7 @@ use std::sync::Arc;
 
 use axum::{Json, http::HeaderMap, routing::get};
 use common::{
-    contract::asyncapi,
+    asyncapi,
     http::{ApiError, CORRELATION_ID},
 };
 use saga::{Engine, Origin, store};
@@ -18,8 +17,6 @@ use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
-
-pub(crate) use audit::Books;
 
 use crate::intake::Intake;
 
@@ -41,14 +38,13 @@ pub(crate) struct Api {
     tags(
         (name = "orders", description = "Place, read, cancel, ship and return orders"),
         (name = "sagas", description = "What happens to an order, why it waits, and what operators can do"),
-        (name = "audit", description = "Whether the guarantees hold"),
         (name = "health", description = "Probes")
     )
 )]
 struct Documentation;
 
 /// The routes, documented.
-pub(crate) fn routes(engine: Engine, intake: Intake, books: Books) -> OpenApiRouter {
+pub(crate) fn routes(engine: Engine, intake: Intake) -> OpenApiRouter {
     let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(engine.db().clone());
     let asyncapi = Arc::new(asyncapi::document());
     OpenApiRouter::with_openapi(Documentation::openapi())
@@ -60,7 +56,6 @@ pub(crate) fn routes(engine: Engine, intake: Intake, books: Books) -> OpenApiRou
             engine,
             intake,
         })
-        .merge(audit::routes(books))
         .route(
             "/api/docs/asyncapi.json",
             get(move || async move { Json(asyncapi) }),

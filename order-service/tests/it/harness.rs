@@ -185,12 +185,9 @@ impl System {
 
     /// Asserts that all guarantees hold.
     pub(crate) async fn audit(&self) {
-        let [order, payment, inventory] = [
-            self.environment.pool("order").await,
-            self.environment.pool("payment").await,
-            self.environment.pool("inventory").await,
-        ];
-        let report = audit::audit(&order, &payment, &inventory).await.unwrap();
+        self.environment.make_auditor().await;
+        let books = audit::Books::open(&self.environment.vars(&[])).unwrap();
+        let report = books.audit().await.unwrap();
         assert!(report.violations.is_empty(), "{report}");
     }
 

@@ -104,30 +104,3 @@ async fn every_service_documents_itself() {
         "3.0.0"
     );
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_audit_tells_what_is_wrong() {
-    let system = System::whole().await;
-    let order = system.place("prod-1", 1).await;
-    system.until(&order, "COMPLETED").await;
-    let audit = system.orders.json("/audit").await;
-    assert_eq!(
-        (&audit["clean"], &audit["orders"]),
-        (&json!(true), &json!(1)),
-        "{audit}"
-    );
-
-    let payments = system.environment.pool("payment").await;
-    sqlx::query("UPDATE payments SET amount_minor = amount_minor - 1")
-        .execute(&payments)
-        .await
-        .unwrap();
-    let audit = system.orders.json("/audit").await;
-    assert_eq!(audit["clean"], json!(false));
-    assert!(
-        audit["violations"]
-            .to_string()
-            .contains(text(&order, "orderId")),
-        "{audit}"
-    );
-}

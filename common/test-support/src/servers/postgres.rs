@@ -10,11 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use url::Url;
 
+use common::db::credentials;
+
 use super::guardian::Guardian;
 use super::process::{
     Files, Process, Signal, detached, make_parent, tail, wait_ready, write_private,
 };
-use super::{credentials, free_ports, loopback_url, probe_postgres};
+use super::{free_ports, loopback_url, probe_postgres};
 
 /// The user (uid, gid) that the server runs as, when that is not ourselves.
 type Owner = Option<(u32, u32)>;
@@ -54,7 +56,7 @@ impl PostgresServer {
     /// When the URL cannot be read.
     pub fn for_url(dir: &Path, url: &str) -> Result<Self> {
         let url = Url::parse(url).context("not a PostgreSQL URL")?;
-        let (user, password) = credentials(&url)?;
+        let (user, password) = credentials(url.as_str())?;
         Ok(Self::new(dir, url.port().unwrap_or(5432), &user, &password))
     }
 
@@ -87,6 +89,13 @@ impl PostgresServer {
             self.port,
             "/postgres",
         )
+    }
+
+    /// The URL of another user at another database.
+    #[must_use]
+    pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
+        let path = format!("/{database}");
+        loopback_url("postgres", user, password, self.port, &path)
     }
 
     /// Where it keeps what.

@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use url::Url;
 
+use common::db::credentials;
+
 use super::guardian::Guardian;
 use super::process::{Files, Process, Signal, detached, tail, wait_ready, write_private};
-use super::{credentials, free_ports, loopback_url, probe_http, probe_rabbitmq};
+use super::{free_ports, loopback_url, probe_http, probe_rabbitmq};
 
 /// The server's own script. Debian's wrapper, which is what `PATH` finds, insists on the users root or rabbitmq.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -59,7 +61,7 @@ impl RabbitMqServer {
     pub fn for_urls(dir: &Path, url: &str, api_url: &str) -> Result<Self> {
         let url = Url::parse(url).context("not an AMQP URL")?;
         let api = Url::parse(api_url).context("not the URL of the management API")?;
-        let (user, password) = credentials(&url)?;
+        let (user, password) = credentials(url.as_str())?;
         Ok(Self::new(
             dir,
             url.port().unwrap_or(5672),

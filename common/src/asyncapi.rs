@@ -7,7 +7,10 @@
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{Message, inventory as i, order as o, payment as p, topology};
+use crate::{
+    contract::{Message, inventory as i, order as o, payment as p, topology},
+    fleet,
+};
 
 /// A message as the documents show it.
 struct Documented {
@@ -31,13 +34,12 @@ struct Channel {
     exchange: &'static str,
     routing_key: &'static str,
     senders: &'static [&'static str],
-    receivers: &'static [&'static str],
     description: &'static str,
 }
 
-const ORDER: &str = "order-service";
-const PAYMENT: &str = "payment-service";
-const INVENTORY: &str = "inventory-service";
+const ORDER: &str = fleet::ORDER.program.name;
+const PAYMENT: &str = fleet::PAYMENT.program.name;
+const INVENTORY: &str = fleet::INVENTORY.program.name;
 
 const CHANNELS: [Channel; 5] = [
     Channel {
@@ -45,7 +47,6 @@ const CHANNELS: [Channel; 5] = [
         exchange: topology::COMMANDS,
         routing_key: "payment",
         senders: &[ORDER],
-        receivers: &[PAYMENT],
         description: "Commands to the payment service. Several may share one AMQP message (CloudEvents JSON batch).",
     },
     Channel {
@@ -53,7 +54,6 @@ const CHANNELS: [Channel; 5] = [
         exchange: topology::COMMANDS,
         routing_key: "inventory",
         senders: &[ORDER],
-        receivers: &[INVENTORY],
         description: "Commands to the inventory service, and inventory.validate.v1 requests from anyone. Several may \
                       share one AMQP message (CloudEvents JSON batch).",
     },
@@ -62,7 +62,6 @@ const CHANNELS: [Channel; 5] = [
         exchange: topology::REPLIES,
         routing_key: "order",
         senders: &[PAYMENT, INVENTORY],
-        receivers: &[ORDER],
         description: "Outcomes, to the orchestrator whose command named them in replyto. Several may share one AMQP \
                       message (CloudEvents JSON batch).",
     },
@@ -71,7 +70,6 @@ const CHANNELS: [Channel; 5] = [
         exchange: topology::EVENTS,
         routing_key: "the event's type",
         senders: &[ORDER, PAYMENT, INVENTORY],
-        receivers: &[],
         description: "Public events, one a message. Bind a queue of your own with the types that you want, or #.",
     },
     Channel {
@@ -79,7 +77,6 @@ const CHANNELS: [Channel; 5] = [
         exchange: "",
         routing_key: "the request's reply_to",
         senders: &[INVENTORY],
-        receivers: &[],
         description: "Answers to requests, straight to the queue that the request's AMQP reply_to names.",
     },
 ];
@@ -181,6 +178,20 @@ fn id(kind: &str) -> String {
     kind.replace('.', "_")
 }
 
+/// The services with a queue that is bound to `channel`: to the exchange of events with whatever types, to the others
+/// with its routing key.
+fn receivers(channel: &Channel) -> impl Iterator<Item = &'static str> {
+    let is_bound = |queue: &&topology::Queue| {
+        queue.exchange == channel.exchange
+            && (channel.exchange == topology::EVENTS
+                || queue.routing_keys.contains(&channel.routing_key))
+    };
+    let receives =
+        move |service: &&fleet::Service| service.queues.iter().copied().any(|q| is_bound(&q));
+    let services = fleet::SERVICES.into_iter().filter(receives);
+    services.map(|service| service.program.name)
+}
+
 fn channel_document(channel: &Channel) -> Value {
     let messages = MESSAGES
         .iter()
@@ -209,7 +220,7 @@ fn channel_document(channel: &Channel) -> Value {
 
 fn operations() -> Value {
     let operation = |action: &'static str, channel: &'static str| {
-        move |service: &&str| {
+        move |service: &str| {
             let key = format!("{service}.{action}.{channel}")
                 .replace('-', "_")
                 .replace('.', "_");
@@ -221,11 +232,9 @@ fn operations() -> Value {
         }
     };
     by_name(CHANNELS.iter().flat_map(|channel| {
-        let send = channel.senders.iter().map(operation("send", channel.name));
-        let receive = channel
-            .receivers
-            .iter()
-            .map(operation("receive", channel.name));
+        let send = channel.senders.iter().copied();
+        let send = send.map(operation("send", channel.name));
+        let receive = receivers(channel).map(operation("receive", channel.name));
         send.chain(receive)
     }))
 }

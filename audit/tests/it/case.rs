@@ -1,13 +1,13 @@
-//! Databases with orders as the services leave them, written by hand.
+//! A case to be judged: databases with orders as the services leave them, written by hand, and then broken.
 
-use audit::{Report, Rule, audit};
+use audit::{Books, Report, Rule};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 use test_support::Environment;
 use uuid::Uuid;
 
-/// Three databases of a test.
-pub(crate) struct Books {
+/// The databases of a test.
+pub(crate) struct Case {
     pub(crate) env: Environment,
     pub(crate) order: PgPool,
     pub(crate) payment: PgPool,
@@ -21,10 +21,11 @@ pub(crate) struct Ids {
     pub(crate) saga: Uuid,
 }
 
-impl Books {
-    /// Empty ones.
+impl Case {
+    /// Empty databases, and the role that the audit reads them with.
     pub(crate) async fn new() -> Self {
         let env = Environment::new().await;
+        env.make_auditor().await;
         Self {
             order: env.pool("order").await,
             payment: env.pool("payment").await,
@@ -33,10 +34,15 @@ impl Books {
         }
     }
 
+    /// What the audit finds, which reads as its own role.
     pub(crate) async fn audit(&self) -> Report {
-        audit(&self.order, &self.payment, &self.inventory)
-            .await
-            .unwrap()
+        self.audit_with(&[]).await
+    }
+
+    /// What the audit finds when these variables are set.
+    pub(crate) async fn audit_with(&self, overrides: &[(&str, &str)]) -> Report {
+        let books = Books::open(&self.env.vars(overrides)).unwrap();
+        books.audit().await.unwrap()
     }
 
     /// The audit finds exactly one violation: of `rule`, about `subject`, with `words` in it.
@@ -52,12 +58,8 @@ impl Books {
         assert!(report.to_string().contains(&text));
     }
 
+    /// Runs one statement or several.
     pub(crate) async fn run(&self, db: &PgPool, sql: &str) {
-        sqlx::query(AssertSqlSafe(sql)).execute(db).await.unwrap();
-    }
-
-    /// The same of several statements.
-    pub(crate) async fn script(&self, db: &PgPool, sql: &str) {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(db).await.unwrap();
     }
 

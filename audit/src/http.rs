@@ -1,0 +1,72 @@
+//! `GET /audit`: whether the databases keep the guarantees.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use common::{
+    db,
+    http::{ApiError, Problem},
+};
+use serde::Serialize;
+use tokio::sync::Mutex;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{Books, Report};
+
+/// The books, which one request at a time reads.
+type Desk = Arc<Mutex<Books>>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "audit",
+        description = "Whether the guarantees hold, across the databases of all services. Every error is an RFC 9457 problem."
+    ),
+    tags(
+        (name = "audit", description = "Whether the guarantees hold"),
+        (name = "health", description = "Probes")
+    )
+)]
+struct Documentation;
+
+/// The routes, documented.
+pub(crate) fn routes(books: Books) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Documentation::openapi())
+        .routes(routes!(run))
+        .with_state(Arc::new(Mutex::new(books)))
+}
+
+/// What an audit found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AuditView {
+    /// Whether every guarantee was kept.
+    clean: bool,
+    /// What was looked at, what is wrong, which sagas are parked, and the dead letters of each queue.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    report: Report,
+}
+
+/// Check the guarantees across the databases of all services, now.
+///
+/// Reads every order; safe on a live system. One at a time.
+#[utoipa::path(get, path = "/audit", tag = "audit",
+    responses((status = 200, description = "What was found; `clean` says whether every guarantee was kept", body = AuditView),
+              (status = 409, description = "An audit is running", body = Problem, content_type = "application/problem+json"),
+              (status = 503, description = "A database is away", body = Problem, content_type = "application/problem+json")))]
+async fn run(State(desk): State<Desk>) -> Result<Json<AuditView>, ApiError> {
+    let Ok(books) = desk.try_lock_owned() else {
+        return Err(ApiError::Conflict(
+            "an audit is running: ask again when it has ended".to_owned(),
+        ));
+    };
+    // It goes on when the client hangs up, and then the next one may begin.
+    let report = db::in_own_task(async move { books.audit().await });
+    let report = report.await.map_err(ApiError::Unavailable)?;
+    Ok(Json(AuditView {
+        clean: report.is_clean(),
+        report,
+    }))
+}

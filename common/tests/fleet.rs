@@ -1,0 +1,94 @@
+//! The files that cannot read the fleet agree with it.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use common::fleet::{self, Program};
+
+fn file(name: &str) -> String {
+    let path = Path::new("..").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The part of `docker-compose.yml` about a container: its lines, without their indentation.
+fn container(compose: &str, name: &str) -> Vec<String> {
+    let heading = format!("  {name}:");
+    let mut lines = compose.lines().skip_while(|line| *line != heading);
+    assert!(lines.next().is_some(), "there is no container {name}");
+    let belongs = |line: &&str| line.is_empty() || line.starts_with("    ");
+    let lines = lines.take_while(belongs);
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_example_has_every_default() {
+    let example = file(".env.example");
+    let lines: BTreeSet<&str> = example.lines().collect();
+    let has = |line: String| assert!(lines.contains(line.as_str()), ".env.example lacks {line}");
+    for Program {
+        http_variable,
+        port,
+        ..
+    } in fleet::programs()
+    {
+        has(format!("{http_variable}=0.0.0.0:{port}"));
+    }
+    for database in fleet::databases() {
+        let config = database.config(&Default::default()).unwrap();
+        has(format!("{}={}", database.variable, config.url.expose()));
+        let url = database.audit_url(&Default::default()).unwrap();
+        has(format!("{}={}", database.audit_variable, url.expose()));
+    }
+}
+
+#[test]
+fn compose_runs_every_program() {
+    let compose = file("docker-compose.yml");
+    for program in fleet::programs() {
+        let lines = container(&compose, program.name);
+        let has = |line: String| {
+            let name = program.name;
+            assert!(lines.contains(&line), "container {name} lacks {line}");
+        };
+        has(format!(
+            "build: {{ context: ., args: {{ PROGRAM: {} }} }}",
+            program.name
+        ));
+        let port = program.port;
+        has(format!(r#"ports: ["127.0.0.1:{port}:{port}"]"#));
+        has(format!("{}: 0.0.0.0:{port}", program.http_variable));
+    }
+    let built = compose.matches("PROGRAM: ").count();
+    assert_eq!(built, fleet::programs().count() + 1, "and migrate, no more");
+}
+
+#[test]
+fn compose_tells_each_program_its_own_databases_only() {
+    let compose = file("docker-compose.yml");
+    let told = |container_name: &str| -> BTreeSet<String> {
+        let lines = container(&compose, container_name).into_iter();
+        let variables =
+            lines.filter_map(|line| Some(line.split_once(": postgres://")?.0.to_owned()));
+        variables.collect()
+    };
+    let owners: BTreeSet<_> = fleet::databases().map(|d| d.variable.to_owned()).collect();
+    let auditors = fleet::databases().map(|d| d.audit_variable.to_owned());
+    let auditors: BTreeSet<_> = auditors.collect();
+    for service in fleet::SERVICES {
+        let own = BTreeSet::from([service.database.variable.to_owned()]);
+        assert_eq!(told(service.program.name), own);
+    }
+    assert_eq!(told(fleet::AUDIT.name), auditors);
+    assert_eq!(told("migrate"), owners.union(&auditors).cloned().collect());
+}
+
+#[test]
+fn the_image_has_every_program() {
+    let dockerfile = file("Dockerfile");
+    for program in fleet::programs() {
+        let crate_argument = format!("-p {}", program.name);
+        assert!(dockerfile.contains(&crate_argument), "{crate_argument}");
+        let built = format!("target/release/{}", program.name);
+        assert!(dockerfile.contains(&built), "{built}");
+        assert!(dockerfile.contains(&program.port.to_string()));
+    }
+}
