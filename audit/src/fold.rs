@@ -57,9 +57,9 @@ impl State {
             "SAGA_COMPENSATED" => Ok(self.at("COMPENSATED", None, 0)),
             "SAGA_PARKED" => Ok(self.at("PARKED", step, 0)),
             "SAGA_QUARANTINED" => {
-                let reason = entry.details["reason"].as_str().ok_or(missing("reason"))?;
+                // On its way forward, it has none.
                 let mut next = self.at("PARKED", step, 0);
-                next.reason = Some(reason.to_owned());
+                next.reason = entry.details["reason"].as_str().map(str::to_owned);
                 Ok(next)
             }
             // These tell why the next entry follows, and change nothing by themselves.
@@ -70,6 +70,7 @@ impl State {
             | "COMPENSATION_TIMED_OUT"
             | "CANCEL_REQUESTED"
             | "RETRY_REQUESTED"
+            | "SAGA_EXPIRED"
             | "LATE_REPLY" => Ok(self),
             unknown => Err(format!(
                 "log entry {} is {unknown}, which the audit does not know",

@@ -22,6 +22,7 @@ mod orders;
 mod outbox;
 mod participants;
 mod report;
+mod returns;
 mod sagas;
 mod stock;
 mod strays;
@@ -112,14 +113,10 @@ impl Books {
     /// Orders first: what their sagas say they did is done by then.
     async fn judged(&self, ids: &[Uuid]) -> Result<Vec<(orders::Order, Vec<Violation>)>> {
         let orders = orders::load(&self.order, ids).await.context("order_db")?;
-        let payments = participants::payments(&self.payment, ids).await;
-        let payments = payments.context("payment_db")?;
-        let reservations = participants::reservations(&self.inventory, ids).await;
-        let reservations = reservations.context("inventory_db")?;
+        let mut participants = participants::of_orders(&self.payment, &self.inventory, ids).await?;
         let judged = orders.into_iter().map(|order| {
-            let payments = payments.get(&order.id).map_or(&[][..], Vec::as_slice);
-            let reservations = reservations.get(&order.id).map_or(&[][..], Vec::as_slice);
-            let violations = orders::judge(&order, payments, reservations);
+            let participants = participants.remove(&order.id).unwrap_or_default();
+            let violations = orders::judge(&order, &participants);
             (order, violations)
         });
         Ok(judged.collect())

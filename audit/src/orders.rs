@@ -10,8 +10,9 @@ use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
 use super::BATCH;
-use super::participants::{Payment, Reservation};
+use super::participants::{Participants, Payment, Reservation};
 use super::report::{Rule, Violation};
+use super::returns::{self, Return};
 use super::sagas::{self, Saga};
 
 /// An order as it is in `order_db`.
@@ -21,11 +22,13 @@ pub(super) struct Order {
     pub(super) status: String,
     /// All that are about the order.
     pub(super) sagas: Vec<Saga>,
+    /// What came back of it, or is coming back.
+    pub(super) returns: Vec<Return>,
     saga_id: Uuid,
     reason: Option<String>,
-    items: Vec<OrderItem>,
+    pub(super) items: Vec<OrderItem>,
     currency: String,
-    total: Money,
+    pub(super) total: Money,
 }
 
 /// The newest order.
@@ -66,8 +69,11 @@ pub(super) async fn load(db: &PgPool, ids: &[Uuid]) -> Result<Vec<Order>> {
                     AND NOT EXISTS (SELECT FROM kept WHERE s.id >= first AND s.id < after) AS log_is_dropped,
                 COALESCE((SELECT json_agg(json_build_object('seq', seq, 'event', event, 'step', step, 'details', details)
                                           ORDER BY seq)
-                          FROM saga_log WHERE saga_id = s.id), '[]') AS log
-         FROM orders o LEFT JOIN sagas s ON s.order_id = o.id
+                          FROM saga_log WHERE saga_id = s.id), '[]') AS log,
+                COALESCE((SELECT json_agg(json_build_object('id', id, 'sagaId', saga_id, 'items', items,
+                                                            'amountMinor', amount_minor, 'status', status) ORDER BY id)
+                          FROM returns WHERE order_id = o.id), '[]') AS returns
+         FROM orders o LEFT JOIN sagas s ON s.subject = 'order/' || o.id
          WHERE o.id = ANY($1) ORDER BY o.id, s.id",
     )
     .bind(ids)
@@ -93,6 +99,7 @@ fn order(row: &PgRow) -> Result<Order> {
         id: row.try_get("id")?,
         status: row.try_get("status")?,
         sagas: Vec::new(),
+        returns: row.try_get::<Json<_>, _>("returns")?.0,
         saga_id: row.try_get("saga_id")?,
         reason: row.try_get("cancellation_reason")?,
         items: row.try_get::<Json<_>, _>("items")?.0,
@@ -102,11 +109,8 @@ fn order(row: &PgRow) -> Result<Order> {
 }
 
 /// All that is wrong with an order.
-pub(super) fn judge(
-    order: &Order,
-    payments: &[Payment],
-    reservations: &[Reservation],
-) -> Vec<Violation> {
+pub(super) fn judge(order: &Order, participants: &Participants) -> Vec<Violation> {
+    let (payments, reservations) = (&participants.payments[..], &participants.reservations[..]);
     let mut found = sagas::judge(&order.sagas);
     let saga = match sagas::placing(&order.sagas, order.saga_id) {
         Ok(saga) => saga,
@@ -118,7 +122,7 @@ pub(super) fn judge(
     let (status, ends_as) = (order.status.as_str(), saga.state.status.as_str());
     let fits = match status {
         "PENDING" => matches!(ends_as, "RUNNING" | "COMPENSATING" | "PARKED"),
-        "COMPLETED" | "SHIPPED" | "DELIVERED" => ends_as == "COMPLETED",
+        "COMPLETED" | "SHIPPED" | "DELIVERED" | "RETURNED" => ends_as == "COMPLETED",
         "CANCELLED" => ends_as == "COMPENSATED",
         _ => false,
     };
@@ -139,6 +143,12 @@ pub(super) fn judge(
             found.extend(kept.into_iter().map(|problem| (Rule::Kept, problem)));
         }
     }
+    let returned = returns::judge(order, participants);
+    found.extend(
+        returned
+            .into_iter()
+            .map(|problem| (Rule::Returned, problem)),
+    );
     of(order, found)
 }
 
@@ -161,7 +171,10 @@ fn paid(order: &Order, payments: &[Payment]) -> Vec<String> {
     if sum != Some(*total) {
         found.push(format!("its items do not add up to {total} {currency}"));
     }
-    let captured: Vec<_> = payments.iter().filter(|p| p.is_captured()).collect();
+    // What came back is paid back, which is another rule's.
+    let came_back = !order.returns.is_empty();
+    let is_paid = |payment: &&Payment| payment.is_captured() || came_back && payment.was_captured();
+    let captured: Vec<_> = payments.iter().filter(is_paid).collect();
     match captured.as_slice() {
         [] => {
             let instead: Vec<_> = payments.iter().map(Payment::to_string).collect();
@@ -196,9 +209,14 @@ fn held(order: &Order, reservations: &[Reservation]) -> Option<String> {
                 let text = format!("it is of {ordered:?}, but holds {:?}", reservation.items);
                 return Some(text);
             }
-            // That an order is shipped travels as an event, so its reservation may be final later, but not before.
-            let too_early = status == "COMPLETED" && reservation.status == "COMMITTED";
-            too_early.then(|| format!("it is {status}, but its stock has left"))
+            // An order is shipped as soon as its saga begins, so its stock leaves later, but not before.
+            let has_left = reservation.status == "COMMITTED";
+            let left = sagas::has_completed(&order.sagas, "ship_order");
+            match (status.as_str(), has_left) {
+                ("COMPLETED", true) => Some(format!("it is {status}, but its stock has left")),
+                (_, false) if left => Some(format!("it is {status}, but its stock has not left")),
+                _ => None,
+            }
         }
         several => Some(format!("it holds {} reservations", several.len())),
     }

@@ -25,6 +25,8 @@ pub enum Rule {
     Kept,
     /// A cancelled order holds neither money nor stock, and says why.
     Undone,
+    /// What came back of an order is on the shelf and paid back, once and exactly, and no more than was bought.
+    Returned,
     /// No payment and no reservation is of an unknown order.
     Known,
     /// What is reserved of a product is what orders hold of it, and no more than there is.
@@ -35,7 +37,7 @@ pub enum Rule {
 
 impl Rule {
     /// Each rule, what it says, and what it is counted in.
-    pub const ALL: [(Self, &str, &str); 9] = [
+    pub const ALL: [(Self, &str, &str); 10] = [
         (
             Self::OneSaga,
             "every order has the one saga that placed it, and every saga its order",
@@ -65,6 +67,11 @@ impl Rule {
             Self::Undone,
             "cancelled orders hold neither money nor stock, and say why",
             "orders",
+        ),
+        (
+            Self::Returned,
+            "what came back is on the shelf and paid back, exactly once, and no more than was bought",
+            "returns",
         ),
         (
             Self::Known,
@@ -199,6 +206,7 @@ impl Report {
         *self.by_status.entry(order.status.clone()).or_default() += 1;
         self.add(Rule::OneSaga, 1);
         self.add(Rule::Status, 1);
+        self.add(Rule::Returned, order.returns.len());
         match order.status.as_str() {
             "CANCELLED" => self.add(Rule::Undone, 1),
             "PENDING" => {}

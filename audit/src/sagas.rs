@@ -83,6 +83,19 @@ impl Saga {
     }
 }
 
+/// Whether a saga of this type has completed.
+pub(super) fn has_completed(sagas: &[Saga], kind: &str) -> bool {
+    let mut sagas = sagas.iter().filter(|saga| saga.kind == kind);
+    sagas.any(|saga| saga.state.status == "COMPLETED")
+}
+
+/// The status of the saga of this type with this id.
+pub(super) fn status_of<'s>(sagas: &'s [Saga], kind: &str, id: Uuid) -> Option<&'s str> {
+    let mut sagas = sagas.iter().filter(|saga| saga.kind == kind);
+    let found = sagas.find(|saga| saga.id == id)?;
+    Some(found.state.status.as_str())
+}
+
 /// The saga that placed the order, which is the one that the order names; or why there is no such one.
 pub(super) fn placing(sagas: &[Saga], named: Uuid) -> Result<&Saga, (Rule, String)> {
     let placing: Vec<_> = sagas.iter().filter(|saga| saga.kind == CREATE).collect();

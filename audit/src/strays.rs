@@ -14,17 +14,17 @@ use super::report::{Report, Rule, Subject, Violation};
 /// Sagas without an order. No foreign key forbids them: it would cost a query and a row lock for each saga.
 pub(super) async fn sagas(db: &PgPool, report: &mut Report) -> Result<()> {
     let rows = sqlx::query(
-        "SELECT id, order_id FROM sagas s
-         WHERE NOT EXISTS (SELECT FROM orders WHERE orders.id = s.order_id) ORDER BY id",
+        "SELECT id, subject FROM sagas s
+         WHERE NOT EXISTS (SELECT FROM orders WHERE 'order/' || orders.id = s.subject) ORDER BY id",
     )
     .fetch_all(db)
     .await?;
     for row in rows {
-        let order: Uuid = row.try_get("order_id")?;
+        let subject: String = row.try_get("subject")?;
         report.violations.push(Violation {
             subject: Subject::SagaId(row.try_get("id")?),
             rule: Rule::OneSaga,
-            detail: format!("there is no order {order}"),
+            detail: format!("there is no {subject}"),
         });
     }
     Ok(())
@@ -109,11 +109,11 @@ async fn compare(what: &str, rows: &[PgRow], orders: &PgPool, report: &mut Repor
         values.collect::<Result<Vec<_>, _>>()
     };
     let strays = sqlx::query(
-        "SELECT r.id, r.order_id, r.saga_id, o.id IS NOT NULL AS is_ordered, s.order_id AS owner
+        "SELECT r.id, r.order_id, r.saga_id, o.id IS NOT NULL AS is_ordered, s.subject AS owner
          FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[]) AS r (id, order_id, saga_id)
          LEFT JOIN orders o ON o.id = r.order_id
          LEFT JOIN sagas s ON s.id = r.saga_id
-         WHERE o.id IS NULL OR s.order_id IS DISTINCT FROM r.order_id ORDER BY r.id",
+         WHERE o.id IS NULL OR s.subject IS DISTINCT FROM 'order/' || r.order_id ORDER BY r.id",
     )
     .bind(column("id")?)
     .bind(column("order_id")?)
@@ -123,13 +123,13 @@ async fn compare(what: &str, rows: &[PgRow], orders: &PgPool, report: &mut Repor
     report.add(Rule::Known, rows.len());
     for row in strays {
         let (id, saga): (Uuid, Uuid) = (row.try_get("id")?, row.try_get("saga_id")?);
-        let detail = match row.try_get::<Option<Uuid>, _>("owner")? {
+        let detail = match row.try_get::<Option<String>, _>("owner")? {
             _ if !row.try_get("is_ordered")? => {
                 format!("there is no such order, but {what} {id} is for it")
             }
             None => format!("{what} {id} for it is of saga {saga}, which does not exist"),
             Some(owner) => {
-                format!("{what} {id} for it is of saga {saga}, which is of order {owner}")
+                format!("{what} {id} for it is of saga {saga}, which is about {owner}")
             }
         };
         let order = row.try_get("order_id")?;

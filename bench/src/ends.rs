@@ -33,7 +33,7 @@ pub(crate) async fn wait_quiet(databases: &Databases) -> Result<()> {
 
 /// Whether any saga of an order older than `order` is open. Cheap: open sagas have an index.
 pub(crate) async fn is_open_before(db: &PgPool, order: Uuid) -> Result<bool> {
-    let open = "SELECT EXISTS (SELECT FROM sagas WHERE deadline_at IS NOT NULL AND order_id < $1)";
+    let open = "SELECT EXISTS (SELECT FROM sagas WHERE deadline_at IS NOT NULL AND subject < 'order/' || $1)";
     Ok(sqlx::query_scalar(open).bind(order).fetch_one(db).await?)
 }
 
@@ -57,8 +57,8 @@ impl Ends {
         let rows: Vec<(Uuid, String, Option<String>, Option<i64>)> = sqlx::query_as(
             "SELECT o.id, o.status, o.cancellation_reason,
                     (extract(epoch FROM pg_xact_commit_timestamp(s.xmin)) * 1000000)::bigint
-             FROM sagas s JOIN orders o ON o.id = s.order_id
-             WHERE s.order_id >= $1 AND s.status IN ('COMPLETED', 'COMPENSATED')",
+             FROM sagas s JOIN orders o ON o.saga_id = s.id
+             WHERE o.id >= $1 AND s.status IN ('COMPLETED', 'COMPENSATED')",
         )
         .bind(first)
         .fetch_all(db)

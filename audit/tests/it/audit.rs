@@ -61,8 +61,8 @@ async fn more_orders_than_one_batch_are_all_seen() {
     for copy in [
         "INSERT INTO orders (id, saga_id, customer_id, status, items, currency, total_minor, event_sequence)
          SELECT c.id, c.saga, customer_id, status, items, currency, total_minor, event_sequence FROM orders, copies c",
-        "INSERT INTO sagas (id, order_id, type, definition_version, status, version, correlation_id)
-         SELECT c.saga, c.id, type, definition_version, status, version, correlation_id FROM sagas, copies c",
+        "INSERT INTO sagas (id, subject, data, type, definition_version, status, version, correlation_id)
+         SELECT c.saga, 'order/' || c.id, data, type, definition_version, status, version, correlation_id FROM sagas, copies c",
         "INSERT INTO saga_log (saga_id, seq, event, step, details)
          SELECT c.saga, seq, event, step, details FROM saga_log, copies c",
     ] {
@@ -182,8 +182,8 @@ async fn a_saga_without_an_order_is_found() {
     case.run(
         &case.order,
         &format!(
-            "INSERT INTO sagas (id, order_id, type, definition_version, status, version, correlation_id)
-             SELECT '{nobody}', '{nobody}', type, definition_version, status, version, correlation_id FROM sagas"
+            "INSERT INTO sagas (id, subject, data, type, definition_version, status, version, correlation_id)
+             SELECT '{nobody}', 'order/{nobody}', data, type, definition_version, status, version, correlation_id FROM sagas"
         ),
     )
     .await;

@@ -146,9 +146,9 @@ impl Case {
         .await
         .unwrap();
         sqlx::query(
-            "INSERT INTO sagas (id, order_id, type, definition_version, status, current_step, attempt, reason, version,
+            "INSERT INTO sagas (id, subject, data, type, definition_version, status, current_step, attempt, reason, version,
                                 correlation_id, deadline_at)
-             VALUES ($1, $2, 'create_order', 1, $3,
+             VALUES ($1, 'order/' || $2::uuid, '{}', 'create_order', 1, $3,
                      CASE $3 WHEN 'RUNNING' THEN 'inventory' WHEN 'PARKED' THEN 'payment' END,
                      CASE $3 WHEN 'RUNNING' THEN 1 ELSE 0 END, $4, 0, 'test',
                      CASE $3 WHEN 'RUNNING' THEN now() + interval '30 s' END)",

@@ -349,8 +349,8 @@ fn sagas() -> Vec<Row> {
             Completed,
             &[(
                 Order,
-                "INSERT INTO sagas (id, order_id, type, definition_version, status, version, correlation_id)
-                 SELECT '$unknown', order_id, type, definition_version, status, version, correlation_id FROM sagas
+                "INSERT INTO sagas (id, subject, data, type, definition_version, status, version, correlation_id)
+                 SELECT '$unknown', subject, data, type, definition_version, status, version, correlation_id FROM sagas
                  WHERE id = '$saga';
                  INSERT INTO saga_log (saga_id, seq, event, step, details)
                  SELECT '$unknown', seq, event, step, details FROM saga_log WHERE saga_id = '$saga'",
@@ -363,8 +363,8 @@ fn sagas() -> Vec<Row> {
             Completed,
             &[(
                 Order,
-                "INSERT INTO sagas (id, order_id, type, definition_version, status, version, correlation_id)
-                 SELECT '$unknown', order_id, 'lose_order', definition_version, status, version, correlation_id FROM sagas
+                "INSERT INTO sagas (id, subject, data, type, definition_version, status, version, correlation_id)
+                 SELECT '$unknown', subject, data, 'lose_order', definition_version, status, version, correlation_id FROM sagas
                  WHERE id = '$saga';
                  INSERT INTO saga_log (saga_id, seq, event, step, details)
                  SELECT '$unknown', seq, event, step, details FROM saga_log WHERE saga_id = '$saga'",

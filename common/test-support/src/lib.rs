@@ -4,6 +4,7 @@
 
 mod amqp;
 mod environment;
+pub mod participant;
 mod proxy;
 pub mod servers;
 mod shuffle;

@@ -245,7 +245,7 @@ pub(super) async fn keep_evidence(
         writeln!(text, "\n=== {}", violations.join("\n    "))?;
         for (database, name, table, condition) in [
             (order, "order_db", "orders", "id = $1"),
-            (order, "order_db", "sagas", "order_id = $1"),
+            (order, "order_db", "sagas", "subject = 'order/' || $1::uuid"),
             (order, "order_db", "saga_log", OF_SAGA),
             (order, "order_db", "idempotency", OF_SAGA),
             (
@@ -255,7 +255,10 @@ pub(super) async fn keep_evidence(
                 "message ->> 'subject' = $1::text",
             ),
             (payment, "payment_db", "payments", "order_id = $1"),
+            (order, "order_db", "returns", "order_id = $1"),
+            (payment, "payment_db", "refunds", "order_id = $1"),
             (inventory, "inventory_db", "reservations", "order_id = $1"),
+            (inventory, "inventory_db", "restocks", "order_id = $1"),
         ] {
             dump(&mut text, database, (name, table, condition), *id).await?;
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use test_support::{Amqp, eventually};
 
-use crate::support::{Saga, Service, World};
+use crate::support::{Saga, World};
 
 fn count(replies: &[Value], kind: &str) -> usize {
     replies.iter().filter(|reply| reply["type"] == kind).count()
@@ -33,7 +33,7 @@ async fn replicas_that_race_for_the_same_products_and_commands_never_deadlock() 
     let products: Vec<String> = (0..40).map(|n| format!("p{n:02}")).collect();
     let stock: Vec<_> = products.iter().map(|id| (id.as_str(), 6)).collect();
     let (world, first) = World::with_stock(&stock).await;
-    let second = Service::start(&world.environment).await;
+    let second = world.start().await;
     eventually("both consume", || consumers(&world), |count| *count == 2).await;
 
     let reserved = join_all((0..8).map(|n| buy_and_return(&world, n, &products))).await;

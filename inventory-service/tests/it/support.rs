@@ -1,47 +1,45 @@
 //! An orchestrator, a warehouse and a client for tests.
 
-use common::contract::topology;
+use std::ops::Deref;
+
+use common::fleet;
 use inventory_service::app::{App, Config};
 use lapin::{message::Delivery, types::AMQPValue};
 use serde_json::{Value, json};
-use sqlx::{PgPool, Row};
-use test_support::{Amqp, Environment};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use sqlx::Row;
+use test_support::participant::{self, Participant, Replica};
 use uuid::Uuid;
 
-/// What a command's `replyto` names here.
-pub(crate) const REPLY_TO: &str = "test";
+/// The inventory service as an orchestrator sees it, and its warehouse.
+pub(crate) struct World(Participant);
 
-/// What a test has: an environment with the topology, our own queue of replies, and as many services as it starts.
-pub(crate) struct World {
-    pub(crate) amqp: Amqp,
-    pub(crate) db: PgPool,
-    pub(crate) replies: String,
-    // Last, because services use it until they are dropped.
-    pub(crate) environment: Environment,
+impl Deref for World {
+    type Target = Participant;
+
+    fn deref(&self) -> &Participant {
+        &self.0
+    }
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let environment = Environment::new().await;
-        let amqp = Amqp::connect(&environment.rabbitmq_url()).await;
-        common::amqp::declare(amqp.channel()).await.unwrap();
-        Self {
-            replies: amqp.listen(topology::REPLIES, REPLY_TO).await,
-            db: environment.pool("inventory").await,
-            amqp,
-            environment,
-        }
+        Self(Participant::of(&fleet::INVENTORY).await)
+    }
+
+    /// Starts a replica of the service.
+    pub(crate) async fn start(&self) -> Replica {
+        let config = Config::from_vars(&self.environment.vars(&[])).unwrap();
+        let app = App::build(&config).await.unwrap();
+        Replica::start(app.address().unwrap(), |shutdown| app.run(shutdown))
     }
 
     /// A world with a service and these products.
-    pub(crate) async fn with_stock(products: &[(&str, i64)]) -> (Self, Service) {
+    pub(crate) async fn with_stock(products: &[(&str, i64)]) -> (Self, Replica) {
         let world = Self::new().await;
         for (product_id, quantity) in products {
             world.add(product_id, *quantity).await;
         }
-        let service = Service::start(&world.environment).await;
+        let service = world.start().await;
         (world, service)
     }
 
@@ -58,26 +56,11 @@ impl World {
     }
 
     pub(crate) async fn command(&self, command: &Value) {
-        let exchange = topology::COMMANDS;
-        self.amqp
-            .publish_event(exchange, "inventory", command)
-            .await;
+        self.send(command).await;
     }
 
     pub(crate) async fn commands(&self, commands: &[Value]) {
-        let exchange = topology::COMMANDS;
-        self.amqp
-            .publish_batch(exchange, "inventory", commands)
-            .await;
-    }
-
-    /// The next `count` replies.
-    pub(crate) async fn replies(&self, count: usize) -> Vec<Value> {
-        self.amqp.next_events(&self.replies, count).await
-    }
-
-    pub(crate) async fn reply(&self) -> Value {
-        self.replies(1).await.remove(0)
+        self.send_batch(commands).await;
     }
 
     /// (quantity, reserved) of a product.
@@ -115,32 +98,6 @@ impl World {
         .unwrap();
         let wrong: Vec<&str> = wrong.iter().map(|row| row.get(0)).collect();
         assert!(wrong.is_empty(), "the books of {wrong:?} do not balance");
-    }
-}
-
-/// A replica of the service in this process. It stops when it is dropped.
-pub(crate) struct Service {
-    pub(crate) url: String,
-    stop: CancellationToken,
-    running: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Service {
-    pub(crate) async fn start(environment: &Environment) -> Self {
-        let config = Config::from_vars(&environment.vars(&[])).unwrap();
-        let app = App::build(&config).await.unwrap();
-        let stop = CancellationToken::new();
-        Self {
-            url: format!("http://{}", app.address().unwrap()),
-            running: tokio::spawn(app.run(stop.clone())),
-            stop,
-        }
-    }
-
-    /// Stops it, and says whether it stopped well.
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        self.running.await.unwrap().unwrap();
     }
 }
 
@@ -194,12 +151,7 @@ impl Saga {
     }
 
     fn command(&self, kind: &str, data: Value) -> Value {
-        let mut command = event(kind, self.order, data);
-        command["sagaid"] = json!(self.id);
-        command["sagastep"] = json!("inventory");
-        command["correlationid"] = json!("request-1");
-        command["replyto"] = json!(REPLY_TO);
-        command
+        participant::command(self.id, self.order, "inventory", kind, &data)
     }
 }
 

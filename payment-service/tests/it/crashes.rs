@@ -18,7 +18,7 @@ use crate::service::{Orchestrator, Saga};
 fn run(orchestrator: &Orchestrator, overrides: &[(&str, &str)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_payment-service"))
         .env_clear()
-        .envs(orchestrator.env.pairs(overrides))
+        .envs(orchestrator.environment.pairs(overrides))
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()

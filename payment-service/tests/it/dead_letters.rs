@@ -173,7 +173,7 @@ async fn a_command_that_kills_its_consumer_again_and_again_is_dead_by_the_delive
     let orchestrator = Orchestrator::new().await;
     let command = Saga::new().process("pm_card_visa");
     orchestrator.send(&command).await;
-    let url = orchestrator.env.rabbitmq_url();
+    let url = orchestrator.environment.rabbitmq_url();
     let connection = Connection::connect(&url, ConnectionProperties::default())
         .await
         .unwrap();

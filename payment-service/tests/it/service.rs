@@ -1,129 +1,59 @@
 //! The service under test, and an orchestrator's view of it.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Mutex};
+use std::ops::Deref;
 
-use common::contract::topology;
+use common::{contract::topology, fleet};
 use payment_service::{
     app::{App, Config},
     gateway::Gateway,
 };
 use serde_json::{Value, json};
-use sqlx::{PgPool, Row};
-use test_support::{Amqp, Environment, eventually};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use sqlx::Row;
+use test_support::participant::{self, Participant, Replica};
 use uuid::Uuid;
 
-/// The routing key of the test's replies.
-const REPLY_TO: &str = "test";
 /// Where commands are dead-lettered.
 pub(crate) const DLQ: &str = "payment.commands.dlq";
 
-/// A broker with our topology and queues that listen, and a database. What runs on it, each test decides.
+/// The payment service as an orchestrator sees it, and its events.
 pub(crate) struct Orchestrator {
-    pub(crate) env: Environment,
-    pub(crate) amqp: Amqp,
-    pub(crate) db: PgPool,
-    replies: String,
     events: String,
-    /// The rest of a batch of replies.
-    unread: Mutex<VecDeque<Value>>,
+    participant: Participant,
+}
+
+impl Deref for Orchestrator {
+    type Target = Participant;
+
+    fn deref(&self) -> &Participant {
+        &self.participant
+    }
 }
 
 impl Orchestrator {
     pub(crate) async fn new() -> Self {
-        let env = Environment::new().await;
-        let amqp = Amqp::connect(&env.rabbitmq_url()).await;
-        // Before any service, so that commands can wait for it.
-        common::amqp::declare(amqp.channel()).await.unwrap();
+        let participant = Participant::of(&fleet::PAYMENT).await;
         Self {
-            db: env.pool("payment").await,
-            replies: amqp.listen(topology::REPLIES, REPLY_TO).await,
-            events: amqp.listen(topology::EVENTS, "payment.#").await,
-            unread: Mutex::default(),
-            env,
-            amqp,
+            events: participant.amqp.listen(topology::EVENTS, "payment.#").await,
+            participant,
         }
     }
 
     /// The same with a service that has the simulated gateway and these variables.
-    pub(crate) async fn with_service(vars: &[(&str, &str)]) -> (Self, Service) {
+    pub(crate) async fn with_service(vars: &[(&str, &str)]) -> (Self, Replica) {
         let orchestrator = Self::new().await;
-        let config = Config::from_vars(&orchestrator.env.vars(vars)).unwrap();
-        let service = Service::start(App::build(&config).await.unwrap());
-        (orchestrator, service)
+        let config = Config::from_vars(&orchestrator.environment.vars(vars)).unwrap();
+        let replica = run(App::build(&config).await.unwrap());
+        (orchestrator, replica)
     }
 
     /// Starts a replica on `gateway`.
-    pub(crate) async fn start(&self, gateway: impl Gateway) -> Service {
-        let config = Config::from_vars(&self.env.vars(&[])).unwrap();
-        Service::start(App::with_gateway(&config, gateway).await.unwrap())
-    }
-
-    pub(crate) async fn send(&self, command: &Value) {
-        let amqp = &self.amqp;
-        amqp.publish_event(topology::COMMANDS, "payment", command)
-            .await;
-    }
-
-    pub(crate) async fn send_batch(&self, commands: &[Value]) {
-        let amqp = &self.amqp;
-        amqp.publish_batch(topology::COMMANDS, "payment", commands)
-            .await;
-    }
-
-    /// The next reply, if one has come.
-    pub(crate) async fn try_reply(&self) -> Option<Value> {
-        if let Some(message) = self.amqp.get(&self.replies).await {
-            let mut unread = self.unread.lock().unwrap();
-            match serde_json::from_slice(&message.data).unwrap() {
-                Value::Array(batch) => unread.extend(batch),
-                event => unread.push_back(event),
-            }
-        }
-        self.unread.lock().unwrap().pop_front()
-    }
-
-    /// The next reply, as soon as there is one.
-    pub(crate) async fn reply(&self) -> Value {
-        let reply = eventually("a reply comes", || self.try_reply(), Option::is_some).await;
-        reply.unwrap()
-    }
-
-    pub(crate) async fn replies(&self, count: usize) -> Vec<Value> {
-        let mut replies = Vec::new();
-        while replies.len() < count {
-            replies.push(self.reply().await);
-        }
-        replies
-    }
-
-    /// The next reply of type `kind`, whatever comes before it.
-    pub(crate) async fn reply_of_type(&self, kind: &str) -> Value {
-        loop {
-            let reply = self.reply().await;
-            if reply["type"] == kind {
-                return reply;
-            }
-        }
+    pub(crate) async fn start(&self, gateway: impl Gateway) -> Replica {
+        let config = Config::from_vars(&self.environment.vars(&[])).unwrap();
+        run(App::with_gateway(&config, gateway).await.unwrap())
     }
 
     pub(crate) async fn event(&self) -> Value {
         self.amqp.next_events(&self.events, 1).await.remove(0)
-    }
-
-    /// Replies that nobody has taken.
-    pub(crate) async fn unread_replies(&self) -> u32 {
-        self.amqp.ready(&self.replies).await
-    }
-
-    /// Commands that no replica has taken.
-    pub(crate) async fn waiting(&self) -> u32 {
-        self.amqp.ready(topology::PAYMENT_COMMANDS.name).await
-    }
-
-    pub(crate) async fn dead_letters(&self) -> u32 {
-        self.amqp.ready(DLQ).await
     }
 
     /// A saga that has paid 39.98 USD.
@@ -161,42 +91,8 @@ impl Orchestrator {
     }
 }
 
-/// A replica that runs until it is stopped or dropped.
-pub(crate) struct Service {
-    pub(crate) address: SocketAddr,
-    shutdown: CancellationToken,
-    running: Option<JoinHandle<anyhow::Result<()>>>,
-}
-
-impl Service {
-    fn start<G: Gateway>(app: App<G>) -> Self {
-        let shutdown = CancellationToken::new();
-        Self {
-            address: app.address().unwrap(),
-            running: Some(tokio::spawn(app.run(shutdown.clone()))),
-            shutdown,
-        }
-    }
-
-    /// Stops it as SIGTERM does, and waits until it has.
-    pub(crate) async fn stop(mut self) {
-        self.shutdown.cancel();
-        let running = self.running.take().unwrap();
-        running.await.unwrap().unwrap();
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        let url = format!("http://{}{path}", self.address);
-        let response = reqwest::get(url).await.unwrap();
-        let status = response.status().as_u16();
-        (status, response.json().await.unwrap())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
+fn run<G: Gateway>(app: App<G>) -> Replica {
+    Replica::start(app.address().unwrap(), |shutdown| app.run(shutdown))
 }
 
 /// A saga that pays for an order.
@@ -258,19 +154,6 @@ impl Saga {
     }
 
     fn command(&self, kind: &str, data: &Value) -> Value {
-        json!({
-            "specversion": "1.0",
-            "id": Uuid::now_v7(),
-            "source": "order-service",
-            "type": kind,
-            "subject": self.order,
-            "time": "2026-11-20T10:00:00Z",
-            "datacontenttype": "application/json",
-            "sagaid": self.id,
-            "sagastep": "payment",
-            "correlationid": "a-request",
-            "replyto": REPLY_TO,
-            "data": data,
-        })
+        participant::command(self.id, self.order, "payment", kind, data)
     }
 }
