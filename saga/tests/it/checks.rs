@@ -81,7 +81,7 @@ fn a_saga_of_three_steps_that_can_be_undone_keeps_its_guarantees() {
 
 #[test]
 fn guarantees_are_kept_when_two_things_go_wrong() {
-    reserve().faults(2).retries(0).run();
+    Check::of(&RESERVE).faults(2).retries(0).run();
 }
 
 /// In all attempts, forward and back, all that was ever sent may still be on its way.
@@ -94,14 +94,16 @@ fn guarantees_are_kept_with_all_attempts() {
 /// Nothing is left out here, also where it changes nothing.
 #[test]
 fn messages_that_change_nothing_change_nothing() {
-    reserve().retries(0).stale_messages_too().run();
+    let check = Check::of(&RESERVE).retries(0);
+    check.stale_messages_too().run();
 }
 
 /// The decision itself is safe from replies that count twice: they are late the second time. The idempotency table
 /// keeps the log from saying so.
 #[test]
 fn a_reply_that_counts_twice_does_no_harm() {
-    let check = reserve().with(Bug::CountedTwice).stale_messages_too();
+    let check = Check::of(&RESERVE).with(Bug::CountedTwice);
+    let check = check.stale_messages_too();
     check.cancellations(0).retries(0).run();
 }
 
