@@ -33,7 +33,7 @@ pub(crate) async fn wait_quiet(databases: &Databases) -> Result<()> {
 
 /// Whether any saga of an order older than `order` is open. Cheap: open sagas have an index.
 pub(crate) async fn is_open_before(db: &PgPool, order: Uuid) -> Result<bool> {
-    let open = "SELECT EXISTS (SELECT FROM sagas WHERE deadline_at IS NOT NULL AND subject < 'order/' || $1)";
+    let open = "SELECT EXISTS (SELECT FROM sagas WHERE deadline_at IS NOT NULL AND subject < 'order/' || $1::uuid)";
     Ok(sqlx::query_scalar(open).bind(order).fetch_one(db).await?)
 }
 

@@ -276,7 +276,7 @@ pub(super) async fn keep_evidence(
     Ok(())
 }
 
-const OF_SAGA: &str = "saga_id = (SELECT saga_id FROM orders WHERE id = $1)";
+const OF_SAGA: &str = "saga_id IN (SELECT id FROM sagas WHERE subject = 'order/' || $1::uuid)";
 
 /// The rows of a table; those of the log in order.
 async fn dump(

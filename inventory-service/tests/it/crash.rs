@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Saga, Service, World};
+use crate::support::{Saga, World};
 
 const SIGKILL: i32 = 9;
 
@@ -71,7 +71,7 @@ async fn crash_there_and_back_at(point: &str, replies: usize) {
         let status = timeout(PATIENCE, dying.wait()).await.unwrap().unwrap();
         assert_eq!(status.signal(), Some(SIGKILL), "{point}");
 
-        let next = Service::start(&world.environment).await;
+        let next = world.start().await;
         let replies = world.replies(replies).await;
         assert_eq!(replies[0]["type"], kind);
         assert!(replies.iter().all(|reply| *reply == replies[0]));

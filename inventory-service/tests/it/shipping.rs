@@ -8,7 +8,7 @@ use lapin::{
 use serde_json::{Value, json};
 use test_support::eventually;
 
-use crate::support::{Saga, Service, World, header, lines};
+use crate::support::{Saga, World, header, lines};
 
 async fn reserved(world: &World, items: &[(&str, u32)]) -> Saga {
     let saga = Saga::new();
@@ -92,7 +92,7 @@ async fn all_that_an_order_holds_leaves() {
 #[tokio::test]
 async fn two_replicas_that_ship_the_same_order_ship_it_once() {
     let (world, _first) = World::with_stock(&[("a", 1000)]).await;
-    let _second = Service::start(&world.environment).await;
+    let _second = world.start().await;
     let consumers = async || world.amqp.consumers("inventory.commands").await;
     eventually("both consume", consumers, |count| *count == 2).await;
     for _ in 0..10 {
