@@ -16,10 +16,11 @@ use saga::{Definition, Engine, Program, Replies, deadlines, store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    follow::Orders,
     http,
     intake::{Intake, Worker},
     orders::SOURCE,
-    sagas::{self, CREATE_ORDER, OrderSaga, Orders, PlacedOrder, SAGAS},
+    sagas::{self, CREATE_ORDER, OrderSaga, PlacedOrder, SAGAS},
 };
 
 /// Tables of which each day is dropped when it is old, but nothing that an open or parked saga needs.
