@@ -144,7 +144,9 @@ fn steps(log: &[Value]) -> String {
 
 /// `3  STEP_REJECTED  fraud  {…}`.
 fn line(entry: &Value) -> String {
-    let (seq, event, step) = (&entry["seq"], text(&entry["event"]), text(&entry["step"]));
+    let (event, step) = (text(&entry["event"]), text(&entry["step"]));
+    // As text, for a JSON value takes no notice of a width.
+    let seq = entry["seq"].to_string();
     format!("{seq:>4}  {event:22} {step:10} {}", entry["details"])
 }
 
