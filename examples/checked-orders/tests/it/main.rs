@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
 
 mod answers;
+mod checked_order;
 mod crashes;
 mod fraud_check;
 mod orders;
