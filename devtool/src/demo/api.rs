@@ -35,6 +35,14 @@ pub(super) struct Saga {
     pub(super) log: Vec<Entry>,
 }
 
+/// `GET /sagas?orderId=`.
+#[derive(Debug, Deserialize)]
+pub(super) struct SagaSummary {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) status: String,
+}
+
 /// An entry of the saga log.
 #[derive(Debug, Deserialize)]
 pub(super) struct Entry {
@@ -61,12 +69,27 @@ impl Entry {
     }
 }
 
+/// `GET /orders/{orderId}/returns`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Return {
+    pub(super) return_id: String,
+    pub(super) saga_id: String,
+    pub(super) status: String,
+    #[serde(with = "decimal")]
+    pub(super) refund_amount: Money,
+}
+
 /// `GET /payments`.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Payment {
     pub(super) status: String,
     #[serde(with = "decimal")]
     pub(super) amount: Money,
+    /// What of it was given back.
+    #[serde(with = "decimal")]
+    pub(super) refunded_amount: Money,
 }
 
 /// `GET /reservations`.
@@ -128,10 +151,35 @@ impl Api {
         send(request.json(&json!({ "reason": reason }))).await
     }
 
-    pub(super) async fn ship(&self, id: &str) -> Result<Order> {
+    /// Tells that an order is SHIPPED or DELIVERED.
+    pub(super) async fn set_status(&self, id: &str, status: &str) -> Result<Order> {
         let path = format!("/orders/{id}/status");
         let request = self.request(Method::PATCH, &self.order, &path);
-        send(request.json(&json!({"status": "SHIPPED"}))).await
+        send(request.json(&json!({ "status": status }))).await
+    }
+
+    /// Sends goods of an order back.
+    pub(super) async fn give_back(&self, id: &str, goods: &[(&str, u32)]) -> Result<Return> {
+        let path = format!("/orders/{id}/returns");
+        let items = goods
+            .iter()
+            .map(|(product, n)| json!({"productId": product, "quantity": n}));
+        let body = json!({"items": items.collect::<Value>(), "reason": "does not fit"});
+        let request = self.request(Method::POST, &self.order, &path);
+        send(request.json(&body)).await
+    }
+
+    pub(super) async fn returns(&self, order: &str) -> Result<Vec<Return>> {
+        let path = format!("/orders/{order}/returns");
+        let page: Page<_> = send(self.request(Method::GET, &self.order, &path)).await?;
+        Ok(page.items)
+    }
+
+    /// The sagas of an order, newest first.
+    pub(super) async fn sagas(&self, order: &str) -> Result<Vec<SagaSummary>> {
+        let path = format!("/sagas?orderId={order}");
+        let page: Page<_> = send(self.request(Method::GET, &self.order, &path)).await?;
+        Ok(page.items)
     }
 
     pub(super) fn saga_url(&self, id: &str) -> String {
