@@ -1,6 +1,6 @@
 //! The services' HTTP API, as an application developer would call it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use common::contract::{Money, decimal};
@@ -10,11 +10,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sqlx::types::chrono::{DateTime, Utc};
+use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::services::{Environment, Service};
 
-/// How long an answer may take.
+/// How long an answer may take, and how long a service may say that it should be asked again.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How soon a service is asked again that could not answer.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// `POST /orders` and `GET /orders/{orderId}`.
 #[derive(Clone, Debug, Deserialize)]
@@ -166,6 +170,7 @@ impl Api {
             .map(|(product, n)| json!({"productId": product, "quantity": n}));
         let body = json!({"items": items.collect::<Value>(), "reason": "does not fit"});
         let request = self.request(Method::POST, &self.order, &path);
+        let request = request.header("Idempotency-Key", Uuid::now_v7().to_string());
         send(request.json(&body)).await
     }
 
@@ -234,10 +239,19 @@ async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {
     read(status, &body)
 }
 
+/// The answer; a service that is not ready for one is asked again, which is harmless for every request here.
 async fn answer(request: RequestBuilder) -> Result<(StatusCode, String)> {
-    let response = request.send().await.context("no answer")?;
-    let status = response.status();
-    Ok((status, response.text().await.context("half an answer")?))
+    let began = Instant::now();
+    loop {
+        let again = request.try_clone().context("the body is at hand")?;
+        let response = again.send().await.context("no answer")?;
+        let status = response.status();
+        if status == StatusCode::SERVICE_UNAVAILABLE && began.elapsed() < PATIENCE {
+            sleep(AGAIN).await;
+            continue;
+        }
+        return Ok((status, response.text().await.context("half an answer")?));
+    }
 }
 
 fn read<T: DeserializeOwned>(status: StatusCode, body: &str) -> Result<T> {
