@@ -5,7 +5,7 @@ use common::{
     contract::{Envelope, inventory::StockCommitted},
 };
 
-use crate::{SOURCE, batch::Batch, handler::Command, reservations::Status, wanted::Sum};
+use crate::{SOURCE, batch::Batch, command::Command, reservations::Status, wanted::Sum};
 
 /// Makes what the order holds final; also where another saga has done so before.
 ///

@@ -12,19 +12,20 @@ use common::{
     amqp::consumer::{Error, Handler, Incoming},
     amqp::{self, Outgoing},
     contract::{
-        Envelope, Message, OrderId, Reason, Unreadable,
+        Envelope, Message, OrderId, Unreadable,
         inventory::{CommitStock, ReleaseStock, ReserveStock, Restock, StockItem, ValidateStock},
     },
     db::LazyTransaction,
     db::retention::Retention,
     outbox::Outbox,
     participant::idempotency::{Direction, Key},
-    participant::{self, CommandHandler, Output, Participant},
+    participant::{CommandHandler, Output, Participant},
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::{
     batch::Batch,
+    command::{Body, Command},
     commit, release,
     reservations::{self, Reservation, Status},
     reserve, restock, restocks, stock,
@@ -89,22 +90,6 @@ impl Handler for Commands {
 /// The participant: each command has a file of its own.
 #[derive(Debug)]
 pub(crate) struct Inventory;
-
-/// A command of a saga.
-pub(crate) type Command = participant::Command<Body>;
-
-/// What a saga can ask for.
-#[derive(Clone, Debug)]
-pub(crate) enum Body {
-    /// Hold these, each product once, by product.
-    Reserve(Vec<StockItem>),
-    /// Let go of what is held, and why.
-    Release(Reason),
-    /// Make final what the order holds.
-    Commit,
-    /// Put these on the shelf again, each product once, by product.
-    Restock(Restock),
-}
 
 impl Participant for Inventory {
     type Body = Body;

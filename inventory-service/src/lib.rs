@@ -16,6 +16,7 @@
 pub mod app;
 mod batch;
 mod catalogue;
+mod command;
 mod commit;
 pub mod entity;
 mod handler;

@@ -5,7 +5,7 @@ use common::{
     contract::{Envelope, Reason, inventory::StockReleased},
 };
 
-use crate::{SOURCE, batch::Batch, handler::Command, reservations::Status};
+use crate::{SOURCE, batch::Batch, command::Command, reservations::Status};
 
 /// Lets go of what the action of `command`'s step holds.
 ///

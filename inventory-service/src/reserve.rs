@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     SOURCE,
     batch::Batch,
-    handler::Command,
+    command::Command,
     reservations::{Reservation, Status},
 };
 

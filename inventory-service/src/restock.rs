@@ -11,7 +11,7 @@ use common::{
 use crate::{
     SOURCE,
     batch::Batch,
-    handler::Command,
+    command::Command,
     reservations::Status,
     wanted::{Sum, merge},
 };

@@ -16,10 +16,11 @@ use saga::{Definition, Engine, Program, Replies, deadlines, store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    follow::Orders,
     http,
     intake::{Intake, Worker},
     orders::SOURCE,
-    sagas::{self, CREATE_ORDER, OrderSaga, Orders, PlacedOrder, SAGAS},
+    sagas::{self, CREATE_ORDER, OrderSaga, PlacedOrder, SAGAS},
 };
 
 /// Tables whose days are dropped when they are old, except for what an open or parked saga needs.

@@ -14,6 +14,7 @@
 
 pub mod app;
 mod entity;
+pub mod follow;
 mod http;
 mod intake;
 pub mod orders;

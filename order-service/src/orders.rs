@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use common::{
     amqp,
     contract::{
-        Envelope, Message, Money, OrderId, Reason, SagaId,
+        Envelope, Message, Money, OrderId, Reason, ReturnId, SagaId,
+        inventory::StockItem,
         order::{
             OrderCancelled, OrderCompleted, OrderDelivered, OrderFailed, OrderItem, OrderReturned,
             OrderShipped, OrderSnapshot,
@@ -17,10 +18,7 @@ use common::{
 use saga::{Context, Subject};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 
-use crate::{
-    returns::{self, Return},
-    sagas::ReturnedGoods,
-};
+use crate::returns::{self, Return};
 
 /// The CloudEvents source of all messages from here.
 pub const SOURCE: &str = "order-service";
@@ -87,8 +85,15 @@ pub enum Change {
     Cancelled,
     /// It is on its way.
     Shipped,
-    /// Goods came back.
-    Returned(ReturnedGoods),
+    /// Goods came back, and so much was given back for them.
+    Returned {
+        /// The return.
+        id: ReturnId,
+        /// What came back.
+        items: Vec<StockItem>,
+        /// What was given back.
+        amount: Money,
+    },
 }
 
 impl Status {
@@ -210,8 +215,8 @@ impl Order {
                 self.status = Status::Shipped;
                 self.event(OrderShipped, context)
             }
-            Change::Returned(goods) => {
-                if let Some(one) = returns.iter_mut().find(|one| one.id == goods.return_id) {
+            Change::Returned { id, items, amount } => {
+                if let Some(one) = returns.iter_mut().find(|one| one.id == id) {
                     one.status = returns::Status::Completed;
                 }
                 if returns::is_everything(&self.items, returns) {
@@ -219,9 +224,9 @@ impl Order {
                 }
                 let returned = |order| OrderReturned {
                     order,
-                    return_id: goods.return_id,
-                    returned_items: goods.items,
-                    refund_amount: goods.amount,
+                    return_id: id,
+                    returned_items: items,
+                    refund_amount: amount,
                 };
                 self.event(returned, context)
             }

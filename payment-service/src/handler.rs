@@ -21,32 +21,19 @@ use common::{
     },
     db::LazyTransaction,
     participant::idempotency::{Direction, Key},
-    participant::{self, Output, Participant},
+    participant::{Output, Participant},
 };
 use futures_util::future::{try_join, try_join_all};
 use sqlx::PgPool;
 
 use crate::{
+    command::{Body, Command},
     gateway::Gateway,
     payments::{self, Captured, Payment},
     process, refund,
     refund_part::{self, Part},
     refunds::Refund,
 };
-
-/// A command to this service.
-pub(crate) type Command = participant::Command<Body>;
-
-/// What it asks for.
-#[derive(Clone, Debug)]
-pub(crate) enum Body {
-    /// The action.
-    Process(ProcessPayment),
-    /// Its compensation.
-    Refund(RefundPayment),
-    /// An action of another saga, which gives a part back.
-    RefundPart(RefundPart),
-}
 
 /// What the gateway did, which is now to be recorded.
 #[derive(Debug)]

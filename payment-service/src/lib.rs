@@ -11,6 +11,7 @@
 //! `payments` and `refunds` the books, `http` what people see of it.
 
 pub mod app;
+mod command;
 mod entity;
 pub mod gateway;
 mod handler;

@@ -12,8 +12,8 @@ use tracing::info;
 
 use crate::{
     SOURCE,
+    command::Command,
     gateway::{Charge, Gateway, Verdict},
-    handler::Command,
     payments::Payment,
 };
 

@@ -9,7 +9,7 @@ use common::{
 };
 use metrics::counter;
 
-use crate::{SOURCE, gateway::Gateway, handler::Command, payments::Captured};
+use crate::{SOURCE, command::Command, gateway::Gateway, payments::Captured};
 
 /// Has the gateway keep nothing of what the action of `command`'s step charged; also where the command is that action
 /// itself, which came too late.

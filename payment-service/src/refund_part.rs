@@ -26,8 +26,8 @@ use sqlx::PgPool;
 
 use crate::{
     SOURCE,
+    command::{Body, Command},
     gateway::{Gateway, PartialRefund},
-    handler::{Body, Command},
     refunds::{Ledger, Refund},
 };
 

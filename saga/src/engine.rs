@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::{
     AnyDefinition, Data, Definition, Event, IllegalEvent, Registry, Table,
     decision::Decision,
-    replies::Reply,
+    reply::{Meaningless, Reply},
     saga::{Origin, Saga, Subject},
     store::{self, Locked},
     transition::{self, transition},
@@ -64,17 +64,8 @@ pub enum Error {
         id: SagaId,
     },
     /// The saga's definition has no such step, or the step no such reply.
-    #[error("saga {saga} of {definition} has no meaning for {kind} of step {step:?}")]
-    Meaningless {
-        /// The saga.
-        saga: SagaId,
-        /// Its definition.
-        definition: &'static str,
-        /// The reply's type.
-        kind: String,
-        /// The reply's step.
-        step: String,
-    },
+    #[error(transparent)]
+    Meaningless(#[from] Meaningless),
     /// What the program has to say to a saga's progress.
     #[error("following the saga")]
     Follow(#[source] anyhow::Error),

@@ -6,51 +6,11 @@ use common::{
         consumer::{self, Handler, Incoming},
     },
     batch::{AdmissionControl, one_per_saga},
-    contract::{SagaId, Unreadable},
-    participant::idempotency::{Key, Record},
+    contract::Unreadable,
 };
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use crate::{Engine, Error, Event, Table, registry::Reading, saga::Saga};
-
-/// A participant's reply. What it means depends on its saga's definition.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    pub(crate) id: Uuid,
-    pub(crate) saga: SagaId,
-    step: String,
-    kind: String,
-    reading: Reading,
-}
-
-impl Reply {
-    /// What is recorded of it, so that it has its consequences only once.
-    pub(crate) fn record(&self) -> Record {
-        Record {
-            key: Key {
-                saga: self.saga,
-                step: self.step.clone(),
-                direction: self.reading.direction(),
-            },
-            message_id: self.id,
-            reply: None,
-            tombstone: false,
-        }
-    }
-
-    /// What it tells `saga`.
-    pub(crate) fn event(&self, saga: &Saga) -> Result<Event, Error> {
-        let table: &dyn Table = saga.definition;
-        let event = self.reading.event(table, &self.step, &self.kind);
-        event.ok_or_else(|| Error::Meaningless {
-            saga: saga.id,
-            definition: saga.definition.name(),
-            kind: self.kind.clone(),
-            step: self.step.clone(),
-        })
-    }
-}
+use crate::{engine::Engine, reply::Reply};
 
 /// The handler of the program's queue of replies.
 #[derive(Debug)]
@@ -71,26 +31,7 @@ impl Handler for Replies {
     type Input = Reply;
 
     fn decode(&self, event: &Incoming) -> Result<Reply, Unreadable> {
-        let envelope = &event.envelope;
-        let step = envelope
-            .sagastep
-            .clone()
-            .ok_or(Unreadable::Attribute("sagastep"))?;
-        let reading = self
-            .engine
-            .registry()
-            .read(&step, envelope)
-            .ok_or_else(|| Unreadable::UnknownType(envelope.kind.clone()))?;
-        Ok(Reply {
-            id: envelope.id,
-            saga: envelope.sagaid.ok_or(Unreadable::Attribute("sagaid"))?,
-            step,
-            kind: envelope.kind.clone(),
-            reading: reading.map_err(|error| Unreadable::Data {
-                kind: envelope.kind.clone(),
-                error: error.to_string(),
-            })?,
-        })
+        Reply::read(self.engine.registry(), &event.envelope)
     }
 
     async fn handle(

@@ -11,6 +11,6 @@ mod sample;
 mod scenario;
 mod story;
 
-pub use check::{Check, check, find_mutants};
+pub use check::{AfterRefund, Bug, Check, check, find_mutants};
 pub use sample::{Sample, replay};
 pub use scenario::Scenario;

@@ -120,7 +120,7 @@ async fn a_payment_of_another_orders_saga_is_found() {
     );
     case.run(&case.payment, &moved).await;
     let words = format!(
-        "is of saga {}, which is of order {}",
+        "is of saga {}, which is about order/{}",
         other.saga, other.order
     );
     case.breaks(Rule::Known, ids.order, &words).await;

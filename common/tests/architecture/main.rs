@@ -33,10 +33,16 @@ const HOUSE: &[Crate] = &[
         no_circles: true,
     },
     Crate {
+        src: "saga/src",
+        lapin_in: &[],
+        alone: &[],
+        no_circles: true,
+    },
+    Crate {
         src: "order-service/src",
         lapin_in: &[],
         alone: &[],
-        no_circles: false,
+        no_circles: true,
     },
     Crate {
         src: "payment-service/src",
@@ -48,7 +54,7 @@ const HOUSE: &[Crate] = &[
         src: "inventory-service/src",
         lapin_in: &[],
         alone: &[],
-        no_circles: false,
+        no_circles: true,
     },
 ];
 

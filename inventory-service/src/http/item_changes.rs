@@ -17,7 +17,7 @@ use common::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Api, items::Item, path};
+use super::{api::Api, items::Item, path};
 use crate::catalogue::Details;
 
 /// Most of a product that a warehouse can have.

@@ -13,7 +13,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Api, Part};
+use super::api::{Api, Part};
 use crate::{catalogue, entity::inventory_item as entity};
 
 /// A product, and how many there are.

@@ -3,29 +3,20 @@
 //! Reads are sea-orm queries on the service's pool. Writes are the [`Catalogue`]'s, each in a task of its own,
 //! because a client that hangs up must not cancel a transaction.
 
+mod api;
 mod item_changes;
 mod items;
 mod path;
 mod reservations;
 
-use common::{
-    http::{ApiError, Cursor},
-    outbox::Outbox,
-};
-use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
-use serde::Deserialize;
+use common::outbox::Outbox;
+use sea_orm::SqlxPostgresConnector;
 use sqlx::PgPool;
-use utoipa::{IntoParams, OpenApi};
+use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::catalogue::{self, Catalogue};
-
-/// What every handler can reach.
-#[derive(Clone, Debug)]
-struct Api {
-    db: DatabaseConnection,
-    catalogue: Catalogue,
-}
+use self::api::Api;
+use crate::catalogue::Catalogue;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,37 +46,4 @@ pub(crate) fn routes(db: PgPool, outbox: Outbox) -> OpenApiRouter {
         ))
         .routes(routes!(reservations::list))
         .with_state(api)
-}
-
-/// Which part of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Part {
-    /// Items at most, 1 to 200.
-    #[param(value_type = Option<u64>, minimum = 1, maximum = 200, default = 50)]
-    limit: Option<String>,
-    /// `nextCursor` of the part before.
-    cursor: Option<String>,
-}
-
-impl Part {
-    fn limit(&self) -> Result<u64, ApiError> {
-        common::http::limit(self.limit.as_deref())
-    }
-
-    /// The key behind which the list goes on.
-    fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, ApiError> {
-        self.cursor.as_deref().map(Cursor::decode).transpose()
-    }
-}
-
-impl From<catalogue::Error> for ApiError {
-    fn from(error: catalogue::Error) -> Self {
-        use catalogue::Error;
-        match error {
-            Error::Unknown(_) => Self::NotFound(error.to_string()),
-            Error::Exists(_) | Error::Held { .. } => Self::Conflict(error.to_string()),
-            Error::Database(cause) => cause.into(),
-        }
-    }
 }

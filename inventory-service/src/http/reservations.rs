@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Api, Part};
+use super::api::{Api, Part};
 use crate::entity::reservation as entity;
 
 /// What an order holds or held.

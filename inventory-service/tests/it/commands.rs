@@ -23,7 +23,7 @@ async fn a_reservation_holds_the_items_and_is_told_to_the_saga_and_to_all() {
     assert_eq!(reply["subject"], saga.order.to_string());
     assert_eq!(reply["sagaid"], saga.id.to_string());
     assert_eq!(reply["sagastep"], "inventory");
-    assert_eq!(reply["correlationid"], "request-1");
+    assert_eq!(reply["correlationid"], "a-request");
     assert_eq!(reply["causationid"], command["id"]);
     assert_eq!(reply["sequence"], 1);
     assert_eq!(world.amqp.next_events(&public, 1).await, [reply]);

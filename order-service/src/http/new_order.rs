@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::origin;
+use super::origin::origin;
 use crate::{
     intake::Placement,
     orders::{Order, Status},

@@ -27,7 +27,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Api, new_order::NewOrder, origin, refusal};
+use super::{
+    api::{Api, refusal},
+    new_order::NewOrder,
+    origin::origin,
+};
 use crate::{
     entity::order,
     intake::{self, Placed},

@@ -22,10 +22,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Api,
+    api::{Api, refusal},
     new_order::idempotency_key,
     orders::{key_reused, lock, no_such_order},
-    origin, refusal,
+    origin::origin,
 };
 use crate::{
     orders::{self, Order, Status},

@@ -29,7 +29,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Api, refusal};
+use super::api::{Api, refusal};
 use crate::{entity::saga as row, orders};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {

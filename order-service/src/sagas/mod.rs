@@ -3,7 +3,6 @@
 //! To add one, write its file and add its line to [`SAGAS`].
 
 pub mod create_order;
-mod follow;
 pub mod return_order;
 pub mod ship_order;
 
@@ -11,7 +10,6 @@ use saga::{AnyDefinition, Conflict, Decision, Registry, What};
 
 pub use self::{
     create_order::{CREATE_ORDER, PlacedOrder},
-    follow::Orders,
     return_order::{RETURN_ORDER, ReturnedGoods},
     ship_order::{SHIP_ORDER, ShippedOrder},
 };

@@ -47,7 +47,14 @@ pub struct ReturnedGoods {
 /// The saga's data is not that of a return.
 pub fn follow(entry: &What, decision: &Decision) -> anyhow::Result<Option<Change>> {
     Ok(match entry {
-        What::SagaCompleted {} => Some(Change::Returned(decision.data()?)),
+        What::SagaCompleted {} => {
+            let goods: ReturnedGoods = decision.data()?;
+            Some(Change::Returned {
+                id: goods.return_id,
+                items: goods.items,
+                amount: goods.amount,
+            })
+        }
         _ => None,
     })
 }

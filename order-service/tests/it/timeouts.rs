@@ -1,7 +1,10 @@
 //! Deadlines: every silent step, sagas that nobody answers, and workers that compete.
 
 use common::{amqp::Broker, batch::AdmissionControl, config::DatabaseConfig, db, outbox::Outbox};
-use order_service::sagas::{self, Orders, SAGAS};
+use order_service::{
+    follow::Orders,
+    sagas::{self, SAGAS},
+};
 use saga::{Engine, Program, deadlines};
 use serde_json::json;
 

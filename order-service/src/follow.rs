@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use common::contract::OrderId;
 use saga::{Decision, Error, Follow, Following};
 
-use super::OrderSaga;
 use crate::{
     orders::{self, Change, Order},
     returns,
+    sagas::OrderSaga,
 };
 
 /// Follows the sagas of orders.
@@ -66,7 +66,7 @@ impl Follow for Orders {
         let ids: Vec<_> = changes.iter().map(|(order, ..)| *order).collect();
         let tx = work.transaction().await?;
         let mut orders: HashMap<OrderId, Order> = orders::lock(tx, &ids).await?;
-        let returning = |change: &Change| matches!(change, Change::Returned(_));
+        let returning = |change: &Change| matches!(change, Change::Returned { .. });
         let mut returns = if changes.iter().any(|(.., change)| returning(change)) {
             returns::of_orders(tx, &ids).await?
         } else {
@@ -77,8 +77,8 @@ impl Follow for Orders {
             let missing = || Error::Follow(anyhow::anyhow!("there is no order {id}"));
             let order = orders.get_mut(&id).ok_or_else(missing)?;
             let returns = returns.entry(id).or_default();
-            if let Change::Returned(goods) = &change {
-                completed.push(goods.return_id);
+            if let Change::Returned { id, .. } = &change {
+                completed.push(*id);
             }
             let event = order.apply(change, returns, &decision.context());
             event.into_iter().for_each(|event| work.tell(event));
