@@ -251,7 +251,7 @@ impl<'c> Work<'c> {
         self.messages.push(message);
     }
 
-    /// Makes everybody else wait who is about to begin or to reopen a saga about `subject`.
+    /// Takes the lock of `subject`: whoever else is about to begin or reopen a saga about it has to wait.
     ///
     /// # Errors
     /// The database failed.

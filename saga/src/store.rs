@@ -25,7 +25,7 @@ use crate::{
 /// The log. That of an open or parked saga is kept, however old it is.
 pub const TABLE: retention::Table = retention::Table {
     name: "saga_log",
-    // In the words of the partial indexes, whatever the number of sagas that have ended.
+    // In the words of the partial indexes, so that sagas that have ended cost nothing.
     in_use: Some("SELECT id FROM sagas WHERE deadline_at IS NOT NULL OR status = 'PARKED'"),
 };
 
@@ -116,7 +116,7 @@ fn read(registry: &Registry, row: &PgRow) -> Result<Saga, Error> {
     })
 }
 
-/// Makes everybody else wait who is about to begin or to reopen a saga about `subject`, until `tx` ends.
+/// Takes the lock of `subject` until `tx` ends: whoever else is about to begin or reopen a saga about it has to wait.
 ///
 /// # Errors
 /// The database failed.
