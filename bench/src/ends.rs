@@ -52,7 +52,7 @@ impl Ends {
     /// Nothing touches the row of a saga after its end, so the last transaction that wrote it is the one that ended it.
     ///
     /// # Errors
-    /// The database's, or an order has not ended.
+    /// The database failed, or an order has not ended.
     pub(crate) async fn load(db: &PgPool, first: Uuid) -> Result<Self> {
         let rows: Vec<(Uuid, String, Option<String>, Option<i64>)> = sqlx::query_as(
             "SELECT o.id, o.status, o.cancellation_reason,

@@ -23,7 +23,7 @@ pub(crate) struct Cost {
     pub(crate) cpu_per_1000: BTreeMap<String, f64>,
     /// The sum of these.
     pub(crate) cpu_per_1000_total: f64,
-    /// The same of the driver, which is not part of the system.
+    /// CPU seconds of the driver for 1000 sagas; it is not part of the system.
     pub(crate) driver_cpu_per_1000: f64,
     /// Peak of resident memory in MiB: of the largest replica of a service, and of RabbitMQ. Of PostgreSQL what it has at
     /// the end, shared memory counted once.
@@ -110,7 +110,7 @@ impl Counters {
 /// by up to a minute, and counts what only reads.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn written(db: &PgPool) -> Result<(i64, i64)> {
     let row = sqlx::query_as(
         "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,

@@ -19,7 +19,7 @@ const PLENTY: i64 = 1_000_000_000;
 /// Puts the products into the inventory.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn stock(inventory: &PgPool) -> Result<()> {
     sqlx::query(
         "INSERT INTO inventory_items (product_id, product_name, price_minor, quantity)

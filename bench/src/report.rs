@@ -17,7 +17,7 @@ pub(crate) struct Results {
     pub(crate) settings: BTreeMap<String, String>,
     /// In the order in which they ran.
     pub(crate) scenarios: Vec<Outcome>,
-    /// The same rows and messages without the system.
+    /// What the rows and messages cost without the system.
     pub(crate) floor: Option<Floor>,
     /// How cost changes with what is stored.
     pub(crate) growth: Option<Growth>,
@@ -68,11 +68,11 @@ pub(crate) struct Floor {
     pub(crate) rabbitmq_batched: Part,
     /// Sagas a second of which the cores could write rows and single messages, if they did nothing else.
     pub(crate) single_per_s: f64,
-    /// The same with batches.
+    /// Sagas a second of which the cores could write rows and messages in batches, if they did nothing else.
     pub(crate) batched_per_s: f64,
-    /// What `burst-64` reached of these two, from 0 to 1.
+    /// The share of `single_per_s` that `burst-64` reached, from 0 to 1.
     pub(crate) burst_of_single: Option<f64>,
-    /// The same of the other.
+    /// The share of `batched_per_s` that `burst-64` reached, from 0 to 1.
     pub(crate) burst_of_batched: Option<f64>,
 }
 

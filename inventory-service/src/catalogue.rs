@@ -65,7 +65,7 @@ pub(crate) enum Error {
         /// How many orders hold.
         reserved: i64,
     },
-    /// The database's.
+    /// The database failed.
     #[error("the database")]
     Database(#[from] sqlx::Error),
 }
@@ -78,7 +78,7 @@ impl Catalogue {
     /// Adds a product.
     ///
     /// # Errors
-    /// [`Error::Exists`], or the database's.
+    /// [`Error::Exists`], or the database failed.
     pub(crate) async fn add(&self, product_id: String, details: Details) -> Result<Model, Error> {
         let mut tx = db::begin(&self.db).await?;
         let row = sqlx::query(
@@ -109,7 +109,7 @@ impl Catalogue {
     /// Changes what is said about a product.
     ///
     /// # Errors
-    /// [`Error::Unknown`], [`Error::Held`], or the database's.
+    /// [`Error::Unknown`], [`Error::Held`], or the database failed.
     pub(crate) async fn change(&self, product_id: &str, details: Details) -> Result<Model, Error> {
         let mut tx = db::begin(&self.db).await?;
         let mut stock = stock::lock(&mut tx, &[product_id]).await?;
@@ -145,7 +145,7 @@ impl Catalogue {
     /// Removes a product that no order holds. The last that is heard of it is that there are none.
     ///
     /// # Errors
-    /// [`Error::Unknown`], [`Error::Held`], or the database's.
+    /// [`Error::Unknown`], [`Error::Held`], or the database failed.
     pub(crate) async fn remove(&self, product_id: &str) -> Result<(), Error> {
         let mut tx = db::begin(&self.db).await?;
         let stock = stock::lock(&mut tx, &[product_id]).await?;

@@ -59,7 +59,7 @@ impl Status {
 /// Locks the reservations that `actions` made and those of `orders`, in the order that all transactions keep.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn lock(
     tx: &mut Transaction<'_, Postgres>,
     actions: &[Key],

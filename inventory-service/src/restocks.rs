@@ -47,7 +47,7 @@ impl Book {
     /// Reads what came back of `orders`. Their reservations must be locked before, so that it stays true.
     ///
     /// # Errors
-    /// The database's.
+    /// The database failed.
     pub(crate) async fn read(
         tx: &mut Transaction<'_, Postgres>,
         orders: &[OrderId],

@@ -70,7 +70,7 @@ impl Question {
 /// Answers `questions` with what is there at this moment.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn answer(
     db: impl PgExecutor<'_>,
     questions: &[&Question],

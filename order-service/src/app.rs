@@ -23,7 +23,7 @@ use crate::{
     sagas::{self, CREATE_ORDER, OrderSaga, PlacedOrder, SAGAS},
 };
 
-/// Tables of which each day is dropped when it is old, but nothing that an open or parked saga needs.
+/// Tables whose days are dropped when they are old, except for what an open or parked saga needs.
 const PARTITIONED: &[retention::Table] = &[
     store::TABLE,
     retention::Table {

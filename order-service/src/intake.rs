@@ -53,7 +53,7 @@ pub(crate) enum Placed {
 /// Why an order was not placed. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The same for all orders of the batch.
+    /// The transaction failed, for all orders of the batch.
     #[error("placing the order")]
     Saga(#[source] Arc<saga::Error>),
     /// The service is stopping.

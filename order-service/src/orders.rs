@@ -268,7 +268,7 @@ pub fn update(writes: &mut Writes, mut orders: Vec<Order>) {
 /// Locks these orders, in the order of their ids.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn lock(
     db: &mut PgConnection,
     ids: &[OrderId],
@@ -287,7 +287,7 @@ pub(crate) async fn lock(
 /// The order with this id.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn find(db: impl PgExecutor<'_>, id: OrderId) -> sqlx::Result<Option<Order>> {
     let row = sqlx::query("SELECT * FROM orders WHERE id = $1")
         .bind(id.0)

@@ -65,7 +65,7 @@ pub struct TooMany {
     pub left: u32,
 }
 
-/// The price of `returned`, of an order of `ordered` of which `before` came or is coming back.
+/// What was paid for `returned`, in an order of `ordered`, where `before` has come back or is coming back.
 ///
 /// Where an order has a product in several lines of different prices, its pieces come back in the order of the lines:
 /// so all returns of an order together are worth what was paid for it, whatever they are cut into.
@@ -130,7 +130,7 @@ fn quantities<'i>(items: impl Iterator<Item = &'i StockItem>) -> BTreeMap<&'i st
 /// The returns of these orders, by order, in the order in which they were accepted.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn of_orders(
     db: &mut PgConnection,
     orders: &[OrderId],
@@ -150,7 +150,7 @@ pub async fn of_orders(
 /// The return that was accepted with this key, and the hash of its request.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn find_by_key(
     db: impl PgExecutor<'_>,
     key: &str,

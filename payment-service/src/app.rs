@@ -69,7 +69,7 @@ impl App {
 }
 
 impl<G: Gateway> App<G> {
-    /// The same with another `gateway`.
+    /// Prepares the service with this `gateway`.
     ///
     /// # Errors
     /// The HTTP address is in use, or a URL cannot be parsed.

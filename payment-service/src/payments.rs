@@ -96,7 +96,7 @@ pub(crate) fn insert(writes: &mut Writes, payments: &[&Payment]) {
 /// The payments that `actions` made and that nobody has given back.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn captured(
     db: impl PgExecutor<'_>,
     actions: &[Key],
@@ -156,7 +156,7 @@ pub(crate) fn reader(db: PgPool) -> DatabaseConnection {
 /// One payment.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn find(
     db: &DatabaseConnection,
     id: PaymentId,
@@ -167,7 +167,7 @@ pub(crate) async fn find(
 /// At most `limit` payments, newest first, of one order or of all, from behind the payment `after`.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn list(
     db: &DatabaseConnection,
     order: Option<OrderId>,

@@ -69,7 +69,7 @@ fn asked(commands: &[Command]) -> impl Iterator<Item = (&Key, &RefundPart)> {
 /// What the gateway is to be told for each of `commands` that gives a part back.
 ///
 /// # Errors
-/// One of them asks for what is not there to be given back, or the database's.
+/// One of them asks for what is not there to be given back, or the database failed.
 pub(crate) async fn plan(
     db: &PgPool,
     commands: &[Command],
@@ -115,7 +115,7 @@ pub(crate) async fn give_back(
 /// out, which the frame is about to notice. `refunded` are payments that the same transaction gives back whole.
 ///
 /// # Errors
-/// More would be given back of a payment than was taken, or the database's.
+/// More would be given back of a payment than was taken, or the database failed.
 pub(crate) async fn record(
     work: &mut LazyTransaction<'_>,
     parts: &[(&Key, &Part)],

@@ -83,7 +83,7 @@ impl Ledger {
     /// The payments of the orders of `parts`, as they are at this moment.
     ///
     /// # Errors
-    /// The database's.
+    /// The database failed.
     pub(crate) async fn of_orders(
         db: &mut PgConnection,
         parts: &[(&Key, &RefundPart)],
@@ -96,7 +96,7 @@ impl Ledger {
     /// These `payments`, locked in the order that all transactions keep.
     ///
     /// # Errors
-    /// The database's.
+    /// The database failed.
     pub(crate) async fn lock(
         db: &mut PgConnection,
         payments: &[PaymentId],

@@ -223,7 +223,7 @@ impl<D> Step<D> {
         }
     }
 
-    /// The same step with what undoes it.
+    /// This step, undone by `compensation`.
     ///
     /// # Panics
     /// The step is forward-only, or another participant is to undo it. In a constant, that does not compile.
@@ -283,7 +283,7 @@ impl<D> Definition<D> {
         }
     }
 
-    /// The same saga with a deadline for all of it: when it is not through by then, it is undone, or parked once it is
+    /// This saga with a deadline for all of it: when it is not through by then, it is undone, or parked once it is
     /// behind the point of no return.
     #[must_use]
     pub const fn expires_after(mut self, duration: Duration) -> Self {
@@ -292,7 +292,7 @@ impl<D> Definition<D> {
         self
     }
 
-    /// The same saga with those that exclude it, and that it excludes: of one subject, only one of them may be open at
+    /// This saga with those that exclude it, and that it excludes: of one subject, only one of them may be open at
     /// a time. A saga that has ended excludes nothing, but cannot be undone while one that it excludes is open.
     #[must_use]
     pub const fn excludes(mut self, names: &'static [&'static str]) -> Self {

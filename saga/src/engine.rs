@@ -44,7 +44,7 @@ pub trait Follow: Send + Sync + 'static {
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The saga's.
+    /// The saga cannot be read, or the database failed.
     #[error(transparent)]
     Saga(#[from] store::Error),
     /// The event makes no sense in the saga's state.
@@ -251,10 +251,10 @@ impl<'c> Work<'c> {
         self.messages.push(message);
     }
 
-    /// Makes everybody else wait who is about to begin or to reopen a saga about `subject`.
+    /// Takes the lock of `subject`: whoever else is about to begin or reopen a saga about it has to wait.
     ///
     /// # Errors
-    /// The database's.
+    /// The database failed.
     pub async fn lock_subject(&mut self, subject: &Subject) -> Result<(), Error> {
         let tx = self.transaction.transaction().await?;
         Ok(store::lock_subject(tx, subject).await?)

@@ -127,7 +127,7 @@ impl Registry {
         self.definitions.iter().copied()
     }
 
-    /// The names of the sagas of which none may be open beside one of `definition`, about the same subject.
+    /// The names of the sagas that may not be open beside one of `definition` about the same subject.
     #[must_use]
     pub fn rivals(&self, definition: &dyn AnyDefinition) -> Vec<&'static str> {
         let by_them = self.definitions.iter().filter_map(|other| {

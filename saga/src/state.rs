@@ -183,7 +183,7 @@ impl State {
         }
     }
 
-    /// The step that it is at.
+    /// The step that is executed or undone, or at which it is parked.
     #[must_use]
     pub const fn step(&self) -> Option<&'static str> {
         match self {

@@ -22,17 +22,17 @@ use crate::{
     transition::Deadline,
 };
 
-/// The log, of which that of an open or parked saga is kept, however old it is.
+/// The log. That of an open or parked saga is kept, however old it is.
 pub const TABLE: retention::Table = retention::Table {
     name: "saga_log",
-    // In the words of the partial indexes, whatever the number of sagas that have ended.
+    // In the words of the partial indexes, so that sagas that have ended cost nothing.
     in_use: Some("SELECT id FROM sagas WHERE deadline_at IS NOT NULL OR status = 'PARKED'"),
 };
 
 /// A saga that this program cannot go on with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database's.
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     /// Its row makes no sense: it was written by a program that knows more, or was damaged.
@@ -53,7 +53,7 @@ pub struct Locked {
 /// saga. Ids that do not exist are left out.
 ///
 /// # Errors
-/// The database's, or a saga that cannot be understood.
+/// The database failed, or a saga cannot be understood.
 pub async fn lock(
     tx: &mut Transaction<'_, Postgres>,
     registry: &Registry,
@@ -116,10 +116,10 @@ fn read(registry: &Registry, row: &PgRow) -> Result<Saga, Error> {
     })
 }
 
-/// Makes everybody else wait who is about to begin or to reopen a saga about `subject`, until `tx` ends.
+/// Takes the lock of `subject` until `tx` ends: whoever else is about to begin or reopen a saga about it has to wait.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn lock_subject(
     tx: &mut Transaction<'_, Postgres>,
     subject: &Subject,
@@ -134,7 +134,7 @@ pub async fn lock_subject(
 /// An open saga about `subject` of one of the types `names`.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn find_open(
     db: &mut PgConnection,
     subject: &Subject,
@@ -158,7 +158,7 @@ pub async fn find_open(
 /// Where a saga comes from.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn origin(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Option<Origin>> {
     let row = sqlx::query("SELECT correlation_id, traceparent FROM sagas WHERE id = $1")
         .bind(id.0)
@@ -288,7 +288,7 @@ fn append(writes: &mut Writes, decisions: &[Decision]) {
 /// Parks a saga that this program cannot go on with, whatever is wrong with its row or its log.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn quarantine(db: impl PgExecutor<'_>, id: SagaId, problem: &str) -> sqlx::Result<()> {
     // In one statement, and from the columns themselves: nothing of the saga need be understood for it.
     sqlx::query(
@@ -338,7 +338,7 @@ impl Written {
 /// The log of a saga, in order: the whole, or what is left of it when it is older than `RETENTION_DAYS`.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn load(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Vec<Written>> {
     let rows = sqlx::query(
         "SELECT seq, at, event, step, details FROM saga_log WHERE saga_id = $1 ORDER BY seq",
@@ -359,7 +359,7 @@ pub async fn load(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Vec<Writt
 /// Sagas that are open or parked and whose definition `registry` does not have: `id (name vN)`.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub async fn of_unknown_definitions(
     db: impl PgExecutor<'_>,
     registry: &Registry,

@@ -106,7 +106,7 @@ pub enum Deadline {
     Never,
 }
 
-/// What was decided. All but the entries follows from the entries.
+/// What was decided. Everything but the entries follows from the entries.
 #[derive(Clone, Debug)]
 pub struct Transition {
     /// The new state: the old one and the new entries, folded.

@@ -161,7 +161,7 @@ async fn a_log_that_was_dropped_is_no_violation_and_a_hole_is() {
     let report = case.audit().await;
     assert!(report.is_clean(), "{report}");
 
-    // The same of sagas whose day is kept.
+    // Sagas whose day is kept have their whole log.
     let keep = "ALTER TABLE saga_log DETACH PARTITION saga_log_default;
                 CREATE TABLE between PARTITION OF saga_log
                     FOR VALUES FROM (first_id('2000-01-02')) TO (first_id('2999-01-01'))";

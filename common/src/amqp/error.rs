@@ -6,7 +6,7 @@ pub enum Error {
     /// No node can be reached, or a connection broke.
     #[error("RabbitMQ is not reachable: {0}")]
     Unreachable(String),
-    /// The broker's topology is not ours: somebody must look, for trying again does not help.
+    /// The broker's topology is not ours. Trying again does not help: somebody has to look.
     #[error(transparent)]
     Topology(#[from] Mismatch),
 }

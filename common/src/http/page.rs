@@ -21,7 +21,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// A page of `limit` items out of `items`, of which one more than that was asked for.
+    /// A page of `limit` items. `items` were read with a limit of one more, which tells whether there is a next page.
     pub fn new(mut items: Vec<T>, limit: u64, key: impl Fn(&T) -> String) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;

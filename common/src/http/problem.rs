@@ -78,7 +78,7 @@ pub enum ApiError {
     /// 503: a dependency is away; the same will work later.
     #[error("a dependency is away")]
     Unavailable(#[source] anyhow::Error),
-    /// 500: somebody must look.
+    /// 500: somebody has to look.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
 }

@@ -9,7 +9,7 @@ use crate::{
 /// A command with what the envelope says about it.
 #[derive(Clone, Debug)]
 pub struct Command<B> {
-    /// What is done at most once.
+    /// Under this key, it is done at most once.
     pub key: Key,
     /// What is asked for.
     pub body: B,

@@ -54,7 +54,7 @@ impl<P: Participant> CommandHandler<P> {
         }
     }
 
-    /// Replies to commands of which no two are of the same saga.
+    /// Replies to commands, no two of which belong to the same saga.
     async fn reply(
         &self,
         db: &mut PgConnection,

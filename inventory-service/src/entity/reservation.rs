@@ -10,7 +10,6 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// The saga that made it.
-    #[sea_orm(unique)]
     pub saga_id: Uuid,
     /// The order that it is for.
     pub order_id: Uuid,

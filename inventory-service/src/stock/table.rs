@@ -11,7 +11,7 @@ use super::{Change, Item, Stock, changes::outgoing};
 /// Makes those of `products` that do not exist, with none of each in the warehouse and nothing told of them yet.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn make(
     tx: &mut Transaction<'_, Postgres>,
     products: &[&str],
@@ -34,7 +34,7 @@ pub(crate) async fn make(
 /// Locks `products`, in the order that all transactions keep. Those that do not exist are not in the result.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn lock(
     tx: &mut Transaction<'_, Postgres>,
     products: &[&str],
@@ -84,7 +84,7 @@ pub(crate) fn write(writes: &mut Writes, changes: Vec<Change>) -> Vec<Message> {
 /// How many of each of `products` can be ordered at this moment. Locks nothing.
 ///
 /// # Errors
-/// The database's.
+/// The database failed.
 pub(crate) async fn availability(
     db: impl PgExecutor<'_>,
     products: &[&str],

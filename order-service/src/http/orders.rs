@@ -328,8 +328,8 @@ async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Or
     read(&mut db, id).await
 }
 
-/// Makes everybody else wait who is about to begin or reopen a saga of this order, and reads it. Of the sagas that are
-/// open, it is not locked, for these lock it after themselves.
+/// Takes the lock of the order's subject, so that whoever else is about to begin or reopen a saga of it has to wait, and
+/// reads the order. Its row is not locked: that lock comes after those of sagas.
 pub(super) async fn lock(work: &mut saga::Work<'_>, id: OrderId) -> Result<Order, ApiError> {
     let subject = orders::subject(id);
     work.lock_subject(&subject).await.map_err(refusal)?;

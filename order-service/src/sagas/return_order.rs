@@ -22,7 +22,7 @@ pub const RETURN_ORDER: Definition<ReturnedGoods> = Definition::new(
         ),
     ],
 )
-// Goods come back after they left, and an order of which goods are coming back cannot be cancelled.
+// Goods come back only after they have left, and meanwhile the order cannot be cancelled.
 .excludes(&["create_order", "ship_order"]);
 
 /// What comes back, and what is given back for it.

@@ -36,7 +36,7 @@ impl System {
         Self::whole_with(&[]).await
     }
 
-    /// The same with other configuration.
+    /// A whole system with other configuration.
     pub(crate) async fn whole_with(overrides: &[(&str, &str)]) -> Self {
         let mut system = Self::on(Environment::new().await, overrides).await;
         system.add_participants(overrides).await;
@@ -106,7 +106,7 @@ impl System {
         self.place_with(product, quantity, "pm_card_visa").await
     }
 
-    /// The same with another payment method.
+    /// Places an order that is paid with another method.
     pub(crate) async fn place_with(
         &self,
         product: &str,

@@ -77,7 +77,7 @@ async fn saga(db: &PgPool, id: SagaId, status: &str) {
     saga_about(db, id, status, about).await;
 }
 
-/// The same in the first schema, in which all sagas were about orders.
+/// A completed saga of the first schema, in which all sagas were about orders.
 async fn first_saga(db: &PgPool, id: SagaId) {
     saga_about(db, id, "COMPLETED", ("order_id", format!("'{id}'"))).await;
 }

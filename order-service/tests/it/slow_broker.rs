@@ -1,4 +1,4 @@
-//! RabbitMQ is there, but some queue, or all of it, does not get on.
+//! RabbitMQ is there, but some queue, or all of it, is stuck.
 
 use std::time::Duration;
 

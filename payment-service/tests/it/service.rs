@@ -38,7 +38,7 @@ impl Orchestrator {
         }
     }
 
-    /// The same with a service that has the simulated gateway and these variables.
+    /// An orchestrator, and a service that has the simulated gateway and these variables.
     pub(crate) async fn with_service(vars: &[(&str, &str)]) -> (Self, Replica) {
         let orchestrator = Self::new().await;
         let config = Config::from_vars(&orchestrator.environment.vars(vars)).unwrap();

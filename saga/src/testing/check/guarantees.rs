@@ -15,7 +15,7 @@ use crate::{state::State, table::StepPlan};
 pub const ENDS: &str = "what comes to rest is completed, compensated or parked";
 /// Nothing of a completed saga is missing, and nothing is there twice.
 pub const COMPLETE: &str = "a completed saga has every effect exactly once";
-/// Nothing of a compensated saga is left that there is anything to undo of.
+/// Of a compensated saga, all that can be undone is undone.
 pub const CLEAN: &str = "a compensated saga that came to rest has no effect left";
 /// Also where the action comes after its compensation.
 pub const GONE: &str = "no effect survives its compensation";
@@ -81,7 +81,7 @@ pub(crate) fn all() -> Vec<Property<OneSaga>> {
     ]
 }
 
-/// Whether nothing is left of a step, unless there is nothing to undo of it.
+/// Whether nothing is left of a step that can be undone.
 fn leaves_nothing(model: &OneSaga, world: &World, step: &StepPlan) -> bool {
     let is_undone = step.undone().is_some() || step.is_forward_only();
     !is_undone || model.participant(world, step.name).held() == 0
