@@ -27,7 +27,7 @@ pub enum Rule {
     Undone,
     /// What came back of an order is on the shelf and paid back, once and exactly, and no more than was bought.
     Returned,
-    /// No payment and no reservation is of an unknown order.
+    /// No payment, refund, reservation or restock is of an unknown order.
     Known,
     /// What is reserved of a product is what orders hold of it, and no more than there is.
     Stock,
@@ -75,8 +75,8 @@ impl Rule {
         ),
         (
             Self::Known,
-            "no payment and no reservation is without its order",
-            "payments and reservations",
+            "no payment, refund, reservation or restock is without its order",
+            "rows",
         ),
         (
             Self::Stock,
