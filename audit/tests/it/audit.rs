@@ -72,7 +72,29 @@ async fn a_parked_saga_is_listed_and_no_violation() {
     let report = case.audit().await;
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.parked[0].saga_id, parked.saga);
-    assert!(report.to_string().contains(&parked.saga.to_string()));
+    let text = format!(
+        "saga {} of order {}: payment could not be undone (TIMEOUT)",
+        parked.saga, parked.order
+    );
+    assert!(report.to_string().contains(&text), "{report}");
+}
+
+#[tokio::test]
+async fn a_saga_that_is_parked_on_its_way_forward_is_listed_too() {
+    let case = Case::new().await;
+    let ids = case.shipping().await;
+    let park = "INSERT INTO saga_log (saga_id, seq, event, step, details)
+                SELECT id, version + 1, 'SAGA_PARKED', 'inventory', '{}' FROM sagas WHERE type = 'ship_order';
+                UPDATE sagas SET status = 'PARKED', attempt = 0, version = version + 1, deadline_at = NULL
+                WHERE type = 'ship_order'";
+    case.run(&case.order, park).await;
+    let report = case.audit().await;
+    assert!(report.is_clean(), "{report}");
+    let text = format!(
+        "of order {}: inventory could not be done, and there is no way back",
+        ids.order
+    );
+    assert!(report.to_string().contains(&text), "{report}");
 }
 
 #[tokio::test]
