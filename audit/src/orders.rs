@@ -173,7 +173,7 @@ fn paid(order: &Order, payments: &[Payment]) -> Vec<String> {
     }
     // What came back is paid back, which is another rule's.
     let came_back = !order.returns.is_empty();
-    let is_paid = |payment: &&Payment| payment.is_captured() || came_back && payment.was_captured();
+    let is_paid = |payment: &&Payment| payment.is_captured() || came_back && payment.is_refunded();
     let captured: Vec<_> = payments.iter().filter(is_paid).collect();
     match captured.as_slice() {
         [] => {

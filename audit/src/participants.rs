@@ -118,9 +118,9 @@ impl Payment {
         self.status == "CAPTURED"
     }
 
-    /// Whether money was taken, whatever became of it.
-    pub(super) fn was_captured(&self) -> bool {
-        self.status != "DECLINED"
+    /// Whether money was taken and all of it given back.
+    pub(super) fn is_refunded(&self) -> bool {
+        self.status == "REFUNDED"
     }
 }
 

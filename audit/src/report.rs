@@ -27,7 +27,7 @@ pub enum Rule {
     Undone,
     /// What came back of an order is on the shelf and paid back, once and exactly, and no more than was bought.
     Returned,
-    /// No payment and no reservation is of an unknown order.
+    /// No payment, refund, reservation or restock is of an unknown order.
     Known,
     /// What is reserved of a product is what orders hold of it, and no more than there is.
     Stock,
@@ -75,8 +75,8 @@ impl Rule {
         ),
         (
             Self::Known,
-            "no payment and no reservation is without its order",
-            "payments and reservations",
+            "no payment, refund, reservation or restock is without its order",
+            "rows",
         ),
         (
             Self::Stock,
@@ -162,9 +162,9 @@ pub struct Parked {
     pub saga_id: Uuid,
     /// Its order.
     pub order_id: Uuid,
-    /// The step that could not be undone.
+    /// The step that could not be done, or undone.
     pub step: Option<String>,
-    /// Why it was to be undone.
+    /// Why it was to be undone; none on its way forward.
     pub reason: Option<String>,
 }
 
@@ -262,12 +262,17 @@ impl Report {
         writeln!(f, "Parked, waiting for an operator: {}", self.parked.len())?;
         for parked in &self.parked {
             let step = parked.step.as_deref().unwrap_or("?");
-            let reason = parked.reason.as_deref().unwrap_or("?");
-            writeln!(
+            let Parked {
+                saga_id, order_id, ..
+            } = parked;
+            write!(
                 f,
-                "  saga {} of order {}: {step} could not be undone ({reason})",
-                parked.saga_id, parked.order_id
+                "  saga {saga_id} of order {order_id}: {step} could not be "
             )?;
+            match &parked.reason {
+                Some(reason) => writeln!(f, "undone ({reason})")?,
+                None => writeln!(f, "done, and there is no way back")?,
+            }
         }
         if let Some(queues) = &self.dead_letters {
             let queues = queues.iter().filter_map(|(queue, n)| match n {

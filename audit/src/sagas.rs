@@ -96,6 +96,12 @@ pub(super) fn status_of<'s>(sagas: &'s [Saga], kind: &str, id: Uuid) -> Option<&
     Some(found.state.status.as_str())
 }
 
+/// The ids of the sagas of this type.
+pub(super) fn ids_of(sagas: &[Saga], kind: &str) -> impl Iterator<Item = Uuid> {
+    let sagas = sagas.iter().filter(move |saga| saga.kind == kind);
+    sagas.map(|saga| saga.id)
+}
+
 /// The saga that placed the order, which is the one that the order names; or why there is no such one.
 pub(super) fn placing(sagas: &[Saga], named: Uuid) -> Result<&Saga, (Rule, String)> {
     let placing: Vec<_> = sagas.iter().filter(|saga| saga.kind == CREATE).collect();

@@ -1,11 +1,11 @@
 //! Rows that belong to no order.
 //!
-//! A payment or reservation is read before its order is looked for, and an order is there before anybody hears of
+//! A participant's row is read before its order is looked for, and an order is there before anybody hears of
 //! it: one that is not found does not exist.
 
 use anyhow::{Context as _, Result};
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgPool, Row as _};
 use uuid::Uuid;
 
 use super::BATCH;
@@ -59,45 +59,61 @@ pub(super) async fn entries(db: &PgPool, report: &mut Report) -> Result<()> {
     }
 }
 
-/// Payments of unknown orders, or of a saga that is not the order's.
-pub(super) async fn payments(db: &PgPool, orders: &PgPool, report: &mut Report) -> Result<()> {
-    let mut after = Uuid::nil();
-    loop {
-        let rows = sqlx::query(
-            "SELECT id, order_id, saga_id, status FROM payments WHERE id > $1 ORDER BY id LIMIT $2",
-        )
-        .bind(after)
-        .bind(BATCH)
-        .fetch_all(db)
-        .await
-        .context("payment_db")?;
-        let Some(end) = rows.last() else {
-            return Ok(());
-        };
-        after = end.try_get("id")?;
-        compare("payment", &rows, orders, report)
-            .await
-            .context("order_db")?;
+/// Tables whose rows belong to orders.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table {
+    name: &'static str,
+    /// What a row is called.
+    row: &'static str,
+    database: &'static str,
+}
+
+impl Table {
+    const fn new(database: &'static str, name: &'static str, row: &'static str) -> Self {
+        Self {
+            name,
+            row,
+            database,
+        }
     }
 }
 
-/// Reservations of unknown orders, or of a saga that is not the order's.
-pub(super) async fn reservations(db: &PgPool, orders: &PgPool, report: &mut Report) -> Result<()> {
+/// Those of the payment service.
+pub(super) const PAYMENT: [Table; 2] = [
+    Table::new("payment_db", "payments", "payment"),
+    Table::new("payment_db", "refunds", "refund"),
+];
+/// Those of the inventory service.
+pub(super) const INVENTORY: [Table; 2] = [
+    Table::new("inventory_db", "reservations", "reservation"),
+    Table::new("inventory_db", "restocks", "restock"),
+];
+
+/// Rows of unknown orders, or of a saga that is not about the order.
+pub(super) async fn rows(
+    db: &PgPool,
+    table: Table,
+    orders: &PgPool,
+    report: &mut Report,
+) -> Result<()> {
+    let page = format!(
+        "SELECT id, order_id, saga_id FROM {} WHERE id > $1 ORDER BY id LIMIT $2",
+        table.name
+    );
     let mut after = Uuid::nil();
     loop {
-        let rows = sqlx::query(
-            "SELECT id, order_id, saga_id, status FROM reservations WHERE id > $1 ORDER BY id LIMIT $2",
-        )
-        .bind(after)
-        .bind(BATCH)
-        .fetch_all(db)
-        .await
-        .context("inventory_db")?;
+        // Made of the constants above.
+        let rows = sqlx::query(AssertSqlSafe(page.as_str()))
+            .bind(after)
+            .bind(BATCH)
+            .fetch_all(db)
+            .await
+            .context(table.database)?;
         let Some(end) = rows.last() else {
             return Ok(());
         };
         after = end.try_get("id")?;
-        compare("reservation", &rows, orders, report)
+        compare(table.row, &rows, orders, report)
             .await
             .context("order_db")?;
     }

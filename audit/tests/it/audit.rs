@@ -13,33 +13,22 @@ async fn orders_of_every_kind_pass() {
         case.cancelled().await;
         case.running().await;
     }
-    // Shipped, and inventory has heard of the second one only.
-    for hears in [false, true] {
-        let shipped = case.completed().await;
-        let ship = format!(
-            "UPDATE orders SET status = 'SHIPPED' WHERE id = '{}'",
-            shipped.order
-        );
-        case.run(&case.order, &ship).await;
-        if hears {
-            let commit = format!(
-                "UPDATE reservations SET status = 'COMMITTED' WHERE saga_id = '{}'",
-                shipped.saga
-            );
-            case.run(&case.inventory, &commit).await;
-            let leave = "UPDATE inventory_items SET quantity = quantity - CASE product_id WHEN 'mug' THEN 3 ELSE 1 END,
-                         reserved_quantity = reserved_quantity - CASE product_id WHEN 'mug' THEN 3 ELSE 1 END";
-            case.run(&case.inventory, leave).await;
-        }
-    }
+    case.shipping().await;
+    case.shipped().await;
+    case.returning().await;
+    case.partly_returned().await;
+    case.returned().await;
     let report = case.audit().await;
     assert!(report.is_clean(), "{report}");
-    assert_eq!(report.orders, 11);
+    assert_eq!(report.orders, 14);
     assert_eq!(report.by_status["SHIPPED"], 2);
-    assert_eq!(report.checked[&Rule::Kept], 5);
+    assert_eq!(report.by_status["DELIVERED"], 2);
+    assert_eq!(report.checked[&Rule::Kept], 8);
     assert_eq!(report.checked[&Rule::Undone], 3);
-    assert_eq!(report.checked[&Rule::Deadline], 3);
-    assert_eq!(report.checked[&Rule::Known], 19);
+    assert_eq!(report.checked[&Rule::Returned], 4);
+    assert_eq!(report.checked[&Rule::Deadline], 5);
+    // 14 payments, 11 reservations, 3 refunds and 4 restocks.
+    assert_eq!(report.checked[&Rule::Known], 32);
     assert_eq!(report.checked[&Rule::Stock], 2);
     assert!(report.to_string().contains("Every guarantee held."));
 }
@@ -83,7 +72,29 @@ async fn a_parked_saga_is_listed_and_no_violation() {
     let report = case.audit().await;
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.parked[0].saga_id, parked.saga);
-    assert!(report.to_string().contains(&parked.saga.to_string()));
+    let text = format!(
+        "saga {} of order {}: payment could not be undone (TIMEOUT)",
+        parked.saga, parked.order
+    );
+    assert!(report.to_string().contains(&text), "{report}");
+}
+
+#[tokio::test]
+async fn a_saga_that_is_parked_on_its_way_forward_is_listed_too() {
+    let case = Case::new().await;
+    let ids = case.shipping().await;
+    let park = "INSERT INTO saga_log (saga_id, seq, event, step, details)
+                SELECT id, version + 1, 'SAGA_PARKED', 'inventory', '{}' FROM sagas WHERE type = 'ship_order';
+                UPDATE sagas SET status = 'PARKED', attempt = 0, version = version + 1, deadline_at = NULL
+                WHERE type = 'ship_order'";
+    case.run(&case.order, park).await;
+    let report = case.audit().await;
+    assert!(report.is_clean(), "{report}");
+    let text = format!(
+        "of order {}: inventory could not be done, and there is no way back",
+        ids.order
+    );
+    assert!(report.to_string().contains(&text), "{report}");
 }
 
 #[tokio::test]

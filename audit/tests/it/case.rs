@@ -1,5 +1,7 @@
 //! A case to be judged: databases with orders as the services leave them, written by hand, and then broken.
 
+mod delivery;
+
 use audit::{Books, Report, Rule};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -187,8 +189,10 @@ impl Case {
 
     pub(crate) async fn pay(&self, ids: Ids, status: &str) {
         sqlx::query(
-            "INSERT INTO payments (id, saga_id, step, order_id, customer_id, amount_minor, currency, status, gateway_id)
-             VALUES ($1, $2, 'payment', $3, 'customer-1', 3998, 'USD', $4, 'sim_1')",
+            "INSERT INTO payments (id, saga_id, step, order_id, customer_id, amount_minor, currency, status, gateway_id,
+                                   refunded_minor)
+             VALUES ($1, $2, 'payment', $3, 'customer-1', 3998, 'USD', $4, 'sim_1',
+                     CASE $4 WHEN 'REFUNDED' THEN 3998 ELSE 0 END)",
         )
         .bind(Uuid::now_v7())
         .bind(ids.saga)

@@ -1,5 +1,7 @@
 //! Each rule, broken on purpose in each way: one audit finds exactly these violations.
 
+mod returned;
+
 use audit::{Rule, Violation};
 use uuid::Uuid;
 
@@ -24,6 +26,9 @@ enum Kind {
     Completed,
     Cancelled,
     Running,
+    Shipped,
+    PartlyReturned,
+    Returned,
 }
 
 #[derive(Clone, Copy)]
@@ -34,18 +39,31 @@ enum Db {
 }
 
 use Db::{Inventory, Order, Payment};
-use Kind::{Cancelled, Completed, Running};
+use Kind::{Cancelled, Completed, PartlyReturned, Returned, Running, Shipped};
 
 #[tokio::test]
 async fn whatever_breaks_a_rule_is_found() {
     let case = Case::new().await;
-    let groups = [money(), stock(), undone(), sagas(), logs(), deadlines()];
+    let groups = [
+        money(),
+        stock(),
+        undone(),
+        returned::refunds(),
+        returned::restocks(),
+        returned::returns(),
+        sagas(),
+        logs(),
+        deadlines(),
+    ];
     let mut rows = Vec::new();
     for row in groups.into_iter().flatten() {
         let ids = match row.order {
             Completed => case.completed().await,
             Cancelled => case.cancelled().await,
             Running => case.running().await,
+            Shipped => case.shipped().await,
+            PartlyReturned => case.partly_returned().await,
+            Returned => case.returned().await,
         };
         rows.push((row, ids, Uuid::now_v7()));
     }
@@ -113,6 +131,11 @@ const FREED: &str = "UPDATE inventory_items
                      SET reserved_quantity = reserved_quantity - CASE product_id WHEN 'mug' THEN 3 ELSE 1 END
                      WHERE product_id IN ('mug', 'cup')";
 
+/// What an order had is held again.
+const HELD: &str = "UPDATE inventory_items
+                    SET reserved_quantity = reserved_quantity + CASE product_id WHEN 'mug' THEN 3 ELSE 1 END
+                    WHERE product_id IN ('mug', 'cup')";
+
 fn money() -> Vec<Row> {
     vec![
         Row::of(
@@ -142,7 +165,7 @@ fn money() -> Vec<Row> {
         Row::of(
             "a payment that was given back",
             Completed,
-            &[(Payment, "UPDATE payments SET status = 'REFUNDED' WHERE order_id = '$order'")],
+            &[(Payment, "UPDATE payments SET status = 'REFUNDED', refunded_minor = 3998 WHERE order_id = '$order'")],
             Rule::Kept,
             "not paid: 39.98 USD are REFUNDED",
         ),
@@ -233,6 +256,26 @@ fn stock() -> Vec<Row> {
             "its stock has left",
         ),
         Row::of(
+            "stock that has not left with its order",
+            Shipped,
+            &[
+                (Inventory, "UPDATE reservations SET status = 'RESERVED' WHERE order_id = '$order'"),
+                (Inventory, HELD),
+            ],
+            Rule::Kept,
+            "it is SHIPPED, but its stock has not left",
+        ),
+        Row::of(
+            "stock that has not left, and came back",
+            PartlyReturned,
+            &[
+                (Inventory, "UPDATE reservations SET status = 'RESERVED' WHERE order_id = '$order'"),
+                (Inventory, HELD),
+            ],
+            Rule::Kept,
+            "it is DELIVERED, but its stock has not left",
+        ),
+        Row::of(
             "a reservation for an unknown order",
             Completed,
             &[(
@@ -293,7 +336,7 @@ fn undone() -> Vec<Row> {
             Cancelled,
             &[(
                 Payment,
-                "UPDATE payments SET status = 'CAPTURED' WHERE order_id = '$order'",
+                "UPDATE payments SET status = 'CAPTURED', refunded_minor = 0 WHERE order_id = '$order'",
             )],
             Rule::Undone,
             "39.98 USD are CAPTURED",

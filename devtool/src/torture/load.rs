@@ -27,8 +27,8 @@ const SCARCE: usize = 5;
 const SCARCE_SHARE: f64 = 0.5;
 /// How many orders are cancelled, only shipped, or shipped and sent back, in percent.
 const CANCELLED: u32 = 10;
-const SHIPPED: u32 = 5;
-const SENT_BACK: u32 = 15;
+const SHIPPED: u32 = 10;
+const SENT_BACK: u32 = 25;
 /// How long an answer may take, and how long a customer tries.
 const ANSWER: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{Load, Request};
 
 /// How long a customer asks for what is refused because something else is under way, and how often.
-const INSISTS: Duration = Duration::from_secs(20);
+const INSISTS: Duration = Duration::from_secs(45);
 const AGAIN: Duration = Duration::from_millis(300);
 /// How long an order is on its way, in milliseconds. For some it is shorter than their shipping saga takes.
 const ON_ITS_WAY_MS: std::ops::Range<u64> = 0..1500;
