@@ -6,6 +6,7 @@
 //! It may be run any number of times, also between the orders of others: it only adds to the stock.
 
 mod api;
+mod delivery;
 mod play;
 mod scenarios;
 mod stock;

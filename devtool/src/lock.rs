@@ -47,11 +47,26 @@ pub(crate) fn is_last_test_run(workspace: &Workspace) -> Result<bool> {
 /// # Errors
 /// There is one, or the lock file cannot be had.
 pub(crate) fn torture(workspace: &Workspace) -> Result<File> {
-    let file = open(&workspace.dev().join("torture.lock"))?;
+    alone(workspace, "torture")
+}
+
+/// `.dev/example.lock`: one example at a time.
+///
+/// # Errors
+/// There is one, or the lock file cannot be had.
+pub(crate) fn example(workspace: &Workspace) -> Result<File> {
+    alone(workspace, "example")
+}
+
+fn alone(workspace: &Workspace, command: &str) -> Result<File> {
+    let name = format!("{command}.lock");
+    let file = open(&workspace.dev().join(&name))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another ./dev torture runs in this checkout"),
-        Err(TryLockError::Error(error)) => Err(error).context("cannot lock .dev/torture.lock"),
+        Err(TryLockError::WouldBlock) => bail!("another ./dev {command} runs in this checkout"),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock .dev/{name}"))
+        }
     }
 }
 

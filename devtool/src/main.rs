@@ -7,12 +7,14 @@
 //! demo       orders of every kind, and what became of them
 //! guarantees the audit, at the databases of the services
 //! torture    a system of its own, in which everything goes wrong
+//! example    a system of its own, with a participant in another language
 //! .dev/      env, infra.json, run/<name>.pid, log/<name>.log, and the data of private servers
 //! ```
 //! Run it from the root of the checkout, as `./dev` does.
 
 mod demo;
 mod down;
+mod example;
 mod guarantees;
 mod infra;
 mod lock;
@@ -62,6 +64,8 @@ enum Command {
     Audit,
     /// Kill, restart, stall and duplicate while orders flow, in a system of its own, then audit
     Torture(torture::Options),
+    /// Show orders that a participant in TypeScript checks for fraud, in a system of its own
+    Example,
     /// Start what the tests need; with a command, run it with the TEST_* variables and stop what was started
     TestEnv {
         /// The command; without one, the variables are printed and everything is left running
@@ -91,6 +95,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status => status::run(&workspace).await?,
         Command::Logs { service } => logs::run(&workspace, service.as_deref())?,
         Command::Torture(options) => return torture::run(&workspace, options).await,
+        Command::Example => return example::run(&workspace).await,
         Command::TestEnv { command } => return test_env::run(&workspace, &command).await,
     }
     Ok(ExitCode::SUCCESS)

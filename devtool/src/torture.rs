@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! schedule  what goes wrong when: a function of the seed ─► faults   does it, through the proxies and signals of
-//! load      customers who order, cancel and ship         ─► system   servers, proxies, two replicas of each service
+//! load      customers who order, cancel and send back    ─► system   servers, proxies, two replicas of each service
 //!           then no more faults ─► quiet   no saga is open, no message waits ─► the audit ─► report
 //! ```
 //! The system is its own, below `.dev/torture`; it is removed after a run in which everything held.
@@ -97,7 +97,7 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     let planned = schedule::schedule(seed, duration);
     let start = Instant::now();
     say(start, "start", &format!("{} faults to come", planned.len()));
-    let load = Load::new(&system, seed, start, schedule::wipe_at(&planned))?;
+    let load = Load::new(&system, seed, start)?;
     let torturer = Torturer::new(&system, start, seed);
     let ((), tally) = tokio::try_join!(load.run(options.rate, duration), torturer.run(planned))?;
 

@@ -59,7 +59,8 @@ pub struct Replica {
     pub address: String,
     /// Its pid file and its log.
     pub files: Files,
-    program: PathBuf,
+    /// What its process runs.
+    pub program: PathBuf,
     environment: Vec<(String, String)>,
 }
 

@@ -1,6 +1,6 @@
 //! The services' HTTP API, as an application developer would call it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use common::contract::{Money, decimal};
@@ -10,11 +10,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sqlx::types::chrono::{DateTime, Utc};
+use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::services::{Environment, Service};
 
-/// How long an answer may take.
+/// How long an answer may take, and how long a service may say that it should be asked again.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How soon a service is asked again that could not answer.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// `POST /orders` and `GET /orders/{orderId}`.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +37,14 @@ pub(super) struct Saga {
     pub(super) status: String,
     pub(super) current_step: Option<String>,
     pub(super) log: Vec<Entry>,
+}
+
+/// `GET /sagas?orderId=`.
+#[derive(Debug, Deserialize)]
+pub(super) struct SagaSummary {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) status: String,
 }
 
 /// An entry of the saga log.
@@ -61,12 +73,27 @@ impl Entry {
     }
 }
 
+/// `GET /orders/{orderId}/returns`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Return {
+    pub(super) return_id: String,
+    pub(super) saga_id: String,
+    pub(super) status: String,
+    #[serde(with = "decimal")]
+    pub(super) refund_amount: Money,
+}
+
 /// `GET /payments`.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Payment {
     pub(super) status: String,
     #[serde(with = "decimal")]
     pub(super) amount: Money,
+    /// What of it was given back.
+    #[serde(with = "decimal")]
+    pub(super) refunded_amount: Money,
 }
 
 /// `GET /reservations`.
@@ -128,10 +155,36 @@ impl Api {
         send(request.json(&json!({ "reason": reason }))).await
     }
 
-    pub(super) async fn ship(&self, id: &str) -> Result<Order> {
+    /// Tells that an order is SHIPPED or DELIVERED.
+    pub(super) async fn set_status(&self, id: &str, status: &str) -> Result<Order> {
         let path = format!("/orders/{id}/status");
         let request = self.request(Method::PATCH, &self.order, &path);
-        send(request.json(&json!({"status": "SHIPPED"}))).await
+        send(request.json(&json!({ "status": status }))).await
+    }
+
+    /// Sends goods of an order back.
+    pub(super) async fn give_back(&self, id: &str, goods: &[(&str, u32)]) -> Result<Return> {
+        let path = format!("/orders/{id}/returns");
+        let items = goods
+            .iter()
+            .map(|(product, n)| json!({"productId": product, "quantity": n}));
+        let body = json!({"items": items.collect::<Value>(), "reason": "does not fit"});
+        let request = self.request(Method::POST, &self.order, &path);
+        let request = request.header("Idempotency-Key", Uuid::now_v7().to_string());
+        send(request.json(&body)).await
+    }
+
+    pub(super) async fn returns(&self, order: &str) -> Result<Vec<Return>> {
+        let path = format!("/orders/{order}/returns");
+        let page: Page<_> = send(self.request(Method::GET, &self.order, &path)).await?;
+        Ok(page.items)
+    }
+
+    /// The sagas of an order, newest first.
+    pub(super) async fn sagas(&self, order: &str) -> Result<Vec<SagaSummary>> {
+        let path = format!("/sagas?orderId={order}");
+        let page: Page<_> = send(self.request(Method::GET, &self.order, &path)).await?;
+        Ok(page.items)
     }
 
     pub(super) fn saga_url(&self, id: &str) -> String {
@@ -186,10 +239,19 @@ async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {
     read(status, &body)
 }
 
+/// The answer; a service that is not ready for one is asked again, which is harmless for every request here.
 async fn answer(request: RequestBuilder) -> Result<(StatusCode, String)> {
-    let response = request.send().await.context("no answer")?;
-    let status = response.status();
-    Ok((status, response.text().await.context("half an answer")?))
+    let began = Instant::now();
+    loop {
+        let again = request.try_clone().context("the body is at hand")?;
+        let response = again.send().await.context("no answer")?;
+        let status = response.status();
+        if status == StatusCode::SERVICE_UNAVAILABLE && began.elapsed() < PATIENCE {
+            sleep(AGAIN).await;
+            continue;
+        }
+        return Ok((status, response.text().await.context("half an answer")?));
+    }
 }
 
 fn read<T: DeserializeOwned>(status: StatusCode, body: &str) -> Result<T> {

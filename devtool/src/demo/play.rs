@@ -5,20 +5,22 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use common::contract::Money;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::api::{Api, Order, Saga};
+use super::api::{Api, Order, Payment, Saga};
+use super::delivery;
 use super::scenarios::{EXAMPLE, Scenario, Then};
 use super::stock::price;
 
-/// How long an order may take. What takes longer is a saga that waits for a participant.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often an order that is waited for is asked about,
-const POLL: Duration = Duration::from_millis(10);
-/// and how often the user hears how many are waited for.
+/// How long a saga may take. What takes longer waits for a participant.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often something that is waited for is asked about.
+pub(super) const POLL: Duration = Duration::from_millis(10);
+/// How often the user hears how many orders are waited for.
 const TELL: Duration = Duration::from_secs(5);
 /// How often a cancellation may come too late before that is a failure.
 const RACES: u32 = 20;
@@ -34,6 +36,8 @@ pub(super) struct Outcome {
     pub(super) became: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) payment: Option<String>,
+    /// What was given back for the returns of the order.
+    pub(super) returned: Option<String>,
     pub(super) reservation: Option<String>,
     /// From the POST to the end.
     pub(super) took: Duration,
@@ -130,9 +134,15 @@ impl Scenario {
                 self.completed(api, placed).await?;
                 api.cancel(id, "found it cheaper").await?;
             }
-            Then::ShipWhenCompleted => {
+            Then::Ship => {
                 self.completed(api, placed).await?;
-                api.ship(id).await?;
+                delivery::ship(api, id).await?;
+            }
+            Then::Return(parcels) => {
+                self.completed(api, placed).await?;
+                delivery::ship(api, id).await?;
+                api.set_status(id, "DELIVERED").await?;
+                delivery::give_back(api, id, parcels).await?;
             }
         }
         Ok(())
@@ -170,25 +180,24 @@ impl Scenario {
         }
     }
 
-    /// Looks at payment and reservation. Shipping travels to the inventory as an event, so that is waited for.
+    /// Looks at payment, returns and reservation.
     async fn look(&self, api: &Api, outcome: &mut Outcome, placed: &Order) -> Result<()> {
+        let or_none = |texts: Vec<String>| (!texts.is_empty()).then(|| texts.join(", "));
         let payments = api.payments(&placed.order_id).await?;
-        let payments: Vec<_> = payments
-            .iter()
-            .map(|payment| format!("{} {}", payment.status, payment.amount))
-            .collect();
-        outcome.payment = (!payments.is_empty()).then(|| payments.join(", "));
-        let began = Instant::now();
-        loop {
-            let reservations = api.reservations(&placed.order_id).await?;
-            let statuses: Vec<_> = reservations.iter().map(|r| r.status.as_str()).collect();
-            outcome.reservation = (!statuses.is_empty()).then(|| statuses.join(", "));
-            let under_way = self.then == Then::ShipWhenCompleted && statuses == ["RESERVED"];
-            if !under_way || began.elapsed() > PATIENCE {
-                return Ok(());
-            }
-            sleep(POLL).await;
+        outcome.payment = or_none(payments.iter().map(in_words).collect());
+        let reservations = api.reservations(&placed.order_id).await?;
+        outcome.reservation = or_none(reservations.into_iter().map(|r| r.status).collect());
+        let returns = api.returns(&placed.order_id).await?;
+        if !returns.is_empty() {
+            let worth: Money = returns.iter().map(|one| one.refund_amount).sum();
+            let back: Money = payments.iter().map(|payment| payment.refunded_amount).sum();
+            ensure!(
+                worth == back,
+                "its returns are worth {worth}, but {back} was given back"
+            );
+            outcome.returned = Some(worth.to_string());
         }
+        Ok(())
     }
 
     fn compare(&self, outcome: &mut Outcome) {
@@ -196,6 +205,7 @@ impl Scenario {
             became,
             reason,
             payment,
+            returned,
             reservation,
             problems,
             ..
@@ -210,11 +220,26 @@ impl Scenario {
         expect("the order", became.as_deref(), &[self.end.status]);
         expect("the reason", reason.as_deref(), &[self.end.reason]);
         expect("the payment", status, self.end.payment);
+        expect("what came back", returned.as_deref(), &[self.end.returned]);
         expect(
             "the reservation",
             reservation.as_deref(),
             self.end.reservation,
         );
+    }
+}
+
+/// `CAPTURED 89.48, 19.99 back`; what is REFUNDED is back as a whole.
+fn in_words(payment: &Payment) -> String {
+    let Payment {
+        status,
+        amount,
+        refunded_amount: back,
+    } = payment;
+    if *back == Money::default() || back == amount {
+        format!("{status} {amount}")
+    } else {
+        format!("{status} {amount}, {back} back")
     }
 }
 
@@ -228,6 +253,22 @@ fn was_stopped(saga: &Saga) -> bool {
 mod tests {
     use super::*;
     use crate::demo::scenarios::table;
+
+    #[test]
+    fn a_part_that_was_given_back_is_shown_beside_the_payment() {
+        let payment = |status: &str, back| Payment {
+            status: status.to_owned(),
+            amount: Money::from_minor(8948),
+            refunded_amount: Money::from_minor(back),
+        };
+        for (payment, words) in [
+            (payment("CAPTURED", 0), "CAPTURED 89.48"),
+            (payment("CAPTURED", 1999), "CAPTURED 89.48, 19.99 back"),
+            (payment("REFUNDED", 8948), "REFUNDED 89.48"),
+        ] {
+            assert_eq!(in_words(&payment), words);
+        }
+    }
 
     #[test]
     fn a_wrong_end_is_named() {

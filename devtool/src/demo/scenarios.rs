@@ -33,14 +33,22 @@ pub(super) enum Then {
     PlaceAgain,
     CancelAtOnce,
     CancelWhenCompleted,
-    ShipWhenCompleted,
+    /// When it is completed.
+    Ship,
+    /// When it is delivered, in these parcels.
+    Return(&'static [Parcel]),
 }
+
+/// Goods that come back together: how many of each product.
+pub(super) type Parcel = &'static [(&'static str, u32)];
 
 /// How an order should end. Where there may be several, each of them will do; `-` is none.
 pub(super) struct End {
     pub(super) status: &'static str,
     pub(super) reason: &'static str,
     pub(super) payment: &'static [&'static str],
+    /// What of the payment was given back for returns.
+    pub(super) returned: &'static str,
     pub(super) reservation: &'static [&'static str],
 }
 
@@ -48,12 +56,25 @@ const COMPLETED: End = End {
     status: "COMPLETED",
     reason: "-",
     payment: &["CAPTURED"],
+    returned: "-",
     reservation: &["RESERVED"],
 };
 const SHIPPED: End = End {
     status: "SHIPPED",
     reservation: &["COMMITTED"],
     ..COMPLETED
+};
+const PARTLY_RETURNED: End = End {
+    status: "DELIVERED",
+    returned: "19.99",
+    ..SHIPPED
+};
+/// The goods have left and come back; that they are on the shelf again is for the audit to see.
+const RETURNED: End = End {
+    status: "RETURNED",
+    payment: &["REFUNDED"],
+    returned: "89.48",
+    ..SHIPPED
 };
 
 /// Cancelled with the money given back.
@@ -62,6 +83,7 @@ const fn refunded(reason: &'static str, reservation: &'static [&'static str]) ->
         status: "CANCELLED",
         reason,
         payment: &["REFUNDED"],
+        returned: "-",
         reservation,
     }
 }
@@ -75,6 +97,9 @@ const STOPPED: End = End {
     payment: &["REFUNDED", "-"],
     ..refunded("CUSTOMER_REQUEST", &["RELEASED", "-"])
 };
+
+/// All that is usually ordered.
+const IN_TWO: &[Parcel] = &[&[("prod-1", 1), ("prod-2", 1)], &[("prod-1", 1)]];
 
 /// The kinds. `scarce` is all that there is of [`SCARCE`].
 ///
@@ -103,7 +128,9 @@ pub(super) fn table(scarce: i64) -> Result<Vec<Scenario>> {
         new("unknown product", ACCEPTED, &unknown, Nothing, refunded("UNKNOWN_PRODUCT", &["-"])),
         new("cancelled before completion", ACCEPTED, &usual(), CancelAtOnce, STOPPED),
         new("cancelled after completion", ACCEPTED, &usual(), CancelWhenCompleted, given_back()),
-        new("shipped", ACCEPTED, &usual(), ShipWhenCompleted, SHIPPED),
+        new("shipped", ACCEPTED, &usual(), Ship, SHIPPED),
+        new("partly returned", ACCEPTED, &usual(), Return(&[&[("prod-1", 1)]]), PARTLY_RETURNED),
+        new("returned in two parcels", ACCEPTED, &usual(), Return(IN_TWO), RETURNED),
         new("same key twice, one order", ACCEPTED, &usual(), PlaceAgain, COMPLETED),
     ];
     Ok(table)

@@ -1,6 +1,8 @@
-//! Customers: orders at a steady rate, of which some are cancelled and some are shipped.
+//! Customers: orders at a steady rate, of which some are cancelled, and some shipped and sent back.
 //!
-//! Whatever fails is asked for again with the same key, so that each order is placed exactly once.
+//! Whatever fails is asked for again with the same key, so that each order and each return is accepted exactly once.
+
+mod delivery;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,17 +25,16 @@ const PLENTY: usize = 15;
 const SCARCE: usize = 5;
 /// Of the scarce, there is this share of what will be asked for.
 const SCARCE_SHARE: f64 = 0.5;
-/// How many orders are cancelled or shipped, in percent.
+/// How many orders are cancelled, only shipped, or shipped and sent back, in percent.
 const CANCELLED: u32 = 10;
-const SHIPPED: u32 = 4;
+const SHIPPED: u32 = 5;
+const SENT_BACK: u32 = 15;
 /// How long an answer may take, and how long a customer tries.
 const ANSWER: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Customers who hang up before they have an answer, in percent, and after how many milliseconds; then they ask again.
 const HANG_UP: u32 = 5;
 const HANG_UP_MS: std::ops::Range<u64> = 1..30;
-/// Nothing is shipped this long before RabbitMQ loses its data: that an order is shipped is only an event.
-const NO_SHIPPING: Duration = Duration::from_secs(15);
 
 /// What customers saw.
 #[derive(Debug, Default)]
@@ -46,6 +47,13 @@ pub(super) struct Seen {
     pub(super) replayed: AtomicUsize,
     pub(super) cancelled: AtomicUsize,
     pub(super) shipped: AtomicUsize,
+    pub(super) delivered: AtomicUsize,
+    /// Returns that were answered 201.
+    pub(super) returns: AtomicUsize,
+    /// Returns of more than was left, which were refused.
+    pub(super) too_many: AtomicUsize,
+    /// What was refused for so long that a customer gave it up, because another saga of the order was open.
+    pub(super) given_up: AtomicUsize,
 }
 
 /// The customers.
@@ -56,8 +64,6 @@ pub(super) struct Load {
     replicas: Arc<Vec<String>>,
     seed: u64,
     start: Instant,
-    /// When RabbitMQ loses its data.
-    wipe_at: Option<Duration>,
     pub(super) seen: Arc<Seen>,
 }
 
@@ -66,18 +72,13 @@ struct Request<'a> {
     method: Method,
     path: &'a str,
     key: Option<String>,
-    body: &'a Value,
+    body: Option<&'a Value>,
     /// When the first attempt is given up.
     hang_up: Option<Duration>,
 }
 
 impl Load {
-    pub(super) fn new(
-        system: &System,
-        seed: u64,
-        start: Instant,
-        wipe_at: Option<Duration>,
-    ) -> Result<Self> {
+    pub(super) fn new(system: &System, seed: u64, start: Instant) -> Result<Self> {
         Ok(Self {
             client: Client::builder().no_proxy().build()?,
             replicas: Arc::new(
@@ -88,7 +89,6 @@ impl Load {
             ),
             seed,
             start,
-            wipe_at,
             seen: Arc::default(),
         })
     }
@@ -124,7 +124,8 @@ impl Load {
     /// What the `n`th customer does.
     async fn customer(&self, n: u64) -> Result<()> {
         let mut random = StdRng::seed_from_u64(self.seed ^ (n << 20));
-        let id = self.place(n, &mut random).await?;
+        let order = order(n, &mut random);
+        let id = self.place(n, &order, &mut random).await?;
         let fate = random.random_range(0..100);
         // Half of them while the order is under way, half when it has probably ended.
         let after = if random.random() { 0..200 } else { 200..8000 };
@@ -133,21 +134,23 @@ impl Load {
             sleep(after).await;
             self.cancel(n, id).await?;
         } else if fate < CANCELLED + SHIPPED {
-            sleep(after.max(Duration::from_secs(1))).await;
+            sleep(after).await;
             self.ship(n, id).await?;
+        } else if fate < CANCELLED + SHIPPED + SENT_BACK {
+            sleep(after).await;
+            self.send_back(n, id, &order, &mut random).await?;
         }
         Ok(())
     }
 
-    async fn place(&self, n: u64, random: &mut StdRng) -> Result<Uuid> {
-        let order = order(n, random);
+    async fn place(&self, n: u64, order: &Value, random: &mut StdRng) -> Result<Uuid> {
         let hangs_up = random.random_ratio(HANG_UP, 100);
         let after = Duration::from_millis(random.random_range(HANG_UP_MS));
         let request = Request {
             method: Method::POST,
             path: "/orders",
             key: Some(format!("torture-{n}")),
-            body: &order,
+            body: Some(order),
             hang_up: hangs_up.then_some(after),
         };
         let answer = self.ask(n, &request).await?;
@@ -187,32 +190,12 @@ impl Load {
         Ok(())
     }
 
-    async fn ship(&self, n: u64, id: Uuid) -> Result<()> {
-        let before_wipe = self
-            .wipe_at
-            .and_then(|at| (self.start + at).checked_duration_since(Instant::now()));
-        if before_wipe.is_some_and(|left| left < NO_SHIPPING) {
-            return Ok(());
-        }
-        let path = format!("/orders/{id}/status");
-        let body = json!({ "status": "SHIPPED" });
-        let status = self.change(n, Method::PATCH, &path, &body).await?;
-        ensure!(
-            [StatusCode::OK, StatusCode::CONFLICT].contains(&status),
-            "shipping order {id} was answered {status}"
-        );
-        if status == StatusCode::OK {
-            self.seen.shipped.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
     async fn change(&self, n: u64, method: Method, path: &str, body: &Value) -> Result<StatusCode> {
         let request = Request {
             method,
             path,
             key: None,
-            body,
+            body: Some(body),
             hang_up: None,
         };
         Ok(self.ask(n, &request).await?.status())
@@ -240,8 +223,10 @@ impl Load {
 
     fn request(&self, url: &str, request: &Request<'_>) -> RequestBuilder {
         let to = format!("{url}{}", request.path);
-        let builder = self.client.request(request.method.clone(), to);
-        let builder = builder.json(request.body);
+        let mut builder = self.client.request(request.method.clone(), to);
+        if let Some(body) = request.body {
+            builder = builder.json(body);
+        }
         match &request.key {
             Some(key) => builder.header("Idempotency-Key", key),
             None => builder,

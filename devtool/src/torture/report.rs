@@ -49,6 +49,7 @@ impl Outcome {
         let faults: Vec<_> = faults.map(|(kind, n)| format!("{n} {kind}")).collect();
         line("faults", &faults.join(", "));
         self.print_orders(seen, &databases.order).await?;
+        self.print_sagas(&databases.order).await?;
         self.print_refused(seen, databases).await?;
         print_times(&databases.order).await?;
         for what in &self.lost {
@@ -73,16 +74,49 @@ impl Outcome {
         )
         .await?;
         line("orders", &format!("{accepted} accepted: {}", list(&ends)));
-        let (cancelled, shipped) = (&seen.cancelled, &seen.shipped);
-        let (cancelled, shipped) = (
-            cancelled.load(Ordering::Relaxed),
-            shipped.load(Ordering::Relaxed),
-        );
-        let resumed = self.quiet.resumed;
+        let [cancelled, shipped, delivered, returns, too_many, given_up] = [
+            &seen.cancelled,
+            &seen.shipped,
+            &seen.delivered,
+            &seen.returns,
+            &seen.too_many,
+            &seen.given_up,
+        ]
+        .map(|counter| counter.load(Ordering::Relaxed));
         line(
             "people",
+            &format!("{cancelled} cancellations, {shipped} shipments, {delivered} deliveries"),
+        );
+        line(
+            "returns",
             &format!(
-                "{cancelled} cancellations, {shipped} shipments, {resumed} parked sagas resumed by the operator"
+                "{returns} accepted, {too_many} of too much refused; {given_up} times somebody gave up waiting \
+                 for another saga of the order"
+            ),
+        );
+        Ok(())
+    }
+
+    /// How many sagas there were of each kind, and how many of them met a fault.
+    async fn print_sagas(&self, order: &PgPool) -> Result<()> {
+        let kinds: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT type, count(*), count(*) FILTER (WHERE EXISTS (
+                        SELECT FROM saga_log WHERE saga_id = sagas.id
+                            AND event IN ('ACTION_TIMED_OUT', 'COMPENSATION_TIMED_OUT', 'SAGA_PARKED', 'LATE_REPLY')))
+             FROM sagas GROUP BY type ORDER BY type",
+        )
+        .fetch_all(order)
+        .await?;
+        let kinds = kinds.into_iter();
+        let kinds: Vec<_> = kinds
+            .map(|(kind, n, met)| format!("{n} {kind} ({met} met a fault)"))
+            .collect();
+        let resumed = self.quiet.resumed;
+        line(
+            "sagas",
+            &format!(
+                "{}; {resumed} parked ones resumed by the operator",
+                kinds.join(", ")
             ),
         );
         Ok(())

@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    /// A schema of the program's own, in a database that these tests do not need otherwise.
+    /// A schema of the program's own, in a database that is there.
     pub(crate) fn database_url(&self) -> Url {
         let mut url = Url::parse(&self.env.database_url("order")).unwrap();
         url.set_query(Some("options=-csearch_path%3Dfraud"));
