@@ -435,7 +435,9 @@ impl<'c> Work<'c> {
         store::insert(writes, &self.begun, scale);
         store::update(writes, &self.decided, scale);
         parts.outbox.enqueue(writes, &self.messages);
-        crash::point("engine.decided");
+        if !self.begun.is_empty() || !self.decided.is_empty() {
+            crash::point("engine.decided");
+        }
         self.transaction.commit().await?;
         done();
         parts.outbox.hand_over(self.messages).await;

@@ -57,6 +57,12 @@ impl Participant {
         }
     }
 
+    /// Waits until so many replicas consume commands, so that each gets its share of them.
+    pub async fn until_consumed_by(&self, replicas: u32) {
+        let consumers = || self.amqp.consumers(self.commands.name);
+        eventually("every replica consumes", consumers, |n| *n == replicas).await;
+    }
+
     /// Sends a command.
     pub async fn send(&self, command: &Value) {
         let key = self.commands.routing_keys[0];

@@ -131,6 +131,7 @@ async fn what_comes_back_twice_is_put_back_once() {
 async fn two_replicas_with_the_same_return_put_it_back_once() {
     let (world, _first) = World::with_stock(&[("a", 1000)]).await;
     let _second = world.start().await;
+    world.until_consumed_by(2).await;
     let consumers = async || world.amqp.consumers("inventory.commands").await;
     eventually("both consume", consumers, |count| *count == 2).await;
     for _ in 0..10 {
@@ -151,6 +152,7 @@ async fn two_replicas_with_the_same_return_put_it_back_once() {
 async fn replicas_with_returns_that_are_too_many_together_put_some_back() {
     let (world, _first) = World::with_stock(&[("a", 100)]).await;
     let _second = world.start().await;
+    world.until_consumed_by(2).await;
     let consumers = async || world.amqp.consumers("inventory.commands").await;
     eventually("both consume", consumers, |count| *count == 2).await;
     let order = shipped(&world, &[("a", 5)]).await;

@@ -93,6 +93,7 @@ async fn all_that_an_order_holds_leaves() {
 async fn two_replicas_that_ship_the_same_order_ship_it_once() {
     let (world, _first) = World::with_stock(&[("a", 1000)]).await;
     let _second = world.start().await;
+    world.until_consumed_by(2).await;
     let consumers = async || world.amqp.consumers("inventory.commands").await;
     eventually("both consume", consumers, |count| *count == 2).await;
     for _ in 0..10 {

@@ -123,6 +123,7 @@ async fn two_replicas_with_the_same_part_give_it_back_once() {
         orchestrator.start(bank.clone()).await,
         orchestrator.start(bank.clone()).await,
     ];
+    orchestrator.until_consumed_by(2).await;
     let saga = orchestrator.paid().await;
     bank.refunds().close();
     let command = saga.returning().refund_part("39.98");
@@ -150,6 +151,7 @@ async fn two_parts_that_are_too_much_together(bank: &Bank, held_up: usize) {
         orchestrator.start(bank.clone()).await,
         orchestrator.start(bank.clone()).await,
     ];
+    orchestrator.until_consumed_by(2).await;
     let saga = orchestrator.paid().await;
     bank.refunds().close();
     let mut sagas = vec![saga.returning(), saga.returning()];

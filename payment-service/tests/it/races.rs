@@ -85,6 +85,7 @@ async fn two_replicas_that_carry_out_the_same_command_charge_once() {
         orchestrator.start(bank.clone()).await,
         orchestrator.start(bank.clone()).await,
     ];
+    orchestrator.until_consumed_by(2).await;
     let saga = Saga::new();
     let command = saga.process("pm_card_visa");
     let mut sent = 0;
@@ -116,6 +117,7 @@ async fn replicas_that_get_payments_and_refunds_in_any_order_keep_no_money() {
         orchestrator.start(bank.clone()).await,
         orchestrator.start(bank.clone()).await,
     ];
+    orchestrator.until_consumed_by(2).await;
     let sagas: Vec<_> = (0..40).map(|_| Saga::new()).collect();
     for (n, saga) in sagas.iter().enumerate() {
         let [process, refund] = [saga.process("pm_card_visa"), saga.refund()];
