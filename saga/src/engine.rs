@@ -303,8 +303,7 @@ impl<'c> Work<'c> {
     pub async fn cancel(&mut self, saga: SagaId, event: Event) -> Result<(), Error> {
         let locked = self.lock_one(saga).await?;
         if !locked.state.is_open() {
-            let subject = locked.subject.clone();
-            self.exclude(locked.definition, &subject).await?;
+            self.exclude(locked.definition, &locked.subject).await?;
         }
         self.decide(locked, &event, None)
     }

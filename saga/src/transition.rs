@@ -167,21 +167,19 @@ pub fn transition(
         (State::Running { step, attempt }, Event::DeadlinePassed) => {
             after_silence(saga, step, attempt)
         }
-        (State::Running { step, .. }, Event::Expired) => after_expiry(saga, step),
+        (State::Running { step, .. }, Event::Expired) => {
+            give_up(saga, step, Entry::whole(What::SagaExpired {}))
+        }
         (
             State::Running { .. } | State::Completed | State::Parked { reason: None, .. },
-            Event::CancelRequested { .. },
-        ) if saga.is_past_return(state.step()) => {
-            return Err(IllegalEvent::NoWayBack(state.status()));
-        }
-        // The command is out, so the step may have run or may still run: undoing begins with it.
-        (
-            State::Running { step, .. } | State::Parked { step, reason: None },
             Event::CancelRequested { reason, note },
-        ) => undo(cancelled(*reason, note), *reason, saga.undoing_from(step)),
-        (State::Completed, Event::CancelRequested { reason, note }) => {
-            let last = saga.last().name;
-            undo(cancelled(*reason, note), *reason, saga.undoing_from(last))
+        ) => {
+            if saga.is_past_return(state.step()) {
+                return Err(IllegalEvent::NoWayBack(state.status()));
+            }
+            // The command is out, so the step may have run or may still run: undoing begins with it.
+            let from = state.step().unwrap_or(saga.last().name);
+            undo(cancelled(*reason, note), *reason, saga.undoing_from(from))
         }
 
         (
@@ -256,20 +254,17 @@ fn after_silence(saga: &dyn Table, step: &'static str, attempt: u32) -> Vec<Entr
         Some(step) if attempt < step.tries.attempts => {
             vec![timed_out, send_action(step, attempt + 1)]
         }
-        _ if saga.is_past_return(Some(step)) => {
-            vec![timed_out, Entry::of(step, What::SagaParked {})]
-        }
-        // It may have run all the same: undoing begins with it.
-        _ => undo(timed_out, Reason::TIMEOUT, saga.undoing_from(step)),
+        _ => give_up(saga, step, timed_out),
     }
 }
 
-fn after_expiry(saga: &dyn Table, step: &'static str) -> Vec<Entry> {
-    let expired = Entry::whole(What::SagaExpired {});
+/// Nobody waits for the step any more: for the reason in `cause`, the saga is undone, or parked where it cannot be.
+fn give_up(saga: &dyn Table, step: &'static str, cause: Entry) -> Vec<Entry> {
     if saga.is_past_return(Some(step)) {
-        vec![expired, Entry::of(step, What::SagaParked {})]
+        vec![cause, Entry::of(step, What::SagaParked {})]
     } else {
-        undo(expired, Reason::TIMEOUT, saga.undoing_from(step))
+        // It may have run all the same: undoing begins with it.
+        undo(cause, Reason::TIMEOUT, saga.undoing_from(step))
     }
 }
 
