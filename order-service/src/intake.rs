@@ -285,7 +285,7 @@ async fn find_by_key(db: impl PgExecutor<'_>, placements: &[Placement]) -> sqlx:
         .await?;
     rows.iter()
         .map(|row| {
-            let order = Order::read(row).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            let order = Order::read(row)?;
             Ok((row.get("idempotency_key"), (row.get("request_hash"), order)))
         })
         .collect()

@@ -136,7 +136,11 @@ impl Order {
     ///
     /// # Errors
     /// A column holds what no version of this program wrote.
-    pub fn read(row: &PgRow) -> anyhow::Result<Self> {
+    pub fn read(row: &PgRow) -> sqlx::Result<Self> {
+        Self::try_read(row).map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+
+    fn try_read(row: &PgRow) -> anyhow::Result<Self> {
         let status: &str = row.try_get("status")?;
         let reason: Option<&str> = row.try_get("cancellation_reason")?;
         let sqlx::types::Json(items) = row.try_get("items")?;
@@ -278,7 +282,7 @@ pub(crate) async fn lock(
         .fetch_all(db)
         .await?;
     let orders = rows.iter().map(|row| {
-        let order = Order::read(row).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let order = Order::read(row)?;
         Ok((order.id, order))
     });
     orders.collect()
@@ -293,6 +297,5 @@ pub async fn find(db: impl PgExecutor<'_>, id: OrderId) -> sqlx::Result<Option<O
         .bind(id.0)
         .fetch_optional(db)
         .await?;
-    row.map(|row| Order::read(&row).map_err(|error| sqlx::Error::Decode(error.into())))
-        .transpose()
+    row.as_ref().map(Order::read).transpose()
 }
