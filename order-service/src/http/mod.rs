@@ -1,6 +1,7 @@
 //! The API of orders and sagas.
 
 mod api;
+mod idempotency_key;
 mod new_order;
 mod orders;
 mod origin;

@@ -7,10 +7,9 @@ use common::{
     http::{ApiError, extract::Checks},
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::origin::origin;
+use super::{idempotency_key, origin::origin};
 use crate::{
     intake::Placement,
     orders::{Order, Status},
@@ -72,7 +71,8 @@ impl NewOrder {
     /// The placement of this order, if nothing is wrong with it.
     pub(super) fn placement(self, headers: &HeaderMap) -> Result<Placement, ApiError> {
         self.check()?;
-        let idempotency = idempotency_key(headers)?.map(|key| (key, self.hash()));
+        let idempotency =
+            idempotency_key::read(headers)?.map(|key| (key, idempotency_key::hash(&self)));
         let now = Utc::now().trunc_subsecs(6);
         let items: Vec<_> = self.items.into_iter().map(NewItem::into_item).collect();
         let total = items
@@ -143,12 +143,6 @@ impl NewOrder {
         }
         checks.finish()
     }
-
-    /// A hash of what was asked for, whatever the white space and the order of the fields.
-    fn hash(&self) -> Vec<u8> {
-        let canonical = serde_json::to_vec(self).expect("a request is plain JSON");
-        Sha256::digest(canonical).to_vec()
-    }
 }
 
 impl NewItem {
@@ -158,21 +152,5 @@ impl NewItem {
             quantity: self.quantity,
             unit_price: self.unit_price,
         }
-    }
-}
-
-/// The `Idempotency-Key` header.
-///
-/// Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => Err(ApiError::bad_field(
-            "Idempotency-Key",
-            "must have 1 to 255 visible ASCII characters",
-        )),
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, StatusCode},
+    response::Response,
 };
 use chrono::{DateTime, Utc};
 use common::{
@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use super::{
     api::{Api, refusal},
+    idempotency_key,
     new_order::NewOrder,
     origin::origin,
 };
@@ -145,29 +146,14 @@ async fn place(
     let (order, replayed) = match placed.map_err(|late| ApiError::Unavailable(late.into()))?? {
         Placed::New(order) => (order, false),
         Placed::Before(order) => (order, true),
-        Placed::KeyReused => return Err(key_reused()),
+        Placed::KeyReused => return Err(idempotency_key::reused()),
     };
     let location = format!("/orders/{}", order.id);
-    let mut response = (
-        StatusCode::CREATED,
-        [(LOCATION, location)],
-        Json(OrderView::from(*order)),
-    )
-        .into_response();
-    if replayed {
-        response
-            .headers_mut()
-            .insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
-    Ok(response)
-}
-
-/// The key came with another request before.
-pub(super) fn key_reused() -> ApiError {
-    ApiError::invalid(
-        "Idempotency-Key",
-        "was used before with another body: use a new key",
-    )
+    Ok(idempotency_key::created(
+        location,
+        OrderView::from(*order),
+        replayed,
+    ))
 }
 
 impl From<intake::Error> for ApiError {

@@ -1,11 +1,6 @@
 //! Returns of orders.
 
-use axum::{
-    Json,
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION},
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use chrono::{DateTime, SubsecRound, Utc};
 use common::{
     contract::{Money, OrderId, ReturnId, SagaId, decimal, inventory::StockItem},
@@ -17,14 +12,13 @@ use common::{
 };
 use saga::{Beginning, Origin};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     api::{Api, refusal},
-    new_order::idempotency_key,
-    orders::{key_reused, lock, no_such_order},
+    idempotency_key,
+    orders::{lock, no_such_order},
     origin::origin,
 };
 use crate::{
@@ -146,18 +140,17 @@ async fn accept(
     Body(body): Body<NewReturn>,
 ) -> Result<Response, ApiError> {
     body.check()?;
-    let idempotency = idempotency_key(&headers)?.map(|key| (key, body.hash(id)));
+    let idempotency =
+        idempotency_key::read(&headers)?.map(|key| (key, idempotency_key::hash(&(id, &body))));
     let origin = origin(&headers);
     let accepted = async move { begin(&api, id, body, idempotency, origin).await };
     let (one, replayed) = db::in_own_task(accepted).await?;
     let location = format!("/orders/{id}/returns");
-    let view = Json(ReturnView::from(one));
-    let mut response = (StatusCode::CREATED, [(LOCATION, location)], view).into_response();
-    if replayed {
-        let headers = response.headers_mut();
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    Ok(idempotency_key::created(
+        location,
+        ReturnView::from(one),
+        replayed,
+    ))
 }
 
 /// Begins the saga of a return, unless the same request did before.
@@ -178,7 +171,7 @@ async fn begin(
         return if earlier == *hash {
             Ok((one, true))
         } else {
-            Err(key_reused())
+            Err(idempotency_key::reused())
         };
     }
     let before = returns::of_orders(tx, &[id]).await?.remove(&id);
@@ -200,7 +193,7 @@ async fn begin(
     work.begin_beside(beginning).await.map_err(refusal)?;
     match work.commit().await {
         // The key came at the same time with a return of another order.
-        Err(error) if error.database().is_some_and(is_key_taken) => Err(key_reused()),
+        Err(error) if error.database().is_some_and(is_key_taken) => Err(idempotency_key::reused()),
         committed => committed.map(|()| (one, false)).map_err(refusal),
     }
 }
@@ -236,12 +229,6 @@ impl NewReturn {
             );
         }
         checks.finish()
-    }
-
-    /// A hash of what was asked for, whatever the white space and the order of the fields.
-    fn hash(&self, order: OrderId) -> Vec<u8> {
-        let canonical = serde_json::to_vec(&(order, self)).expect("a request is plain JSON");
-        Sha256::digest(canonical).to_vec()
     }
 
     /// The return that is asked for, if it can be.
