@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use test_support::eventually;
 
-use crate::harness::{Participants, System, events, reply_to, text};
+use crate::harness::{Participants, System, events, processed, reply_to, reserved, text};
 
 impl System {
     /// Changes the status of an order.
@@ -41,6 +41,18 @@ impl System {
             sagas.filter(|saga| saga["deadlineAt"].is_string()).count() == expected
         };
         eventually("the sagas have ended", || self.orders.json(&path), open).await;
+    }
+
+    /// An order of so many of `prod-1` that was shipped, with participants that the test plays.
+    async fn shipped_by(&self, participants: &Participants, quantity: u32) -> Value {
+        let order = self.place("prod-1", quantity).await;
+        let paid = processed(&participants.command("payment").await);
+        participants.reply(&[paid]).await;
+        let held = reserved(&participants.command("inventory").await);
+        participants.reply(&[held]).await;
+        self.until(&order, "COMPLETED").await;
+        assert_eq!(self.change(&order, "SHIPPED").await, StatusCode::OK);
+        order
     }
 
     async fn send_back(&self, order: &Value, body: &Value) -> (StatusCode, Value) {
@@ -230,13 +242,7 @@ async fn a_return_that_is_sent_again_with_its_key_is_one_return() {
 async fn goods_come_back_only_after_they_have_left() {
     let system = System::alone().await;
     let participants = Participants::of(&system.environment).await;
-    let order = system.place("prod-1", 2).await;
-    let paid = crate::harness::processed(&participants.command("payment").await);
-    participants.reply(&[paid]).await;
-    let reserved = crate::harness::reserved(&participants.command("inventory").await);
-    participants.reply(&[reserved]).await;
-    system.until(&order, "COMPLETED").await;
-    assert_eq!(system.change(&order, "SHIPPED").await, StatusCode::OK);
+    let order = system.shipped_by(&participants, 2).await;
     assert_eq!(system.change(&order, "DELIVERED").await, StatusCode::OK);
     let commit = participants.command("inventory").await;
     assert_eq!(commit["type"], "inventory.commit.v1");
@@ -270,13 +276,7 @@ async fn goods_come_back_only_after_they_have_left() {
 async fn shipping_is_asked_for_until_it_is_done() {
     let system = System::alone().await;
     let participants = Participants::of(&system.environment).await;
-    let order = system.place("prod-1", 1).await;
-    let paid = crate::harness::processed(&participants.command("payment").await);
-    participants.reply(&[paid]).await;
-    let reserved = crate::harness::reserved(&participants.command("inventory").await);
-    participants.reply(&[reserved]).await;
-    system.until(&order, "COMPLETED").await;
-    assert_eq!(system.change(&order, "SHIPPED").await, StatusCode::OK);
+    let order = system.shipped_by(&participants, 1).await;
     let sagas = system
         .orders
         .json(&format!("/sagas?orderId={}", text(&order, "orderId")))
