@@ -31,6 +31,17 @@ pub(super) struct Order {
     pub(super) total: Money,
 }
 
+impl Order {
+    /// How many of each product were ordered.
+    pub(super) fn pieces(&self) -> BTreeMap<String, u64> {
+        let mut pieces = BTreeMap::new();
+        for item in &self.items {
+            *pieces.entry(item.product_id.clone()).or_default() += u64::from(item.quantity);
+        }
+        pieces
+    }
+}
+
 /// The newest order.
 pub(super) async fn last(db: &PgPool) -> Result<Option<Uuid>> {
     let row = sqlx::query("SELECT id FROM orders ORDER BY id DESC LIMIT 1")
@@ -201,10 +212,7 @@ fn held(order: &Order, reservations: &[Reservation]) -> Option<String> {
     match live.as_slice() {
         [] => Some(format!("it is {status}, but holds no stock")),
         [reservation] => {
-            let mut ordered: BTreeMap<String, u64> = BTreeMap::new();
-            for item in &order.items {
-                *ordered.entry(item.product_id.clone()).or_default() += u64::from(item.quantity);
-            }
+            let ordered = order.pieces();
             if reservation.items != ordered {
                 let text = format!("it is of {ordered:?}, but holds {:?}", reservation.items);
                 return Some(text);

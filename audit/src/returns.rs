@@ -130,7 +130,7 @@ fn status(order: &Order) -> Option<String> {
         return Some(format!("it is {status}, but there are returns of it"));
     }
     let completed = order.returns.iter().filter(|one| one.is_completed());
-    let all_back = pieces(completed) == sold(order);
+    let all_back = pieces(completed) == order.pieces();
     if all_back == (status == "RETURNED") {
         return None;
     }
@@ -140,7 +140,7 @@ fn status(order: &Order) -> Option<String> {
 
 /// No more comes back than was bought, and it is worth what was paid for it.
 fn no_more_than_bought(order: &Order) -> Vec<String> {
-    let (back, sold) = (pieces(order.returns.iter()), sold(order));
+    let (back, sold) = (pieces(order.returns.iter()), order.pieces());
     let too_many = back.iter().filter_map(|(product, quantity)| {
         let bought = sold.get(product).copied().unwrap_or(0);
         let text = format!("{quantity} of {product} come back, but {bought} were bought");
@@ -175,14 +175,6 @@ fn price(items: &[OrderItem], mut back: BTreeMap<String, u64>) -> Money {
 fn pieces<'r>(returns: impl Iterator<Item = &'r Return>) -> BTreeMap<String, u64> {
     let items: Vec<_> = returns.flat_map(|one| one.items.clone()).collect();
     by_product(&items)
-}
-
-fn sold(order: &Order) -> BTreeMap<String, u64> {
-    let mut sold = BTreeMap::new();
-    for item in &order.items {
-        *sold.entry(item.product_id.clone()).or_default() += u64::from(item.quantity);
-    }
-    sold
 }
 
 /// A payment says how much of it was given back: the sum of the refunds, or all of it where it was undone.
