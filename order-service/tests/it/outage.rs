@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use common::contract::topology;
 use reqwest::StatusCode;
 use test_support::{
-    Environment, Servers, eventually,
+    Environment, PATIENCE, Servers, eventually,
     servers::{PostgresServer, RabbitMqServer},
     wait_until,
 };
@@ -34,6 +35,10 @@ impl Own {
         let mut system = System::on(Environment::on(servers).await.unwrap(), &[]).await;
         system.add_participants(&[]).await;
         system.stock(&[("prod-1", 1000)]).await;
+        // A broker that loses its queues for good is another story.
+        let queues = topology::QUEUES.map(|queue| queue.name);
+        let saved = || async { own.rabbitmq.has_saved(&queues) };
+        wait_until(PATIENCE, "RabbitMQ has saved its queues", saved).await;
         (own, system)
     }
 }
