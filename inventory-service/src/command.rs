@@ -2,8 +2,8 @@
 
 use common::{
     contract::{
-        Reason,
-        inventory::{Restock, StockItem},
+        OrderId,
+        inventory::{CommitStock, ReleaseStock, ReserveStock, Restock},
     },
     participant,
 };
@@ -15,11 +15,23 @@ pub(crate) type Command = participant::Command<Body>;
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     /// Hold these, each product once, by product.
-    Reserve(Vec<StockItem>),
+    Reserve(ReserveStock),
     /// Let go of what is held, and why.
-    Release(Reason),
+    Release(ReleaseStock),
     /// Make final what the order holds.
-    Commit,
+    Commit(CommitStock),
     /// Put these on the shelf again, each product once, by product.
     Restock(Restock),
+}
+
+impl Body {
+    /// The order that it is about.
+    pub(crate) const fn order_id(&self) -> OrderId {
+        match self {
+            Self::Reserve(asked) => asked.order_id,
+            Self::Release(asked) => asked.order_id,
+            Self::Commit(asked) => asked.order_id,
+            Self::Restock(asked) => asked.order_id,
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::{SOURCE, batch::Batch, command::Command, reservations::Status, wanted
 /// # Errors
 /// The order holds nothing that could leave, or the books do not balance: somebody must look.
 pub(crate) fn execute(batch: &mut Batch, command: &Command) -> Result<Envelope, Error> {
-    let order_id = command.order_id;
+    let order_id = command.body.order_id();
     let mut shipped = Sum::default();
     for reservation in batch.reservations.of_order(order_id) {
         match reservation.status {

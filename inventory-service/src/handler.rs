@@ -30,7 +30,6 @@ use crate::{
     reservations::{self, Reservation, Status},
     reserve, restock, restocks, stock,
     validation::{self, Question},
-    wanted::merge,
 };
 
 /// The handler of `inventory.commands`.
@@ -99,23 +98,20 @@ impl Participant for Inventory {
         let message = &event.envelope;
         match message.kind.as_str() {
             ReserveStock::TYPE => {
-                let ReserveStock { order_id, items } = message.data()?;
-                let body = Body::Reserve(merge(message, items)?);
-                Command::new(event, Direction::Action, order_id, body)
+                let asked = reserve::read(message)?;
+                Command::new(event, Direction::Action, Body::Reserve(asked))
             }
             ReleaseStock::TYPE => {
-                let ReleaseStock { order_id, reason } = message.data()?;
-                let body = Body::Release(reason);
-                Command::new(event, Direction::Compensation, order_id, body)
+                let asked = message.data()?;
+                Command::new(event, Direction::Compensation, Body::Release(asked))
             }
             CommitStock::TYPE => {
-                let CommitStock { order_id } = message.data()?;
-                Command::new(event, Direction::Action, order_id, Body::Commit)
+                let asked = message.data()?;
+                Command::new(event, Direction::Action, Body::Commit(asked))
             }
             Restock::TYPE => {
                 let asked = restock::read(message)?;
-                let order = asked.order_id;
-                Command::new(event, Direction::Action, order, Body::Restock(asked))
+                Command::new(event, Direction::Action, Body::Restock(asked))
             }
             other => Err(Unreadable::UnknownType(other.to_owned())),
         }
@@ -146,9 +142,9 @@ impl Participant for Inventory {
 
 fn execute(batch: &mut Batch, command: &Command) -> Result<Envelope, Error> {
     match &command.body {
-        Body::Reserve(items) => Ok(reserve::execute(batch, command, items.clone())),
-        Body::Release(reason) => release::execute(batch, command, *reason),
-        Body::Commit => commit::execute(batch, command),
+        Body::Reserve(asked) => Ok(reserve::execute(batch, command, asked.items.clone())),
+        Body::Release(asked) => release::execute(batch, command, asked.reason),
+        Body::Commit(_) => commit::execute(batch, command),
         Body::Restock(asked) => restock::execute(batch, command, asked),
     }
 }
@@ -172,9 +168,9 @@ impl<'a> About<'a> {
         let mut about = Self::default();
         for command in commands {
             match &command.body {
-                Body::Reserve(items) => about.products.extend(ids(items)),
+                Body::Reserve(asked) => about.products.extend(ids(&asked.items)),
                 Body::Release(_) => about.actions.push(command.key.action()),
-                Body::Commit => about.orders.push(command.order_id),
+                Body::Commit(asked) => about.orders.push(asked.order_id),
                 Body::Restock(asked) => {
                     about.orders.push(asked.order_id);
                     about.returning.push(asked.order_id);

@@ -34,7 +34,7 @@ pub(crate) fn execute(
         }
     }
     let data = StockReleased {
-        order_id: command.order_id,
+        order_id: command.body.order_id(),
         items,
         reason,
     };

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use common::{
     contract::{OrderId, SagaId, inventory::StockItem},
-    db::Writes,
+    db::{self, Writes},
     participant::idempotency::Key,
 };
 use sqlx::{Postgres, Row, Transaction, postgres::PgRow, types::Json};
@@ -33,7 +33,10 @@ pub(crate) struct Reservation {
 }
 
 /// What became of a reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Status {
     /// The items are held.
     Reserved,
@@ -41,19 +44,6 @@ pub(crate) enum Status {
     Committed,
     /// The items were given back.
     Released,
-}
-
-impl Status {
-    const ALL: [Self; 3] = [Self::Reserved, Self::Committed, Self::Released];
-
-    /// The status' name in the table and in the API.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reserved => "RESERVED",
-            Self::Committed => "COMMITTED",
-            Self::Released => "RELEASED",
-        }
-    }
 }
 
 /// Locks the reservations that `actions` made and those of `orders`, in the order that all transactions keep.
@@ -166,7 +156,7 @@ fn insert(writes: &mut Writes, mut reservations: Vec<Reservation>) {
     .bind(texts(|r| &r.step))
     .bind(uuids(|r| r.order_id.0))
     .bind(items)
-    .bind(texts(|r| r.status.as_str()));
+    .bind(texts(|r| <&str>::from(r.status)));
 }
 
 /// Gives `changed` reservations, which are locked, their new status.
@@ -183,21 +173,18 @@ fn set_status(writes: &mut Writes, changed: &[&Reservation]) {
         .bind(
             changed
                 .iter()
-                .map(|r| r.status.as_str())
+                .map(|r| <&str>::from(r.status))
                 .collect::<Vec<_>>(),
         );
 }
 
 fn read(row: &PgRow) -> sqlx::Result<Reservation> {
-    let name: &str = row.try_get("status")?;
-    let status = Status::ALL.into_iter().find(|s| s.as_str() == name);
-    let unknown = || sqlx::Error::Decode(format!("unknown status {name:?}").into());
     Ok(Reservation {
         id: row.try_get("id")?,
         saga_id: SagaId(row.try_get("saga_id")?),
         step: row.try_get("step")?,
         order_id: OrderId(row.try_get("order_id")?),
         items: row.try_get::<Json<_>, _>("items")?.0,
-        status: status.ok_or_else(unknown)?,
+        status: db::parsed(row, "status")?,
     })
 }

@@ -1,8 +1,8 @@
 //! `inventory.reserve.v1`: hold all items of an order, or none.
 
 use common::contract::{
-    Envelope, Reason,
-    inventory::{StockItem, StockReservationFailed, StockReserved},
+    Envelope, Reason, Unreadable,
+    inventory::{ReserveStock, StockItem, StockReservationFailed, StockReserved},
 };
 use tracing::info;
 use uuid::Uuid;
@@ -12,11 +12,24 @@ use crate::{
     batch::Batch,
     command::Command,
     reservations::{Reservation, Status},
+    wanted::merge,
 };
+
+/// Reads the command, each product once.
+///
+/// # Errors
+/// It asks for what cannot be done.
+pub(crate) fn read(message: &Envelope) -> Result<ReserveStock, Unreadable> {
+    let asked: ReserveStock = message.data()?;
+    Ok(ReserveStock {
+        items: merge(message, asked.items)?,
+        ..asked
+    })
+}
 
 /// Holds `items`, each product once, or says why not.
 pub(crate) fn execute(batch: &mut Batch, command: &Command, items: Vec<StockItem>) -> Envelope {
-    let order_id = command.order_id;
+    let order_id = command.body.order_id();
     if let Err(refusal) = batch.stock.reserve(&items) {
         let (reason, product_id) = (refusal.reason, refusal.product_id);
         info!(saga.id = %command.key.saga, %order_id, %reason, product_id, "refused to reserve");
@@ -42,7 +55,7 @@ pub(crate) fn execute(batch: &mut Batch, command: &Command, items: Vec<StockItem
 /// What to answer to the reservation that comes after its release.
 pub(crate) fn already_compensated(compensation: &Command) -> Envelope {
     let data = StockReservationFailed {
-        order_id: compensation.order_id,
+        order_id: compensation.body.order_id(),
         items: Vec::new(),
         reason: Reason::ALREADY_COMPENSATED,
         detail: None,

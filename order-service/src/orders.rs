@@ -1,6 +1,6 @@
 //! Orders: what sagas are about.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use common::{
@@ -13,7 +13,7 @@ use common::{
             OrderShipped, OrderSnapshot,
         },
     },
-    db::Writes,
+    db::{self, Writes},
 };
 use saga::{Context, Subject};
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
@@ -56,8 +56,19 @@ pub struct Order {
 
 /// Where an order is.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
 )]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Its saga is at work on it, forward or back.
@@ -96,61 +107,21 @@ pub enum Change {
     },
 }
 
-impl Status {
-    const ALL: [(Self, &str); 6] = [
-        (Self::Pending, "PENDING"),
-        (Self::Completed, "COMPLETED"),
-        (Self::Shipped, "SHIPPED"),
-        (Self::Delivered, "DELIVERED"),
-        (Self::Returned, "RETURNED"),
-        (Self::Cancelled, "CANCELLED"),
-    ];
-
-    /// Its name in tables and in the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(status, _)| *status == self)
-            .map_or("", |(_, name)| name)
-    }
-
-    /// The status of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(status, _)| *status)
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl Order {
     /// Reads a row with all columns of `orders`.
     ///
     /// # Errors
     /// A column holds what no version of this program wrote.
     pub fn read(row: &PgRow) -> sqlx::Result<Self> {
-        Self::try_read(row).map_err(|error| sqlx::Error::Decode(error.into()))
-    }
-
-    fn try_read(row: &PgRow) -> anyhow::Result<Self> {
-        let status: &str = row.try_get("status")?;
         let reason: Option<&str> = row.try_get("cancellation_reason")?;
+        let reason = reason.map(str::parse::<Reason>).transpose();
         let sqlx::types::Json(items) = row.try_get("items")?;
         Ok(Self {
             id: OrderId(row.try_get("id")?),
             saga_id: SagaId(row.try_get("saga_id")?),
             customer_id: row.try_get("customer_id")?,
-            status: Status::named(status)
-                .ok_or_else(|| anyhow::anyhow!("unknown order status {status}"))?,
-            cancellation_reason: reason.map(str::parse).transpose()?,
+            status: db::parsed(row, "status")?,
+            cancellation_reason: reason.map_err(|error| sqlx::Error::Decode(error.into()))?,
             items,
             currency: row.try_get("currency")?,
             total: Money::from_minor(row.try_get("total_minor")?),
@@ -264,7 +235,7 @@ pub fn update(writes: &mut Writes, mut orders: Vec<Order>) {
          WHERE o.id = n.id",
     )
     .bind(orders.iter().map(|order| order.id.0).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.status.as_str()).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| <&str>::from(order.status)).collect::<Vec<_>>())
     .bind(orders.iter().map(reason).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.event_sequence).collect::<Vec<_>>());
 }

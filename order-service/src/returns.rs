@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use common::{
     contract::{Money, OrderId, ReturnId, SagaId, inventory::StockItem, order::OrderItem},
-    db::Writes,
+    db::{self, Writes},
 };
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow, types::Json};
 
@@ -40,19 +40,25 @@ pub struct Return {
 
 /// Where a return is.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
 )]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Its saga is at work on it.
     Pending,
     /// The goods are on the shelf, and their price is given back.
     Completed,
-}
-
-impl Status {
-    const ALL: [(Self, &'static str); 2] =
-        [(Self::Pending, "PENDING"), (Self::Completed, "COMPLETED")];
 }
 
 /// More comes back of a product than is with the customer.
@@ -194,9 +200,6 @@ pub(crate) fn complete(writes: &mut Writes, returns: &[ReturnId]) {
 }
 
 fn read(row: &PgRow) -> sqlx::Result<Return> {
-    let name: &str = row.try_get("status")?;
-    let status = Status::ALL.iter().find(|(_, known)| *known == name);
-    let unknown = || sqlx::Error::Decode(format!("unknown status {name:?}").into());
     Ok(Return {
         id: ReturnId(row.try_get("id")?),
         order_id: OrderId(row.try_get("order_id")?),
@@ -205,7 +208,7 @@ fn read(row: &PgRow) -> sqlx::Result<Return> {
         amount: Money::from_minor(row.try_get("amount_minor")?),
         currency: row.try_get("currency")?,
         reason: row.try_get("reason")?,
-        status: status.map(|(status, _)| *status).ok_or_else(unknown)?,
+        status: db::parsed(row, "status")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })

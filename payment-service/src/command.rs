@@ -1,7 +1,10 @@
 //! What can be asked for.
 
 use common::{
-    contract::payment::{ProcessPayment, RefundPart, RefundPayment},
+    contract::{
+        OrderId,
+        payment::{ProcessPayment, RefundPart, RefundPayment},
+    },
     participant,
 };
 
@@ -17,4 +20,15 @@ pub(crate) enum Body {
     Refund(RefundPayment),
     /// An action of another saga, which gives a part back.
     RefundPart(RefundPart),
+}
+
+impl Body {
+    /// The order that it is about.
+    pub(crate) const fn order_id(&self) -> OrderId {
+        match self {
+            Self::Process(asked) => asked.order_id,
+            Self::Refund(asked) => asked.order_id,
+            Self::RefundPart(asked) => asked.order_id,
+        }
+    }
 }

@@ -105,18 +105,15 @@ impl<G: Gateway> Participant for Payments<G> {
         match message.kind.as_str() {
             ProcessPayment::TYPE => {
                 let asked = process::read(message)?;
-                let order = asked.order_id;
-                Command::new(event, Direction::Action, order, Body::Process(asked))
+                Command::new(event, Direction::Action, Body::Process(asked))
             }
             RefundPayment::TYPE => {
                 let asked: RefundPayment = message.data()?;
-                let order = asked.order_id;
-                Command::new(event, Direction::Compensation, order, Body::Refund(asked))
+                Command::new(event, Direction::Compensation, Body::Refund(asked))
             }
             RefundPart::TYPE => {
                 let asked = refund_part::read(message)?;
-                let order = asked.order_id;
-                Command::new(event, Direction::Action, order, Body::RefundPart(asked))
+                Command::new(event, Direction::Action, Body::RefundPart(asked))
             }
             other => Err(Unreadable::UnknownType(other.to_owned())),
         }

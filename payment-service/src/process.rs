@@ -71,7 +71,7 @@ pub(crate) async fn charge(
 
 /// What to answer, with a line in the log for each refusal.
 pub(crate) fn reply(command: &Command, payment: &Payment) -> Envelope {
-    let order_id = command.order_id;
+    let order_id = command.body.order_id();
     match &payment.verdict {
         Verdict::Captured { .. } => {
             counter!("payments_total", "status" => "captured").increment(1);

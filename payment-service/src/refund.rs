@@ -28,7 +28,7 @@ pub(crate) async fn give_back(
 pub(crate) fn reply(command: &Command, payment: Option<&Captured>, reason: Reason) -> Envelope {
     counter!("payments_total", "status" => "refunded").increment(u64::from(payment.is_some()));
     let refunded = PaymentRefunded {
-        order_id: command.order_id,
+        order_id: command.body.order_id(),
         payment_id: payment.map(|p| p.id),
         amount: payment.map(|p| p.amount),
         currency: payment.map(|p| p.currency.clone()),
@@ -40,7 +40,7 @@ pub(crate) fn reply(command: &Command, payment: Option<&Captured>, reason: Reaso
 /// What to answer to the payment that comes after its refund.
 pub(crate) fn already_compensated(compensation: &Command) -> Envelope {
     let failed = PaymentFailed {
-        order_id: compensation.order_id,
+        order_id: compensation.body.order_id(),
         payment_id: None,
         amount: None,
         currency: None,

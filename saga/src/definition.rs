@@ -29,13 +29,20 @@
 //! # fn main() { let _ = &BOOK_TRIP; }
 //! ```
 
+mod ask;
+mod step;
+
 use std::{fmt, time::Duration};
 
-use common::contract::{Command, Envelope, Message, Reason, Rejection};
+use common::contract::{Envelope, Reason};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::table::{StepPlan, Table, Tries, Undo, same};
+pub use self::{
+    ask::{Ask, AskBack, ReadRejection},
+    step::{Action, Compensation, ForwardAction, Step},
+};
+use crate::table::{StepPlan, Table, Undo, same};
 
 /// What a saga needs to know to make its commands: stored as JSON when it starts, and not changed after that.
 pub trait Data: Serialize + DeserializeOwned + Send + Sync + 'static {}
@@ -49,201 +56,6 @@ pub struct Definition<D: 'static> {
     steps: &'static [Step<D>],
     expires_after: Option<Duration>,
     excludes: &'static [&'static str],
-}
-
-/// A step: what is done, and what undoes it.
-pub struct Step<D: 'static> {
-    plan: StepPlan,
-    action: &'static dyn Ask<D>,
-    compensation: Option<&'static dyn AskBack<D>>,
-    reads_rejection: Option<ReadRejection>,
-}
-
-/// The way forward: a command that may be refused.
-pub struct Action<D: 'static> {
-    command: &'static dyn Ask<D>,
-    participant: &'static str,
-    succeeded: &'static str,
-    rejected: &'static str,
-    reads_rejection: ReadRejection,
-    tries: Tries,
-}
-
-/// The way forward where there is no way back: a command that is asked again until it is done.
-pub struct ForwardAction<D: 'static> {
-    command: &'static dyn Ask<D>,
-    participant: &'static str,
-    succeeded: &'static str,
-    tries: Tries,
-}
-
-/// The way back: a command that cannot be refused.
-pub struct Compensation<D: 'static> {
-    command: &'static dyn AskBack<D>,
-    participant: &'static str,
-    done: &'static str,
-    tries: Tries,
-}
-
-/// Why and with which words a participant refused, from the data of its reply.
-pub type ReadRejection = fn(&RawValue) -> serde_json::Result<(Reason, Option<String>)>;
-
-/// Makes a step's command. Every function from the data to a command does.
-pub trait Ask<D>: Sync {
-    /// The command as a message of `source` about `subject`.
-    fn ask(&self, source: &str, subject: &str, data: &D) -> Envelope;
-}
-
-impl<D, C: Command, F: Fn(&D) -> C + Sync> Ask<D> for F {
-    fn ask(&self, source: &str, subject: &str, data: &D) -> Envelope {
-        Envelope::new(source, subject, &self(data))
-    }
-}
-
-/// Makes the command of a compensation. Every function from the data and the reason to a command does.
-pub trait AskBack<D>: Sync {
-    /// The command as a message of `source` about `subject`.
-    fn ask_back(&self, source: &str, subject: &str, data: &D, reason: Reason) -> Envelope;
-}
-
-impl<D, C: Command, F: Fn(&D, Reason) -> C + Sync> AskBack<D> for F {
-    fn ask_back(&self, source: &str, subject: &str, data: &D, reason: Reason) -> Envelope {
-        Envelope::new(source, subject, &self(data, reason))
-    }
-}
-
-fn read_rejection<R: Rejection>(data: &RawValue) -> serde_json::Result<(Reason, Option<String>)> {
-    let rejection: R = serde_json::from_str(data.get())?;
-    Ok((rejection.reason(), rejection.detail().map(str::to_owned)))
-}
-
-impl<D> Action<D> {
-    /// An action that asks with `C`, which is answered with `S` when it is done, and with `R` when it is refused and
-    /// has left nothing behind. It has the usual deadlines: three attempts, 30 s each.
-    #[must_use]
-    pub const fn of<C: Command, S: Message, R: Rejection>(
-        command: &'static (impl Fn(&D) -> C + Sync),
-    ) -> Self {
-        Self {
-            command,
-            participant: C::PARTICIPANT,
-            succeeded: S::TYPE,
-            rejected: R::TYPE,
-            reads_rejection: read_rejection::<R>,
-            tries: Tries::evenly(Duration::from_secs(30), 3),
-        }
-    }
-
-    /// How long each reply may take, and how often the command is sent before the step counts as silent.
-    #[must_use]
-    pub const fn tried(mut self, timeout: Duration, attempts: u32) -> Self {
-        self.tries = Tries::evenly(timeout, attempts);
-        self
-    }
-}
-
-impl<D> ForwardAction<D> {
-    /// An action that asks with `C`, which is answered with `S` when it is done. It has the usual deadlines: ten
-    /// attempts, 30 s to 5 min each, about half an hour in all; then the saga is parked.
-    #[must_use]
-    pub const fn of<C: Command, S: Message>(command: &'static (impl Fn(&D) -> C + Sync)) -> Self {
-        Self {
-            command,
-            participant: C::PARTICIPANT,
-            succeeded: S::TYPE,
-            tries: Tries::patiently(),
-        }
-    }
-
-    /// How long the first reply may take, to how much that grows by doubling, and how often the command is sent.
-    #[must_use]
-    pub const fn tried(mut self, first: Duration, longest: Duration, attempts: u32) -> Self {
-        self.tries = Tries::doubling(first, longest, attempts);
-        self
-    }
-}
-
-impl<D> Compensation<D> {
-    /// A compensation that asks with `C`, which is answered with `S` when nothing of the step is left. It has the
-    /// usual deadlines: ten attempts, 30 s to 5 min each, about half an hour in all; then the saga is parked.
-    #[must_use]
-    pub const fn of<C: Command, S: Message>(
-        command: &'static (impl Fn(&D, Reason) -> C + Sync),
-    ) -> Self {
-        Self {
-            command,
-            participant: C::PARTICIPANT,
-            done: S::TYPE,
-            tries: Tries::patiently(),
-        }
-    }
-
-    /// How long the first reply may take, to how much that grows by doubling, and how often the command is sent.
-    #[must_use]
-    pub const fn tried(mut self, first: Duration, longest: Duration, attempts: u32) -> Self {
-        self.tries = Tries::doubling(first, longest, attempts);
-        self
-    }
-}
-
-impl<D> Step<D> {
-    /// A step that leaves nothing to be undone, as long as it is not [`Step::undone_by`] something.
-    #[must_use]
-    pub const fn new(name: &'static str, action: Action<D>) -> Self {
-        Self {
-            plan: StepPlan {
-                name,
-                participant: action.participant,
-                succeeded: action.succeeded,
-                rejected: Some(action.rejected),
-                tries: action.tries,
-                undo: Undo::Nothing,
-            },
-            action: action.command,
-            compensation: None,
-            reads_rejection: Some(action.reads_rejection),
-        }
-    }
-
-    /// A step after which there is no way back: its command is sent again until it is done, or the saga is parked.
-    #[must_use]
-    pub const fn forward_only(name: &'static str, action: ForwardAction<D>) -> Self {
-        Self {
-            plan: StepPlan {
-                name,
-                participant: action.participant,
-                succeeded: action.succeeded,
-                rejected: None,
-                tries: action.tries,
-                undo: Undo::Never,
-            },
-            action: action.command,
-            compensation: None,
-            reads_rejection: None,
-        }
-    }
-
-    /// This step, undone by `compensation`.
-    ///
-    /// # Panics
-    /// The step is forward-only, or another participant is to undo it. In a constant, that does not compile.
-    #[must_use]
-    pub const fn undone_by(mut self, compensation: Compensation<D>) -> Self {
-        assert!(
-            !matches!(self.plan.undo, Undo::Never),
-            "a forward-only step has no compensation"
-        );
-        assert!(
-            same(self.plan.participant, compensation.participant),
-            "a step is undone by the participant that did it"
-        );
-        self.plan.undo = Undo::By {
-            done: compensation.done,
-            tries: compensation.tries,
-        };
-        self.compensation = Some(compensation.command);
-        self
-    }
 }
 
 impl<D> Definition<D> {

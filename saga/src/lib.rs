@@ -43,6 +43,6 @@ pub use registry::{Conflict, Registry};
 pub use replies::Replies;
 pub use reply::{Meaningless, Reply};
 pub use saga::{Context, NoSubject, Origin, Saga, Subject};
-pub use state::{Entry, State, What};
+pub use state::{Entry, State, Status, What};
 pub use table::{StepPlan, Table, Told, Tries, Undo};
 pub use transition::{Command, Deadline, Event, IllegalEvent, Transition, transition};

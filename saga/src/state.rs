@@ -3,6 +3,7 @@
 mod entry;
 
 use common::contract::Reason;
+use serde::{Deserialize, Serialize};
 
 pub use self::entry::{Entry, Unreadable, What};
 use crate::table::{StepPlan, Table};
@@ -40,6 +41,36 @@ pub enum State {
         /// Why the step was to be undone; none on the way forward.
         reason: Option<Reason>,
     },
+}
+
+/// A state without its particulars, as tables and APIs name it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schema(as = SagaStatus)]
+pub enum Status {
+    /// On the way forward.
+    Running,
+    /// Every step succeeded.
+    Completed,
+    /// On the way back.
+    Compensating,
+    /// Nothing is left of any step.
+    Compensated,
+    /// An operator has to look.
+    Parked,
 }
 
 /// An entry that cannot follow on a state: the log was damaged, or written by a program that knows more.
@@ -213,15 +244,15 @@ impl State {
         }
     }
 
-    /// Its name in tables and in the API.
+    /// Which of the five it is.
     #[must_use]
-    pub const fn status(&self) -> &'static str {
+    pub const fn status(&self) -> Status {
         match self {
-            Self::Running { .. } => "RUNNING",
-            Self::Completed => "COMPLETED",
-            Self::Compensating { .. } => "COMPENSATING",
-            Self::Compensated { .. } => "COMPENSATED",
-            Self::Parked { .. } => "PARKED",
+            Self::Running { .. } => Status::Running,
+            Self::Completed => Status::Completed,
+            Self::Compensating { .. } => Status::Compensating,
+            Self::Compensated { .. } => Status::Compensated,
+            Self::Parked { .. } => Status::Parked,
         }
     }
 
@@ -229,7 +260,7 @@ impl State {
     #[must_use]
     pub fn from_columns(
         table: &dyn Table,
-        status: &str,
+        status: Status,
         step: Option<&str>,
         attempt: u32,
         reason: Option<Reason>,
@@ -241,15 +272,15 @@ impl State {
         }
         let step = plan.map(|plan| plan.name);
         match (status, step, reason) {
-            ("RUNNING", Some(step), None) => Some(Self::Running { step, attempt }),
-            ("COMPLETED", None, None) => Some(Self::Completed),
-            ("COMPENSATING", Some(step), Some(reason)) => Some(Self::Compensating {
+            (Status::Running, Some(step), None) => Some(Self::Running { step, attempt }),
+            (Status::Completed, None, None) => Some(Self::Completed),
+            (Status::Compensating, Some(step), Some(reason)) => Some(Self::Compensating {
                 step,
                 attempt,
                 reason,
             }),
-            ("COMPENSATED", None, Some(reason)) => Some(Self::Compensated { reason }),
-            ("PARKED", Some(step), reason) => Some(Self::Parked { step, reason }),
+            (Status::Compensated, None, Some(reason)) => Some(Self::Compensated { reason }),
+            (Status::Parked, Some(step), reason) => Some(Self::Parked { step, reason }),
             _ => None,
         }
     }

@@ -2,24 +2,28 @@
 //!
 //! All statements are set-based: one a table, whatever the number of sagas.
 
+mod log;
+mod write;
+
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use common::{
     contract::{Reason, SagaId},
     db::{Writes, retention},
     participant::idempotency::{self, Record},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgExecutor, Postgres, Row, Transaction, postgres::PgRow};
 use uuid::Uuid;
 
+pub use self::{
+    log::{Written, load},
+    write::{insert, update},
+};
 use crate::{
-    Registry, Table,
-    decision::Decision,
+    Registry,
     saga::{Origin, Saga, Subject},
-    state::{Entry, State, Unreadable},
-    transition::Deadline,
+    state::State,
 };
 
 /// The log. That of an open or parked saga is kept, however old it is.
@@ -91,9 +95,13 @@ fn read(registry: &Registry, row: &PgRow) -> Result<Saga, Error> {
         .map(str::parse::<Reason>)
         .transpose()
         .map_err(|error| corrupt(error.to_string()))?;
+    let status: &str = row.get("status");
+    let status = status
+        .parse()
+        .map_err(|_| corrupt(format!("its status is {status:?}")))?;
     let state = State::from_columns(
         definition,
-        row.get("status"),
+        status,
         row.get("current_step"),
         u32::try_from(row.get::<i32, _>("attempt"))
             .map_err(|_| corrupt("its attempt is negative".to_owned()))?,
@@ -170,121 +178,6 @@ pub async fn origin(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Option<
     }))
 }
 
-/// One column of what was decided about several sagas.
-fn column<'d, T>(decisions: &'d [Decision], of: impl Fn(&'d Decision) -> T) -> Vec<T> {
-    decisions.iter().map(of).collect()
-}
-
-/// Binds the columns of `sagas` that every decision sets, as parameters 1 to 9.
-fn bind_state<'w>(
-    statement: &'w mut Writes,
-    decisions: &[Decision],
-    deadline_scale: f64,
-) -> &'w mut Writes {
-    statement
-        .bind(column(decisions, |d| d.saga.id.0))
-        .bind(column(decisions, |d| d.transition.state.status()))
-        .bind(column(decisions, |d| d.transition.state.step()))
-        .bind(column(decisions, |d| {
-            d.transition.state.attempt().cast_signed()
-        }))
-        .bind(column(decisions, |d| {
-            d.transition.state.reason().map(|reason| reason.to_string())
-        }))
-        .bind(column(decisions, Decision::version))
-        .bind(column(decisions, |d| d.command_id))
-        .bind(column(decisions, |d| d.seconds(deadline_scale)))
-}
-
-/// Adds the rows and the first log entries of new sagas to `writes`. `deadline_scale` multiplies all deadlines.
-pub fn insert(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) {
-    if decisions.is_empty() {
-        return;
-    }
-    let statement = writes.add(
-        "INSERT INTO sagas (id, status, current_step, attempt, reason, version, command_id, deadline_at, expires_at,
-                            subject, data, type, definition_version, correlation_id, traceparent)
-         SELECT id, status, current_step, attempt, reason, version, command_id,
-                now() + make_interval(secs => LEAST(seconds, life)), now() + make_interval(secs => life),
-                subject, data::json, type, definition_version, correlation_id, traceparent
-         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::int[], $7::uuid[], $8::float8[],
-                     $9::float8[], $10::text[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[])
-              AS s (id, status, current_step, attempt, reason, version, command_id, seconds,
-                    life, subject, data, type, definition_version, correlation_id, traceparent)",
-    );
-    let life = |d: &Decision| {
-        let life = d.saga.definition.expires_after();
-        life.map(|life| life.as_secs_f64() * deadline_scale)
-    };
-    bind_state(statement, decisions, deadline_scale)
-        .bind(column(decisions, life))
-        .bind(column(decisions, |d| d.saga.subject.as_str()))
-        .bind(column(decisions, |d| d.saga.data.get()))
-        .bind(column(decisions, |d| d.saga.definition.name()))
-        .bind(column(decisions, |d| d.saga.definition.version()))
-        .bind(column(decisions, |d| d.saga.origin.correlation_id.as_str()))
-        .bind(column(decisions, |d| d.saga.origin.traceparent.as_deref()));
-    append(writes, decisions);
-}
-
-/// Adds what was decided about locked sagas to `writes`: their rows, and their new log entries.
-pub fn update(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) {
-    if decisions.is_empty() {
-        return;
-    }
-    let statement = writes.add(
-        "UPDATE sagas s
-         SET status = n.status, current_step = n.current_step, attempt = n.attempt, reason = n.reason,
-             version = n.version, command_id = COALESCE(n.command_id, s.command_id), updated_at = now(),
-             expires_at = CASE WHEN n.may_expire THEN s.expires_at END,
-             deadline_at = CASE WHEN n.keep_deadline THEN s.deadline_at
-                                WHEN n.seconds IS NOT NULL
-                                THEN LEAST(now() + make_interval(secs => n.seconds),
-                                           CASE WHEN n.may_expire THEN s.expires_at END) END
-         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::int[], $7::uuid[],
-                     $8::float8[], $9::bool[], $10::bool[])
-              AS n (id, status, current_step, attempt, reason, version, command_id, seconds, keep_deadline, may_expire)
-         WHERE s.id = n.id",
-    );
-    bind_state(statement, decisions, deadline_scale)
-        .bind(column(decisions, |d| {
-            d.transition.deadline == Deadline::Unchanged
-        }))
-        .bind(column(decisions, |d| d.transition.may_expire()));
-    append(writes, decisions);
-}
-
-fn append(writes: &mut Writes, decisions: &[Decision]) {
-    let entries: Vec<_> = decisions
-        .iter()
-        .flat_map(|decision| {
-            let numbered = (decision.saga.version + 1..).zip(&decision.transition.log);
-            numbered.map(|(seq, entry)| (decision.saga.id.0, seq, entry))
-        })
-        .collect();
-    let (events, details): (Vec<_>, Vec<_>) = entries
-        .iter()
-        .map(|(_, _, entry)| entry.to_columns())
-        .unzip();
-    writes
-        .add(
-            "INSERT INTO saga_log (saga_id, seq, event, step, details)
-             SELECT saga_id, seq, event, step, details::json
-             FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
-                  AS e (saga_id, seq, event, step, details)",
-        )
-        .bind(entries.iter().map(|(saga, _, _)| *saga).collect::<Vec<_>>())
-        .bind(entries.iter().map(|(_, seq, _)| *seq).collect::<Vec<_>>())
-        .bind(events)
-        .bind(
-            entries
-                .iter()
-                .map(|(_, _, entry)| entry.step)
-                .collect::<Vec<_>>(),
-        )
-        .bind(details);
-}
-
 /// Parks a saga that this program cannot go on with, whatever is wrong with its row or its log.
 ///
 /// # Errors
@@ -308,52 +201,6 @@ pub async fn quarantine(db: impl PgExecutor<'_>, id: SagaId, problem: &str) -> s
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// An entry as it was written.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// Its number, from 1 without a gap.
-    pub seq: i32,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The entry's name.
-    pub event: String,
-    /// The step that it is about.
-    pub step: Option<String>,
-    /// The rest of it.
-    pub details: Value,
-}
-
-impl Written {
-    /// The entry, for a saga of this definition.
-    ///
-    /// # Errors
-    /// It means nothing to this program.
-    pub fn entry(&self, table: &dyn Table) -> Result<Entry, Unreadable> {
-        Entry::from_columns(table, &self.event, self.step.as_deref(), &self.details)
-    }
-}
-
-/// The log of a saga, in order: the whole, or what is left of it when it is older than `RETENTION_DAYS`.
-///
-/// # Errors
-/// The database failed.
-pub async fn load(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Vec<Written>> {
-    let rows = sqlx::query(
-        "SELECT seq, at, event, step, details FROM saga_log WHERE saga_id = $1 ORDER BY seq",
-    )
-    .bind(id.0)
-    .fetch_all(db)
-    .await?;
-    let written = rows.iter().map(|row| Written {
-        seq: row.get("seq"),
-        at: row.get("at"),
-        event: row.get("event"),
-        step: row.get("step"),
-        details: row.get("details"),
-    });
-    Ok(written.collect())
 }
 
 /// Sagas that are open or parked and whose definition `registry` does not have: `id (name vN)`.

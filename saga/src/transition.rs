@@ -18,7 +18,7 @@ use std::time::Duration;
 use common::contract::Reason;
 
 use crate::{
-    state::{Entry, State, What},
+    state::{Entry, State, Status, What},
     table::{StepPlan, Table, Undo},
 };
 
@@ -61,10 +61,10 @@ pub enum Event {
 pub enum IllegalEvent {
     /// Only a parked saga can be retried.
     #[error("the saga is {0}, so it cannot be retried: only a PARKED saga can")]
-    NotParked(&'static str),
+    NotParked(Status),
     /// A forward-only step is under way or done.
     #[error("the saga is {0} and past the point of no return, so it cannot be cancelled")]
-    NoWayBack(&'static str),
+    NoWayBack(Status),
 }
 
 /// A command that is to be sent: forward or back.

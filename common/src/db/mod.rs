@@ -12,12 +12,12 @@ pub mod retention;
 mod transaction;
 mod writes;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, str::FromStr, time::Duration};
 
 use anyhow::Context;
 use sqlx::{
-    Acquire, PgPool, Postgres, Transaction,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    Acquire, PgPool, Postgres, Row, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
 use tracing::{Instrument, Span};
 
@@ -28,6 +28,18 @@ use crate::config::{self, DatabaseConfig, Secret};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections are tested before use only after this.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(30);
+
+/// The value that a text column names.
+///
+/// # Errors
+/// It holds what no version of this program wrote.
+pub fn parsed<T: FromStr>(row: &PgRow, column: &str) -> sqlx::Result<T> {
+    let unknown = |text| {
+        sqlx::Error::Decode(format!("{column} is {text:?}, which has no meaning here").into())
+    };
+    let text: &str = row.try_get(column)?;
+    text.parse().map_err(|_| unknown(text))
+}
 
 /// A pool of connections, opened when they are needed: the database may come later.
 ///

@@ -3,7 +3,7 @@
 use super::idempotency::{Direction, Key};
 use crate::{
     amqp::consumer::Incoming,
-    contract::{Envelope, Message, OrderId, Unreadable},
+    contract::{Envelope, Message, Unreadable},
 };
 
 /// A command with what the envelope says about it.
@@ -13,8 +13,8 @@ pub struct Command<B> {
     pub key: Key,
     /// What is asked for.
     pub body: B,
-    /// The order that it is about.
-    pub order_id: OrderId,
+    /// What it is about, and its reply too.
+    subject: String,
     /// Where the reply goes.
     pub(super) reply_to: String,
     id: uuid::Uuid,
@@ -27,12 +27,7 @@ impl<B> Command<B> {
     ///
     /// # Errors
     /// An attribute that a command needs is missing.
-    pub fn new(
-        message: &Incoming,
-        direction: Direction,
-        order_id: OrderId,
-        body: B,
-    ) -> Result<Self, Unreadable> {
+    pub fn new(message: &Incoming, direction: Direction, body: B) -> Result<Self, Unreadable> {
         let envelope = &message.envelope;
         let missing = |name| move || Unreadable::Attribute(name);
         Ok(Self {
@@ -42,7 +37,7 @@ impl<B> Command<B> {
                 direction,
             },
             body,
-            order_id,
+            subject: envelope.subject.clone(),
             reply_to: envelope.replyto.clone().ok_or_else(missing("replyto"))?,
             id: envelope.id,
             correlation: envelope.correlationid.clone(),
@@ -59,7 +54,7 @@ impl<B> Command<B> {
             correlationid: self.correlation.clone(),
             causationid: Some(self.id),
             traceparent: self.traceparent.clone(),
-            ..Envelope::new(source, &self.order_id.to_string(), data)
+            ..Envelope::new(source, &self.subject, data)
         }
     }
 }

@@ -4,14 +4,14 @@
 //! again. The orchestrator stores nothing there, for what it did is in the saga log. Rows are dropped when their saga
 //! began more than `RETENTION_DAYS` ago.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use sqlx::{PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
     contract::SagaId,
-    db::{Writes, retention::Table},
+    db::{self, Writes, retention::Table},
 };
 
 /// The table of a participant, which does not know which sagas are open.
@@ -21,40 +21,25 @@ pub const TABLE: Table = Table {
 };
 
 /// Forward or back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Direction {
     /// A step's action: take the money.
     Action,
     /// What undoes it: give the money back.
     Compensation,
-}
-
-impl Direction {
-    /// The direction's name in tables.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Action => "ACTION",
-            Self::Compensation => "COMPENSATION",
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Direction {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        [Self::Action, Self::Compensation]
-            .into_iter()
-            .find(|direction| direction.as_str() == name)
-            .ok_or(())
-    }
 }
 
 /// What is done at most once. Displayed as `saga:step:DIRECTION`, which gateways get as their idempotency key.
@@ -125,7 +110,7 @@ fn add(writes: &mut Writes, insert: &str, records: &[Record]) {
         .add(insert)
         .bind(records.iter().map(|r| r.key.saga.0).collect::<Vec<_>>())
         .bind(text(|record| &record.key.step))
-        .bind(text(|record| record.key.direction.as_str()))
+        .bind(text(|record| <&str>::from(record.key.direction)))
         .bind(records.iter().map(|r| r.message_id).collect::<Vec<_>>())
         .bind(
             records
@@ -161,27 +146,27 @@ pub async fn find(db: impl PgExecutor<'_>, keys: &[Key]) -> sqlx::Result<HashMap
     .bind(keys.iter().map(|key| key.step.as_str()).collect::<Vec<_>>())
     .bind(
         keys.iter()
-            .map(|key| key.direction.as_str())
+            .map(|key| <&str>::from(key.direction))
             .collect::<Vec<_>>(),
     )
     .fetch_all(db)
     .await?;
-    let records = rows.iter().filter_map(|row| {
+    let records = rows.iter().map(|row| {
         let record = Record {
             key: key(row)?,
             message_id: row.get("message_id"),
             reply: row.get::<Option<&str>, _>("outcome").map(Arc::from),
             tombstone: row.get("tombstone"),
         };
-        Some((record.key.clone(), record))
+        Ok((record.key.clone(), record))
     });
-    Ok(records.collect())
+    records.collect()
 }
 
-fn key(row: &PgRow) -> Option<Key> {
-    Some(Key {
+fn key(row: &PgRow) -> sqlx::Result<Key> {
+    Ok(Key {
         saga: SagaId(row.get("saga_id")),
         step: row.get("step"),
-        direction: row.get::<&str, _>("direction").parse().ok()?,
+        direction: db::parsed(row, "direction")?,
     })
 }

@@ -1,12 +1,10 @@
 //! The table `orders`.
 
-use anyhow::Context;
-use common::contract::{Money, OrderId, SagaId};
-use sea_orm::entity::prelude::*;
+use sea_orm::{FromQueryResult, QueryResult, RuntimeErr, entity::prelude::*};
 
-use crate::orders::{Order, Status};
+use crate::orders::Order;
 
-/// A row.
+/// A row, for queries: what it says is read by [`Order::read`].
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "orders")]
 pub(crate) struct Model {
@@ -32,27 +30,11 @@ pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-impl TryFrom<Model> for Order {
-    type Error = anyhow::Error;
-
-    fn try_from(row: Model) -> anyhow::Result<Self> {
-        Ok(Self {
-            id: OrderId(row.id),
-            saga_id: SagaId(row.saga_id),
-            customer_id: row.customer_id,
-            status: Status::named(&row.status).context("unknown order status")?,
-            cancellation_reason: row
-                .cancellation_reason
-                .map(|name| name.parse())
-                .transpose()?,
-            items: serde_json::from_value(row.items)?,
-            currency: row.currency,
-            total: Money::from_minor(row.total_minor),
-            payment_method: row.payment_method,
-            customer_email: row.customer_email,
-            event_sequence: row.event_sequence,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        })
+impl FromQueryResult for Order {
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        let row = row
+            .try_as_pg_row()
+            .ok_or_else(|| DbErr::Type("not a row of PostgreSQL".to_owned()))?;
+        Self::read(row).map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))
     }
 }

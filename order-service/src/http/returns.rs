@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     api::{Api, refusal},
     idempotency_key,
-    orders::{lock, no_such_order},
+    orders::one::{lock, no_such_order},
     origin::origin,
 };
 use crate::{

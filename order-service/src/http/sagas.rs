@@ -1,14 +1,16 @@
 //! Sagas: what happened, why it waits, and the operator's verbs.
 
+mod filter;
+mod view;
+
 use axum::{
     Json,
     extract::State,
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use chrono::{DateTime, Utc};
 use common::{
-    contract::{OrderId, SagaId},
+    contract::SagaId,
     db,
     http::{
         ApiError, Cursor, Page, Problem,
@@ -16,256 +18,25 @@ use common::{
         limit,
     },
 };
-use saga::{
-    Event, Registry, Table, What,
-    store::{self, Written},
-};
-use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
-};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use saga::{Event, store};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Deserialize;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+use self::{
+    filter::Filter,
+    view::{SagaDetails, SagaSummary},
+};
 use super::api::{Api, refusal};
-use crate::{entity::saga as row, orders};
+use crate::entity::saga as row;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(get_one))
         .routes(routes!(retry))
-}
-
-/// A saga, without its log.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SagaSummary {
-    saga_id: SagaId,
-    /// What it is about: a kind, a slash and an id.
-    #[schema(example = "order/01976a3d-0000-7000-8000-000000000001")]
-    subject: String,
-    /// The order, if it is about one.
-    order_id: Option<OrderId>,
-    /// The definition's name.
-    #[serde(rename = "type")]
-    #[schema(example = "create_order")]
-    kind: String,
-    /// The definition's version.
-    definition_version: i32,
-    /// RUNNING, COMPENSATING, COMPLETED, COMPENSATED or PARKED.
-    #[schema(example = "RUNNING")]
-    status: String,
-    /// The step that is executed or undone.
-    #[schema(example = "payment")]
-    current_step: Option<String>,
-    /// Why it is undone.
-    reason: Option<String>,
-    /// Number of log entries; the ETag.
-    version: i32,
-    correlation_id: String,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    /// When it is looked at again if no reply comes.
-    deadline_at: Option<DateTime<Utc>>,
-}
-
-/// A saga with its steps and its log.
-#[derive(Debug, Serialize, ToSchema)]
-struct SagaDetails {
-    #[serde(flatten)]
-    saga: SagaSummary,
-    steps: Vec<StepView>,
-    /// Whether the log's beginning was dropped, for it is older than RETENTION_DAYS. The steps then tell less, too.
-    #[serde(rename = "logDropped")]
-    log_dropped: bool,
-    log: Vec<LogEntry>,
-}
-
-/// A step of a saga.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct StepView {
-    /// The step's name.
-    #[schema(example = "payment")]
-    name: &'static str,
-    status: StepStatus,
-    /// How often its command, or its compensation, was sent.
-    attempts: u32,
-    started_at: Option<DateTime<Utc>>,
-    finished_at: Option<DateTime<Utc>>,
-    /// What went wrong last.
-    #[schema(example = "OUT_OF_STOCK: prod-1")]
-    last_error: Option<String>,
-    /// When it is tried again if no reply comes.
-    next_wake_up_at: Option<DateTime<Utc>>,
-}
-
-/// Where a step is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-enum StepStatus {
-    /// Its turn has not come.
-    Pending,
-    /// Its command is with the participant.
-    Sent,
-    /// It is done.
-    Succeeded,
-    /// It was refused, and left nothing behind.
-    Rejected,
-    /// Its compensation is with the participant.
-    Undoing,
-    /// Nothing of it is left.
-    Undone,
-    /// Its turn will never come.
-    Skipped,
-}
-
-/// A decision that was made.
-#[derive(Debug, Serialize, ToSchema)]
-struct LogEntry {
-    /// From 1, without a gap.
-    seq: i32,
-    at: DateTime<Utc>,
-    #[schema(example = "STEP_SUCCEEDED")]
-    event: String,
-    #[schema(example = "payment")]
-    step: Option<String>,
-    /// What else there is to say, by event.
-    #[schema(value_type = Object)]
-    details: Value,
-}
-
-impl From<row::Model> for SagaSummary {
-    fn from(row: row::Model) -> Self {
-        Self {
-            saga_id: SagaId(row.id),
-            order_id: order(&row.subject),
-            subject: row.subject,
-            kind: row.kind,
-            definition_version: row.definition_version,
-            status: row.status,
-            current_step: row.current_step,
-            reason: row.reason,
-            version: row.version,
-            correlation_id: row.correlation_id,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            deadline_at: row.deadline_at,
-        }
-    }
-}
-
-/// The order that a saga is about.
-fn order(subject: &str) -> Option<OrderId> {
-    subject.strip_prefix("order/")?.parse().ok()
-}
-
-impl SagaDetails {
-    fn new(registry: &Registry, row: row::Model, log: Vec<Written>) -> Self {
-        let saga = SagaSummary::from(row);
-        let steps = steps(registry, &saga, &log);
-        let log_dropped = log.first().is_none_or(|entry| entry.seq > 1);
-        let log = log.into_iter().map(|entry| LogEntry {
-            seq: entry.seq,
-            at: entry.at,
-            event: entry.event,
-            step: entry.step,
-            details: entry.details,
-        });
-        Self {
-            steps,
-            log_dropped,
-            log: log.collect(),
-            saga,
-        }
-    }
-
-    fn into_response(self) -> Response {
-        let tag = format!("\"{}\"", self.saga.version);
-        ([(header::ETAG, tag)], Json(self)).into_response()
-    }
-}
-
-/// The steps of a saga, as its log tells them. Empty where this program does not have its definition.
-fn steps(registry: &Registry, saga: &SagaSummary, log: &[Written]) -> Vec<StepView> {
-    let Some(definition) = registry.find(&saga.kind, saga.definition_version) else {
-        return Vec::new();
-    };
-    let table: &dyn Table = definition;
-    // Of a step that the log says nothing of.
-    let status = match (saga.status.as_str(), log.first()) {
-        ("COMPLETED", _) => StepStatus::Succeeded,
-        // It is not known which ones were done, but nothing of any is left.
-        ("COMPENSATED", None) => StepStatus::Undone,
-        _ if saga.reason.is_some() => StepStatus::Skipped,
-        _ => StepStatus::Pending,
-    };
-    let view = |name: &'static str| {
-        let mut step = StepView {
-            name,
-            status,
-            attempts: 0,
-            started_at: None,
-            finished_at: None,
-            last_error: None,
-            next_wake_up_at: saga
-                .deadline_at
-                .filter(|_| saga.current_step.as_deref() == Some(name)),
-        };
-        for written in log
-            .iter()
-            .filter(|written| written.step.as_deref() == Some(name))
-        {
-            if let Ok(entry) = written.entry(table) {
-                step.follow(&entry.what, written.at);
-            }
-        }
-        step
-    };
-    table.plans().map(|step| view(step.name)).collect()
-}
-
-impl StepView {
-    fn follow(&mut self, what: &What, at: DateTime<Utc>) {
-        match what {
-            What::ActionSent { attempt } => {
-                self.status = StepStatus::Sent;
-                self.attempts = *attempt;
-                self.started_at.get_or_insert(at);
-            }
-            What::CompensationSent { attempt } => {
-                self.status = StepStatus::Undoing;
-                self.attempts = *attempt;
-                self.finished_at = None;
-            }
-            What::StepSucceeded {} => self.finish(StepStatus::Succeeded, at),
-            What::StepUndone {} => self.finish(StepStatus::Undone, at),
-            What::StepRejected { reason, detail } => {
-                let detail = detail
-                    .as_deref()
-                    .map(|detail| format!(": {detail}"))
-                    .unwrap_or_default();
-                self.last_error = Some(format!("{reason}{detail}"));
-                self.finish(StepStatus::Rejected, at);
-            }
-            What::ActionTimedOut { attempt } => {
-                self.last_error = Some(format!("no reply to attempt {attempt}"))
-            }
-            What::CompensationTimedOut { attempt } => {
-                self.last_error =
-                    Some(format!("no reply to attempt {attempt} of the compensation"));
-            }
-            _ => {}
-        }
-    }
-
-    fn finish(&mut self, status: StepStatus, at: DateTime<Utc>) {
-        self.status = status;
-        self.finished_at = Some(at);
-    }
 }
 
 /// Read a saga with its steps and its log.
@@ -295,50 +66,6 @@ fn no_such_saga(id: SagaId) -> ApiError {
     ApiError::NotFound(format!("there is no saga {id}"))
 }
 
-/// Which sagas to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-struct Filter {
-    /// Only sagas in this status.
-    status: Option<SagaStatus>,
-    /// Only sagas that are at this step.
-    step: Option<String>,
-    /// Only the sagas of this order.
-    order_id: Option<String>,
-    /// Only sagas that were started longer ago than this: `90s`, `15m`, `2h`, `1d`.
-    older_than: Option<String>,
-    /// Only sagas that need somebody: parked, or a minute past their deadline. `true` or `false`.
-    stuck: Option<String>,
-    /// 1 to 200 items, 50 if absent.
-    limit: Option<String>,
-    /// `nextCursor` of the answer before.
-    cursor: Option<String>,
-}
-
-/// The statuses of a saga.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-enum SagaStatus {
-    Running,
-    Compensating,
-    Completed,
-    Compensated,
-    Parked,
-}
-
-impl SagaStatus {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "RUNNING",
-            Self::Compensating => "COMPENSATING",
-            Self::Completed => "COMPLETED",
-            Self::Compensated => "COMPENSATED",
-            Self::Parked => "PARKED",
-        }
-    }
-}
-
 /// List sagas, newest first.
 #[utoipa::path(get, path = "/sagas", tag = "sagas", params(Filter),
     responses((status = 200, description = "A page of sagas", body = Page<SagaSummary>),
@@ -354,7 +81,7 @@ async fn list(
         .map(Cursor::decode::<Uuid>)
         .transpose()?;
     let rows = row::Entity::find()
-        .filter(condition(&filter)?)
+        .filter(filter.condition()?)
         .filter(Condition::all().add_option(cursor.map(|id| row::Column::Id.lt(id))))
         .order_by_desc(row::Column::Id)
         .limit(limit + 1)
@@ -363,66 +90,6 @@ async fn list(
     Ok(Json(
         Page::new(rows, limit, |row| row.id.to_string()).map(SagaSummary::from),
     ))
-}
-
-fn condition(filter: &Filter) -> Result<Condition, ApiError> {
-    let order_id = filter.order_id.as_deref().map(|id| {
-        id.parse::<OrderId>()
-            .map_err(|_| ApiError::bad_field("orderId", "must be a UUID"))
-    });
-    let seconds = filter.older_than.as_deref().map(|age| {
-        seconds(age).ok_or_else(|| {
-            ApiError::bad_field("olderThan", "must be an age such as 90s, 15m, 2h or 1d")
-        })
-    });
-    let stuck = match filter.stuck.as_deref() {
-        None | Some("false") => None,
-        Some("true") => {
-            let overdue = Expr::cust("deadline_at < now() - interval '1 minute'");
-            Some(
-                Condition::any()
-                    .add(row::Column::Status.eq("PARKED"))
-                    .add(overdue),
-            )
-        }
-        Some(_) => return Err(ApiError::bad_field("stuck", "must be true or false")),
-    };
-    let older = |seconds: u32| {
-        Expr::cust_with_values(
-            "created_at < now() - make_interval(secs => $1)",
-            [f64::from(seconds)],
-        )
-    };
-    Ok(Condition::all()
-        .add_option(
-            filter
-                .status
-                .map(|status| row::Column::Status.eq(status.as_str())),
-        )
-        .add_option(
-            filter
-                .step
-                .as_deref()
-                .map(|step| row::Column::CurrentStep.eq(step)),
-        )
-        .add_option(
-            order_id
-                .transpose()?
-                .map(|id| row::Column::Subject.eq(orders::subject(id).as_str())),
-        )
-        .add_option(seconds.transpose()?.map(older))
-        .add_option(stuck))
-}
-
-fn seconds(age: &str) -> Option<u32> {
-    let unit = match age.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86400,
-        _ => return None,
-    };
-    age[..age.len() - 1].parse::<u32>().ok()?.checked_mul(unit)
 }
 
 /// Why an operator intervenes.

@@ -8,7 +8,7 @@ use common::contract::{
 };
 use order_service::sagas::{SHIP_ORDER, ShippedOrder};
 use saga::{
-    IllegalEvent,
+    IllegalEvent, Status,
     testing::{Scenario, check, find_mutants},
 };
 
@@ -64,7 +64,7 @@ fn what_is_leaving_is_not_cancelled() {
     Scenario::of(&SHIP_ORDER, &order)
         .expect_command(&commit(&order))
         .cancel(Reason::CUSTOMER_REQUEST)
-        .expect_refused(IllegalEvent::NoWayBack("RUNNING"))
+        .expect_refused(IllegalEvent::NoWayBack(Status::Running))
         .reply(&committed(&order))
         .expect_completed();
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     registry::Registry,
-    state::{Entry, State},
+    state::{Entry, State, Status},
     table::Table,
 };
 
@@ -43,7 +43,7 @@ struct Row {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Columns {
-    status: String,
+    status: Status,
     step: Option<String>,
     attempt: u32,
     reason: Option<Reason>,
@@ -111,7 +111,7 @@ impl Row {
 impl Columns {
     fn of(state: State) -> Self {
         Self {
-            status: state.status().to_owned(),
+            status: state.status(),
             step: state.step().map(str::to_owned),
             attempt: state.attempt(),
             reason: state.reason(),
@@ -120,7 +120,7 @@ impl Columns {
 
     fn read(&self, table: &dyn Table) -> Option<State> {
         let step = self.step.as_deref();
-        State::from_columns(table, &self.status, step, self.attempt, self.reason)
+        State::from_columns(table, self.status, step, self.attempt, self.reason)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::contract::Reason;
-use saga::{Definition, Entry, IllegalEvent, What, testing::Scenario};
+use saga::{Definition, Entry, IllegalEvent, Status, What, testing::Scenario};
 
 use crate::trip::{
     BOOKED_UP, BookFlight, BookRoom, CancelFlight, CancelRoom, CheckPassport, FlightBooked,
@@ -160,7 +160,7 @@ fn a_trip_that_takes_too_long_behind_the_point_of_no_return_is_parked() {
         .expire()
         .expect_parked("ticket", None)
         .cancel(Reason::CUSTOMER_REQUEST)
-        .expect_refused(IllegalEvent::NoWayBack("PARKED"))
+        .expect_refused(IllegalEvent::NoWayBack(Status::Parked))
         .retry()
         .expect_command_again::<IssueTicket>()
         // Its time is over only once.
@@ -189,7 +189,7 @@ fn time_passes_for_the_whole_saga_too() {
 fn a_saga_that_runs_cannot_be_retried() {
     journey()
         .retry()
-        .expect_refused(IllegalEvent::NotParked("RUNNING"))
+        .expect_refused(IllegalEvent::NotParked(Status::Running))
         .cancel(BOOKED_UP)
         .expect_command(&about::<CancelFlight>())
         .reply(&about::<FlightCancelled>())
@@ -251,7 +251,7 @@ fn a_refusal_that_nobody_expected_is_noticed() {
 #[test]
 #[should_panic(expected = "expected the refusal")]
 fn a_refusal_that_does_not_come_is_noticed() {
-    let _ = journey().expect_refused(IllegalEvent::NotParked("RUNNING"));
+    let _ = journey().expect_refused(IllegalEvent::NotParked(Status::Running));
 }
 
 #[test]

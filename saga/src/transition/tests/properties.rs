@@ -150,11 +150,11 @@ fn any_run() -> impl Strategy<Value = (Plans, Vec<Event>)> {
 /// Any row that can be read, also one that no saga ever had.
 fn any_row(saga: Plans) -> impl Strategy<Value = State> {
     let status = [
-        "RUNNING",
-        "COMPLETED",
-        "COMPENSATING",
-        "COMPENSATED",
-        "PARKED",
+        Status::Running,
+        Status::Completed,
+        Status::Compensating,
+        Status::Compensated,
+        Status::Parked,
     ];
     let names: Vec<_> = saga.steps.iter().map(|step| step.name).collect();
     let step = prop::option::of(prop::sample::select(names));

@@ -55,19 +55,19 @@ fn states(saga: &dyn Table) -> Vec<State> {
     let row =
         |status, step, attempt, reason| State::from_columns(saga, status, step, attempt, reason);
     let mut states = vec![
-        row("COMPLETED", None, 0, None),
-        row("COMPENSATED", None, 0, Some(BECAUSE)),
+        row(Status::Completed, None, 0, None),
+        row(Status::Compensated, None, 0, Some(BECAUSE)),
     ];
     for plan in saga.plans() {
         let step = Some(plan.name);
         let forward = [1, plan.tries.attempts];
-        states.extend(forward.map(|attempt| row("RUNNING", step, attempt, None)));
+        states.extend(forward.map(|attempt| row(Status::Running, step, attempt, None)));
         let back = match plan.undo {
             Undo::By { tries, .. } => [1, tries.attempts],
             Undo::Nothing | Undo::Never => [1, 2],
         };
-        states.extend(back.map(|attempt| row("COMPENSATING", step, attempt, Some(BECAUSE))));
-        states.extend([None, Some(BECAUSE)].map(|reason| row("PARKED", step, 0, reason)));
+        states.extend(back.map(|attempt| row(Status::Compensating, step, attempt, Some(BECAUSE))));
+        states.extend([None, Some(BECAUSE)].map(|reason| row(Status::Parked, step, 0, reason)));
     }
     states.into_iter().flatten().collect()
 }

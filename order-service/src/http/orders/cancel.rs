@@ -1,0 +1,80 @@
+//! Cancelling orders.
+
+use axum::{Json, extract::State, http::StatusCode};
+use common::{
+    contract::{OrderId, Reason},
+    db,
+    http::{
+        ApiError, Problem,
+        extract::{Body, Checks, PathId},
+    },
+};
+use saga::Event;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    one::{lock, read},
+    view::OrderView,
+};
+use crate::{
+    http::api::{Api, refusal},
+    orders::{Order, Status},
+};
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(cancel))
+}
+
+/// Why an order is cancelled.
+#[derive(Debug, Deserialize, ToSchema)]
+struct Cancellation {
+    /// In the customer's words; kept in the saga log.
+    #[schema(max_length = 255, example = "changed my mind")]
+    reason: Option<String>,
+}
+
+/// Cancel an order, at any time before it is shipped, also after it is completed. What was done is then undone.
+///
+/// Cancelling twice is cancelling once.
+#[utoipa::path(post, path = "/orders/{orderId}/cancel", tag = "orders", request_body = Cancellation,
+    params(("orderId" = Uuid, Path)),
+    responses((status = 202, description = "It is being undone, or is", body = OrderView),
+              (status = 400, description = "Malformed id or body", body = Problem, content_type = "application/problem+json"),
+              (status = 404, description = "No such order", body = Problem, content_type = "application/problem+json"),
+              (status = 409, description = "It is shipped", body = Problem, content_type = "application/problem+json"),
+              (status = 422, description = "Invalid field", body = Problem, content_type = "application/problem+json")))]
+async fn cancel(
+    State(api): State<Api>,
+    PathId(id): PathId<OrderId>,
+    Body(body): Body<Cancellation>,
+) -> Result<(StatusCode, Json<OrderView>), ApiError> {
+    let mut checks = Checks::default();
+    checks.optional_text("reason", body.reason.as_deref());
+    checks.finish()?;
+    let order = db::in_own_task(async move { cancel_order(&api, id, body.reason).await }).await?;
+    Ok((StatusCode::ACCEPTED, Json(order.into())))
+}
+
+async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Order, ApiError> {
+    let mut db = api.engine.db().acquire().await?;
+    let mut work = api.engine.work(&mut db);
+    let order = lock(&mut work, id).await?;
+    if matches!(
+        order.status,
+        Status::Shipped | Status::Delivered | Status::Returned
+    ) {
+        return Err(ApiError::Conflict(format!(
+            "the order is {}: it is too late to cancel it",
+            order.status
+        )));
+    }
+    let cancel = Event::CancelRequested {
+        reason: Reason::CUSTOMER_REQUEST,
+        note,
+    };
+    work.cancel(order.saga_id, cancel).await.map_err(refusal)?;
+    work.commit().await.map_err(refusal)?;
+    read(&mut db, id).await
+}

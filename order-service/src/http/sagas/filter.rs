@@ -1,0 +1,94 @@
+//! Which sagas a list shows.
+
+use common::{contract::OrderId, http::ApiError};
+use saga::Status;
+use sea_orm::{ColumnTrait, Condition, sea_query::Expr};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::{entity::saga as row, orders};
+
+/// Which sagas to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Only sagas in this status.
+    status: Option<Status>,
+    /// Only sagas that are at this step.
+    step: Option<String>,
+    /// Only the sagas of this order.
+    order_id: Option<String>,
+    /// Only sagas that were started longer ago than this: `90s`, `15m`, `2h`, `1d`.
+    older_than: Option<String>,
+    /// Only sagas that need somebody: parked, or a minute past their deadline. `true` or `false`.
+    stuck: Option<String>,
+    /// 1 to 200 items, 50 if absent.
+    pub(super) limit: Option<String>,
+    /// `nextCursor` of the answer before.
+    pub(super) cursor: Option<String>,
+}
+
+impl Filter {
+    /// What rows it lets through.
+    ///
+    /// # Errors
+    /// One of its fields makes no sense.
+    pub(super) fn condition(&self) -> Result<Condition, ApiError> {
+        let order_id = self.order_id.as_deref().map(|id| {
+            id.parse::<OrderId>()
+                .map_err(|_| ApiError::bad_field("orderId", "must be a UUID"))
+        });
+        let seconds = self.older_than.as_deref().map(|age| {
+            seconds(age).ok_or_else(|| {
+                ApiError::bad_field("olderThan", "must be an age such as 90s, 15m, 2h or 1d")
+            })
+        });
+        let stuck = match self.stuck.as_deref() {
+            None | Some("false") => None,
+            Some("true") => {
+                let overdue = Expr::cust("deadline_at < now() - interval '1 minute'");
+                Some(
+                    Condition::any()
+                        .add(row::Column::Status.eq(<&str>::from(Status::Parked)))
+                        .add(overdue),
+                )
+            }
+            Some(_) => return Err(ApiError::bad_field("stuck", "must be true or false")),
+        };
+        let older = |seconds: u32| {
+            Expr::cust_with_values(
+                "created_at < now() - make_interval(secs => $1)",
+                [f64::from(seconds)],
+            )
+        };
+        Ok(Condition::all()
+            .add_option(
+                self.status
+                    .map(|status| row::Column::Status.eq(<&str>::from(status))),
+            )
+            .add_option(
+                self.step
+                    .as_deref()
+                    .map(|step| row::Column::CurrentStep.eq(step)),
+            )
+            .add_option(
+                order_id
+                    .transpose()?
+                    .map(|id| row::Column::Subject.eq(orders::subject(id).as_str())),
+            )
+            .add_option(seconds.transpose()?.map(older))
+            .add_option(stuck))
+    }
+}
+
+fn seconds(age: &str) -> Option<u32> {
+    let unit = match age.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86400,
+        _ => return None,
+    };
+    age[..age.len() - 1].parse::<u32>().ok()?.checked_mul(unit)
+}

@@ -1,0 +1,273 @@
+//! One transaction about sagas.
+
+use common::{
+    amqp::Message,
+    contract::SagaId,
+    crash,
+    db::{LazyTransaction, Writes},
+};
+use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{Engine, Error, Following, Program};
+use crate::{
+    AnyDefinition, Data, Definition, Event, Table,
+    decision::Decision,
+    reply::Reply,
+    saga::{Origin, Saga, Subject},
+    store::{self, Locked},
+    transition::{self, transition},
+};
+
+/// A saga that is to be begun.
+#[derive(Debug)]
+pub struct Beginning<'a, D: 'static> {
+    /// Its id.
+    pub id: SagaId,
+    /// What it consists of.
+    pub definition: &'static Definition<D>,
+    /// What it is about.
+    pub subject: Subject,
+    /// What its commands are made of.
+    pub data: &'a D,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// One transaction about sagas: it locks, decides, and at its end writes, commits and hands over.
+///
+/// Locks are always taken in one order, so that nobody waits for each other: first the subject, then sagas by id,
+/// then the program's own rows, by [`Follow`].
+#[must_use = "nothing is done before it is committed"]
+pub struct Work<'c> {
+    engine: &'c Engine,
+    transaction: LazyTransaction<'c>,
+    begun: Vec<Decision>,
+    decided: Vec<Decision>,
+    messages: Vec<Message>,
+}
+
+impl Engine {
+    /// Begins to work on sagas, in one transaction on `connection`. Nothing is done before [`Work::commit`].
+    pub fn work<'c>(&'c self, connection: &'c mut PgConnection) -> Work<'c> {
+        Work {
+            engine: self,
+            transaction: LazyTransaction::new(connection),
+            begun: Vec::new(),
+            decided: Vec::new(),
+            messages: Vec::new(),
+        }
+    }
+}
+
+impl<'c> Work<'c> {
+    /// The transaction, for statements that read and lock.
+    ///
+    /// # Errors
+    /// It cannot be begun.
+    pub async fn transaction(&mut self) -> sqlx::Result<&mut Transaction<'c, Postgres>> {
+        self.transaction.transaction().await
+    }
+
+    /// What will be written, together with what is decided.
+    pub fn writes(&mut self) -> &mut Writes {
+        &mut self.transaction.writes
+    }
+
+    /// Has `message` sent when all of it is committed.
+    pub fn tell(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+
+    /// Takes the lock of `subject`: whoever else is about to begin or reopen a saga about it has to wait.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock_subject(&mut self, subject: &Subject) -> Result<(), Error> {
+        let tx = self.transaction.transaction().await?;
+        Ok(store::lock_subject(tx, subject).await?)
+    }
+
+    /// Begins a saga about a subject that nobody else knows yet. Nothing is locked for it.
+    ///
+    /// # Errors
+    /// The data cannot be stored as JSON.
+    pub fn begin<D: Data>(&mut self, beginning: Beginning<'_, D>) -> Result<(), Error> {
+        let definition: &'static dyn AnyDefinition = beginning.definition;
+        let table: &dyn Table = definition;
+        let transition = transition::start(table);
+        let data = serde_json::value::to_raw_value(beginning.data);
+        let saga = Saga {
+            id: beginning.id,
+            definition,
+            subject: beginning.subject,
+            data: data.map_err(|error| Error::Follow(error.into()))?,
+            state: transition.state,
+            version: 0,
+            origin: beginning.origin,
+        };
+        let decision = self.decision(saga, transition, None)?;
+        self.begun.push(decision);
+        Ok(())
+    }
+
+    /// Begins a saga about a subject that may have others, and whose lock is held.
+    ///
+    /// # Errors
+    /// Another saga excludes it.
+    pub async fn begin_beside<D: Data>(
+        &mut self,
+        beginning: Beginning<'_, D>,
+    ) -> Result<(), Error> {
+        self.exclude(beginning.definition, &beginning.subject)
+            .await?;
+        self.begin(beginning)
+    }
+
+    /// Has a saga undone. The lock of its subject is held.
+    ///
+    /// # Errors
+    /// There is no way back any more, or another saga excludes that it is open.
+    pub async fn cancel(&mut self, saga: SagaId, event: Event) -> Result<(), Error> {
+        let locked = self.lock_one(saga).await?;
+        if !locked.state.is_open() {
+            self.exclude(locked.definition, &locked.subject).await?;
+        }
+        self.decide(locked, &event, None)
+    }
+
+    /// Locks and loads one saga.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be understood.
+    pub async fn lock_one(&mut self, saga: SagaId) -> Result<Saga, Error> {
+        let tx = self.transaction.transaction().await?;
+        let mut locked = store::lock(tx, &self.engine.0.registry, &[saga], &[]).await?;
+        let locked = locked.remove(&saga).ok_or(Error::NoSuchSaga(saga))?;
+        Ok(locked.saga)
+    }
+
+    /// Applies `event` to a saga that is locked.
+    ///
+    /// # Errors
+    /// It makes no sense in the saga's state.
+    pub fn apply(&mut self, saga: Saga, event: &Event) -> Result<(), Error> {
+        self.decide(saga, event, None)
+    }
+
+    /// Applies `event` to each of these sagas.
+    ///
+    /// # Errors
+    /// One of them cannot be understood.
+    pub(crate) async fn apply_all(&mut self, events: &[(SagaId, Event)]) -> Result<(), Error> {
+        let ids: Vec<_> = events.iter().map(|(saga, _)| *saga).collect();
+        let tx = self.transaction.transaction().await?;
+        let mut sagas = store::lock(tx, &self.engine.0.registry, &ids, &[]).await?;
+        for (id, event) in events {
+            let Locked { saga, .. } = sagas.remove(id).ok_or(Error::NoSuchSaga(*id))?;
+            self.decide(saga, event, None)?;
+        }
+        Ok(())
+    }
+
+    /// Takes replies, of each saga at most one. What was taken before has no consequences again.
+    ///
+    /// # Errors
+    /// One of them has no meaning to its saga, or a saga cannot be understood.
+    pub(crate) async fn take(&mut self, replies: &[Reply]) -> Result<(), Error> {
+        let ids: Vec<_> = replies.iter().map(|reply| reply.saga).collect();
+        let records: Vec<_> = replies.iter().map(Reply::record).collect();
+        let tx = self.transaction.transaction().await?;
+        let mut sagas = store::lock(tx, &self.engine.0.registry, &ids, &records).await?;
+        for reply in replies {
+            let locked = sagas.remove(&reply.saga);
+            let Locked { saga, is_new } = locked.ok_or(Error::NoSuchSaga(reply.saga))?;
+            if is_new {
+                let event = reply.event(&saga)?;
+                self.decide(saga, &event, Some(reply.id))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn exclude(
+        &mut self,
+        definition: &dyn AnyDefinition,
+        subject: &Subject,
+    ) -> Result<(), Error> {
+        let rivals = self.engine.0.registry.rivals(definition);
+        let tx = self.transaction.transaction().await?;
+        match store::find_open(&mut *tx, subject, &rivals).await? {
+            Some((id, name)) => Err(Error::Excluded { name, id }),
+            None => Ok(()),
+        }
+    }
+
+    fn decide(
+        &mut self,
+        saga: Saga,
+        event: &Event,
+        causation_id: Option<Uuid>,
+    ) -> Result<(), Error> {
+        let table: &dyn Table = saga.definition;
+        let transition = transition(table, saga.state, event)?;
+        if !transition.log.is_empty() {
+            let decision = self.decision(saga, transition, causation_id)?;
+            decision.report();
+            self.decided.push(decision);
+        }
+        Ok(())
+    }
+
+    fn decision(
+        &mut self,
+        saga: Saga,
+        transition: transition::Transition,
+        causation_id: Option<Uuid>,
+    ) -> Result<Decision, Error> {
+        let Program {
+            source, reply_to, ..
+        } = self.engine.0.program;
+        let id = saga.id;
+        let (decision, command) = Decision::new(saga, transition, causation_id, (source, reply_to))
+            .map_err(|error| store::Error::Corrupt(id, format!("its data: {error}")))?;
+        self.messages.extend(command);
+        Ok(decision)
+    }
+
+    /// Writes everything, commits, and hands the messages over to be sent.
+    ///
+    /// # Errors
+    /// Nothing is done.
+    pub async fn commit(self) -> Result<(), Error> {
+        self.commit_then(|| ()).await
+    }
+
+    /// Writes everything, commits, calls `done`, and then hands the messages over to be sent, which waits while the
+    /// broker is slow.
+    ///
+    /// # Errors
+    /// Nothing is done, and `done` is not called.
+    pub async fn commit_then(mut self, done: impl FnOnce()) -> Result<(), Error> {
+        let parts = &self.engine.0;
+        let mut following = Following {
+            transaction: &mut self.transaction,
+            begun: &self.begun,
+            decided: &self.decided,
+            messages: &mut self.messages,
+        };
+        parts.follower.follow(&mut following).await?;
+        let scale = parts.program.deadline_scale;
+        let writes = &mut self.transaction.writes;
+        store::insert(writes, &self.begun, scale);
+        store::update(writes, &self.decided, scale);
+        parts.outbox.enqueue(writes, &self.messages);
+        if !self.begun.is_empty() || !self.decided.is_empty() {
+            crash::point("engine.decided");
+        }
+        self.transaction.commit().await?;
+        done();
+        parts.outbox.hand_over(self.messages).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! Reading the saga log.
+
+use chrono::{DateTime, Utc};
+use common::contract::SagaId;
+use serde_json::Value;
+use sqlx::{PgExecutor, Row};
+
+use crate::{
+    Table,
+    state::{Entry, Unreadable},
+};
+
+/// An entry as it was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its number, from 1 without a gap.
+    pub seq: i32,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The entry's name.
+    pub event: String,
+    /// The step that it is about.
+    pub step: Option<String>,
+    /// The rest of it.
+    pub details: Value,
+}
+
+impl Written {
+    /// The entry, for a saga of this definition.
+    ///
+    /// # Errors
+    /// It means nothing to this program.
+    pub fn entry(&self, table: &dyn Table) -> Result<Entry, Unreadable> {
+        Entry::from_columns(table, &self.event, self.step.as_deref(), &self.details)
+    }
+}
+
+/// The log of a saga, in order: the whole, or what is left of it when it is older than `RETENTION_DAYS`.
+///
+/// # Errors
+/// The database failed.
+pub async fn load(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Vec<Written>> {
+    let rows = sqlx::query(
+        "SELECT seq, at, event, step, details FROM saga_log WHERE saga_id = $1 ORDER BY seq",
+    )
+    .bind(id.0)
+    .fetch_all(db)
+    .await?;
+    let written = rows.iter().map(|row| Written {
+        seq: row.get("seq"),
+        at: row.get("at"),
+        event: row.get("event"),
+        step: row.get("step"),
+        details: row.get("details"),
+    });
+    Ok(written.collect())
+}
