@@ -42,7 +42,7 @@ impl<H: Handler> Attempts<'_, H> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        counter!("consumer_events_total", "queue" => self.queue).increment(batch.len() as u64);
+        counter!("consumer_messages_total", "queue" => self.queue).increment(batch.len() as u64);
         let (messages, inputs): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .map(|item| (item.message, item.input))

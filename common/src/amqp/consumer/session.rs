@@ -102,7 +102,7 @@ impl<'a, H: Handler> Session<'a, H> {
             }
         }
         window.start(batch.len());
-        histogram!("consumer_batch_events", "queue" => queue).record(batch.len() as f64);
+        histogram!("consumer_batch_messages", "queue" => queue).record(batch.len() as f64);
         let span = info_span!("batch", queue, events = batch.len());
         let mut outgoing = self.attempts.handle(batch).instrument(span).await?;
         outgoing.append(&mut dead);
