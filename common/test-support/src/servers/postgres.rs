@@ -184,6 +184,9 @@ impl PostgresServer {
             // The guarantees rest on these two. They are the defaults, and must not depend on defaults.
             ("fsync", "on".to_owned()),
             ("synchronous_commit", "on".to_owned()),
+            // A database is dropped when every backend has agreed to it, also one that waits for its client's password: and
+            // clients of a test that is at its end may say nothing any more. By default that takes a minute.
+            ("authentication_timeout", "5s".to_owned()),
         ];
         settings
             .iter()
