@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use common::{
-    db,
-    http::{ApiError, Problem},
-};
+use common::http::{ApiError, Problem};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::{OpenApi, ToSchema};
@@ -63,8 +60,9 @@ async fn run(State(desk): State<Desk>) -> Result<Json<AuditView>, ApiError> {
         ));
     };
     // It goes on when the client hangs up, and then the next one may begin.
-    let report = db::in_own_task(async move { books.audit().await });
-    let report = report.await.map_err(ApiError::Unavailable)?;
+    let report = tokio::spawn(async move { books.audit().await }).await;
+    let report = report.map_err(|panic| ApiError::Internal(panic.into()))?;
+    let report = report.map_err(ApiError::Unavailable)?;
     Ok(Json(AuditView {
         clean: report.is_clean(),
         report,

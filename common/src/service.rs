@@ -201,10 +201,11 @@ pub async fn wait_for_schema<E: std::fmt::Display, F: Future<Output = Result<boo
     let mut backoff = Backoff::default();
     let mut said = false;
     loop {
-        let missing = match is_current().await {
-            Ok(true) => return,
-            Ok(false) => "the schema is not up to date: run migrate".to_owned(),
-            Err(error) => error.to_string(),
+        let missing = match timeout(db::LONGEST, is_current()).await {
+            Ok(Ok(true)) => return,
+            Ok(Ok(false)) => "the schema is not up to date: run migrate".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it does not answer".to_owned(),
         };
         if !said {
             info!(reason = missing, "waiting for the database");

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use common::{
-    amqp::consumer::{Error, Handler, Incoming},
+    amqp::consumer::{Error, Handled, Handler, Incoming},
     amqp::{self, Outgoing},
     contract::{
         Envelope, Message, OrderId, Unreadable,
@@ -66,7 +66,7 @@ impl Handler for Commands {
         }
     }
 
-    async fn handle(&self, db: &mut PgConnection, batch: &[Input]) -> Result<Vec<Outgoing>, Error> {
+    async fn handle(&self, db: &mut PgConnection, batch: &[Input]) -> Result<Handled, Error> {
         let mut commands = Vec::with_capacity(batch.len());
         let mut questions = Vec::new();
         for input in batch {
@@ -75,14 +75,15 @@ impl Handler for Commands {
                 Input::Validate(question) => questions.push(question),
             }
         }
-        let mut outgoing = self.commands.handle(db, &commands).await?;
+        let mut handled = self.commands.handle(db, &commands).await?;
         let responses = validation::answer(db, &questions).await?;
-        outgoing.extend(responses.into_iter().map(Outgoing::from));
-        Ok(outgoing)
+        let responses = responses.into_iter().map(Outgoing::from);
+        handled.outgoing.extend(responses);
+        Ok(handled)
     }
 
-    async fn store(&self, events: &[amqp::Message]) -> sqlx::Result<()> {
-        self.commands.store(events).await
+    async fn store(&self, messages: &[amqp::Message]) -> sqlx::Result<()> {
+        self.commands.store(messages).await
     }
 }
 

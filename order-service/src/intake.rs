@@ -13,12 +13,18 @@ use common::{
 };
 use metrics::counter;
 use saga::{Beginning, Context, Definition, Engine, Origin, Work};
-use sqlx::{PgExecutor, Row, types::Json};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::{PgConnection, PgExecutor, Row, types::Json};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{orders::Order, sagas::PlacedOrder};
+use crate::{
+    orders::{Order, columns},
+    sagas::PlacedOrder,
+};
 
 /// Orders that wait for a transaction at most; more requests wait to hand theirs in.
 const WAITING_MAX: usize = 1024;
@@ -167,8 +173,27 @@ impl Worker {
         answers: &mut Answers,
     ) -> Result<(), saga::Error> {
         let mut db = self.db.take().await?;
+        match timeout(db::LONGEST, self.place_on(&mut db, placements, answers)).await {
+            Ok(Ok(())) => {
+                self.db.put_back(db);
+                Ok(())
+            }
+            Ok(failed) => failed,
+            Err(late) => {
+                drop(db.detach());
+                Err(sqlx::Error::Io(late.into()).into())
+            }
+        }
+    }
+
+    async fn place_on(
+        &self,
+        db: &mut PgConnection,
+        placements: &[Placement],
+        answers: &mut Answers,
+    ) -> Result<(), saga::Error> {
         let mut known = find_by_key(&mut *db, placements).await?;
-        let mut work = self.engine.work(&mut db);
+        let mut work = self.engine.work(db);
         let mut placed = Vec::with_capacity(placements.len());
         let mut new = Vec::with_capacity(placements.len());
         for placement in placements {
@@ -188,7 +213,6 @@ impl Worker {
         }
         // Nothing is locked, so all of it is one statement, which is a transaction too.
         work.commit_then(|| answers.give(placed)).await?;
-        self.db.put_back(db);
         counter!("orders_placed_total").increment(new.len() as u64);
         Ok(())
     }
@@ -279,10 +303,14 @@ async fn find_by_key(db: impl PgExecutor<'_>, placements: &[Placement]) -> sqlx:
     if keys.is_empty() {
         return Ok(Known::new());
     }
-    let rows = sqlx::query("SELECT * FROM orders WHERE idempotency_key = ANY($1)")
-        .bind(keys)
-        .fetch_all(db)
-        .await?;
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        ", idempotency_key, request_hash FROM orders WHERE idempotency_key = ANY($1)"
+    ))
+    .bind(keys)
+    .fetch_all(db)
+    .await?;
     rows.iter()
         .map(|row| {
             let order = Order::read(row)?;

@@ -133,6 +133,13 @@ fn quantities<'i>(items: impl Iterator<Item = &'i StockItem>) -> BTreeMap<&'i st
     quantities
 }
 
+/// The columns that make a [`Return`].
+macro_rules! columns {
+    () => {
+        "id, order_id, saga_id, items, amount_minor, currency, reason, status, created_at, updated_at"
+    };
+}
+
 /// The returns of these orders, by order, in the order in which they were accepted.
 ///
 /// # Errors
@@ -141,10 +148,14 @@ pub async fn of_orders(
     db: &mut PgConnection,
     orders: &[OrderId],
 ) -> sqlx::Result<HashMap<OrderId, Vec<Return>>> {
-    let rows = sqlx::query("SELECT * FROM returns WHERE order_id = ANY($1) ORDER BY id")
-        .bind(orders.iter().map(|order| order.0).collect::<Vec<_>>())
-        .fetch_all(db)
-        .await?;
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM returns WHERE order_id = ANY($1) ORDER BY id"
+    ))
+    .bind(orders.iter().map(|order| order.0).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
     let mut returns: HashMap<OrderId, Vec<Return>> = HashMap::new();
     for row in &rows {
         let one = read(row)?;
@@ -161,10 +172,14 @@ pub async fn find_by_key(
     db: impl PgExecutor<'_>,
     key: &str,
 ) -> sqlx::Result<Option<(Vec<u8>, Return)>> {
-    let row = sqlx::query("SELECT * FROM returns WHERE idempotency_key = $1")
-        .bind(key)
-        .fetch_optional(db)
-        .await?;
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        ", request_hash FROM returns WHERE idempotency_key = $1"
+    ))
+    .bind(key)
+    .fetch_optional(db)
+    .await?;
     row.map(|row| Ok((row.try_get("request_hash")?, read(&row)?)))
         .transpose()
 }

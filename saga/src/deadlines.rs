@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use common::{backoff::Backoff, contract::SagaId};
+use common::{backoff::Backoff, contract::SagaId, db};
 use sqlx::{PgConnection, Row, postgres::PgRow};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ pub async fn run(engine: Engine, shutdown: CancellationToken) {
     }
 }
 
-/// Handles one batch of due sagas, and returns how many there were.
+/// Handles one batch of due sagas of definitions that the engine has, and returns how many there were.
 ///
 /// A saga that cannot be handled is quarantined, so that it does not keep the others from being handled.
 ///
@@ -51,20 +51,33 @@ pub async fn run(engine: Engine, shutdown: CancellationToken) {
 /// The database is away.
 pub async fn wake_due(engine: &Engine) -> Result<usize, Error> {
     let mut db = engine.db().acquire().await?;
-    match wake(engine, &mut db, None).await {
-        Err(error) if !error.is_transient() => {
-            warn!(%error, "handling due sagas one by one: one of them hurts the others");
-            one_by_one(engine, &mut db).await
+    let handled = timeout(db::LONGEST, async {
+        match wake(engine, &mut db, None).await {
+            Err(error) if !error.is_transient() => {
+                warn!(%error, "handling due sagas one by one: one of them hurts the others");
+                one_by_one(engine, &mut db).await
+            }
+            handled => handled,
         }
-        handled => handled,
+    });
+    match handled.await {
+        Ok(handled) => handled,
+        Err(late) => {
+            drop(db.detach());
+            Err(sqlx::Error::Io(late.into()).into())
+        }
     }
 }
 
 async fn one_by_one(engine: &Engine, db: &mut PgConnection) -> Result<usize, Error> {
     let due = sqlx::query(
-        "SELECT id FROM sagas WHERE deadline_at <= now() ORDER BY deadline_at LIMIT $1",
+        "SELECT id FROM sagas
+         WHERE deadline_at <= now() AND (type, definition_version) IN (SELECT * FROM UNNEST($2::text[], $3::int[]))
+         ORDER BY deadline_at LIMIT $1",
     )
     .bind(BATCH_MAX)
+    .bind(engine.registry().names())
+    .bind(engine.registry().versions())
     .fetch_all(&mut *db)
     .await?;
     for row in &due {
@@ -91,12 +104,15 @@ async fn wake(
     let rows = sqlx::query(
         "WITH due AS (SELECT id, command_id, expires_at FROM sagas
                       WHERE deadline_at <= now() AND ($2::uuid IS NULL OR id = $2)
+                        AND (type, definition_version) IN (SELECT * FROM UNNEST($3::text[], $4::int[]))
                       ORDER BY deadline_at LIMIT $1 FOR UPDATE SKIP LOCKED)
          SELECT id, COALESCE(expires_at <= now(), false) AS expired,
                 EXISTS (SELECT FROM outbox WHERE outbox.id = due.command_id) AS unsent FROM due",
     )
     .bind(BATCH_MAX)
     .bind(only.map(|id| id.0))
+    .bind(engine.registry().names())
+    .bind(engine.registry().versions())
     .fetch_all(&mut **work.transaction().await?)
     .await?;
     let (due, unsent): (Vec<_>, Vec<_>) = rows

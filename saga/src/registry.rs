@@ -122,6 +122,20 @@ impl Registry {
         definitions.find(|definition| definition.name() == name && definition.version() == version)
     }
 
+    /// What the definitions are called, in the order of [`Self::versions`].
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.definitions()
+            .map(|definition| definition.name())
+            .collect()
+    }
+
+    /// The definitions' versions.
+    pub(crate) fn versions(&self) -> Vec<i32> {
+        self.definitions()
+            .map(|definition| definition.version())
+            .collect()
+    }
+
     /// Every definition.
     pub fn definitions(&self) -> impl Iterator<Item = &'static dyn AnyDefinition> {
         self.definitions.iter().copied()

@@ -2,15 +2,19 @@
 
 use common::{
     amqp::{
-        Message, Outgoing,
-        consumer::{self, Handler, Incoming},
+        Message,
+        consumer::{self, Handled, Handler, Incoming},
     },
     batch::{AdmissionControl, one_per_saga},
     contract::Unreadable,
 };
+use metrics::counter;
 use sqlx::PgConnection;
 
-use crate::{engine::Engine, reply::Reply};
+use crate::{
+    engine::{Engine, Error},
+    reply::Reply,
+};
 
 /// The handler of the program's queue of replies.
 #[derive(Debug)]
@@ -38,18 +42,22 @@ impl Handler for Replies {
         &self,
         db: &mut PgConnection,
         batch: &[Reply],
-    ) -> Result<Vec<Outgoing>, consumer::Error> {
+    ) -> Result<Handled, consumer::Error> {
         self.admission.took(batch.len());
+        // All that follows goes through the outbox, so nothing has to be published before the ack.
+        let mut handled = Handled::default();
         for replies in one_per_saga(batch, |reply| reply.saga) {
             let mut work = self.engine.work(db);
-            work.take(&replies).await?;
+            let strays = work.take(&replies).await?;
             work.commit().await?;
+            let refused = |(reply, why): (&Reply, Error)| (reply.id, why.into());
+            handled.refused.extend(strays.into_iter().map(refused));
         }
-        // All that follows went through the outbox, so nothing has to be published before the ack.
-        Ok(Vec::new())
+        counter!("saga_stray_replies_total").increment(handled.refused.len() as u64);
+        Ok(handled)
     }
 
-    async fn store(&self, events: &[Message]) -> sqlx::Result<()> {
-        self.engine.outbox().store(events).await
+    async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {
+        self.engine.outbox().store(messages).await
     }
 }

@@ -54,16 +54,16 @@ pub struct Locked {
 }
 
 /// Locks the sagas with these ids, in the order of their ids, and loads them; records `replies`, at most one of each
-/// saga. Ids that do not exist are left out.
+/// saga. Ids that do not exist are left out; a saga that cannot be understood is an error of its own.
 ///
 /// # Errors
-/// The database failed, or a saga cannot be understood.
+/// The database failed.
 pub async fn lock(
     tx: &mut Transaction<'_, Postgres>,
     registry: &Registry,
     ids: &[SagaId],
     replies: &[Record],
-) -> Result<HashMap<SagaId, Locked>, Error> {
+) -> sqlx::Result<HashMap<SagaId, Result<Locked, Error>>> {
     let mut statement = Writes::default();
     idempotency::insert_new(&mut statement, replies);
     let recorded = statement.last_name();
@@ -78,9 +78,10 @@ pub async fn lock(
     let rows = statement.execute(&mut **tx).await?;
     let locked = rows.iter().map(|row| {
         let is_new = row.get("is_new");
-        read(registry, row).map(|saga| (saga.id, Locked { saga, is_new }))
+        let saga = read(registry, row).map(|saga| Locked { saga, is_new });
+        (SagaId(row.get("id")), saga)
     });
-    locked.collect()
+    Ok(locked.collect())
 }
 
 fn read(registry: &Registry, row: &PgRow) -> Result<Saga, Error> {
@@ -218,13 +219,8 @@ pub async fn of_unknown_definitions(
                            WHERE known.type = s.type AND known.version = s.definition_version)
          ORDER BY s.id LIMIT 20",
     )
-    .bind(registry.definitions().map(|d| d.name()).collect::<Vec<_>>())
-    .bind(
-        registry
-            .definitions()
-            .map(|d| d.version())
-            .collect::<Vec<_>>(),
-    )
+    .bind(registry.names())
+    .bind(registry.versions())
     .fetch_all(db)
     .await?;
     let described = rows.iter().map(|row| {

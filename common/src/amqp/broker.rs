@@ -17,7 +17,7 @@ use lapin::{
 
 use super::{
     Error, Lane, NotPublished, Outgoing,
-    connection::Connection,
+    connection::{Connection, in_time},
     declare::declare,
     frame::{Frame, frames},
     lane::Lanes,
@@ -88,6 +88,12 @@ impl Broker {
 
     /// Whether the lane's last confirms did not come in time.
     #[must_use]
+    pub fn is_late(&self, lane: Lane) -> bool {
+        self.0.publishers.get(lane).is_late()
+    }
+
+    /// Whether the lane's last confirms did not come in time, or none has come yet on its channel.
+    #[must_use]
     pub fn is_stalled(&self, lane: Lane) -> bool {
         self.0.publishers.get(lane).is_stalled()
     }
@@ -127,19 +133,30 @@ impl Broker {
         prefetch: u16,
     ) -> Result<(Channel, Consumer), Error> {
         let channel = self.0.consuming.channel().await?;
-        declare(&channel).await?;
-        channel
-            .basic_qos(prefetch, BasicQosOptions::default())
-            .await?;
-        let consumer = channel
-            .basic_consume(
-                queue.into(),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
-        Ok((channel, consumer))
+        let consuming = in_time(async {
+            declare(&channel).await?;
+            channel
+                .basic_qos(prefetch, BasicQosOptions::default())
+                .await?;
+            let consumer = channel
+                .basic_consume(
+                    queue.into(),
+                    "".into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
+                .await?;
+            Ok(consumer)
+        });
+        match consuming.await {
+            Ok(consumer) => Ok((channel, consumer)),
+            Err(error) => {
+                if error.is_transient() {
+                    self.0.consuming.abandon().await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Closes the connections: the last thing that a service does.

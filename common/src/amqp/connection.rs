@@ -11,6 +11,7 @@ use lapin::{
     Channel, ConnectionProperties,
     uri::{AMQPAuthority, AMQPUri},
 };
+use rand::Rng;
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tracing::{info, warn};
 
@@ -19,6 +20,12 @@ use crate::config::Secret;
 
 /// A node that has not answered by then is given up for the next one.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The result of `work` with a node, which has to answer in time.
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}"));
+    timeout(CONNECT_TIMEOUT, work).await.map_err(late).flatten()
+}
 
 /// One connection, with its name and the nodes to try.
 #[derive(Debug)]
@@ -35,7 +42,8 @@ impl Connection {
         Self {
             name,
             nodes,
-            next: AtomicUsize::new(0),
+            // Any of them: so connections are spread over the nodes, and the leaders of queues with them.
+            next: AtomicUsize::new(rand::rng().random_range(0..1024)),
             connection: Mutex::new(None),
             up: AtomicBool::new(false),
         }
@@ -54,7 +62,10 @@ impl Connection {
         {
             return Ok(channel);
         }
-        *connection = None;
+        if connection.take().is_some() {
+            // It is broken, and perhaps its node with it.
+            self.next.fetch_add(1, Ordering::Relaxed);
+        }
         let mut last_error = String::from("no node is configured");
         for _ in 0..self.nodes.len() {
             let node = &self.nodes[self.next.load(Ordering::Relaxed) % self.nodes.len()];
@@ -70,6 +81,16 @@ impl Connection {
         }
         self.changed(false, &last_error);
         Err(Error::Unreachable(last_error))
+    }
+
+    /// Leaves a connection that does not answer: the next channel is on another one, at the next node.
+    pub(super) async fn abandon(&self) {
+        self.next.fetch_add(1, Ordering::Relaxed);
+        if let Some(open) = self.connection.lock().await.take() {
+            // Closing it may take for ever, and nobody waits for that.
+            let close = async move { open.close(200, "no answer".into()).await };
+            tokio::spawn(timeout(CONNECT_TIMEOUT, close));
+        }
     }
 
     async fn connect(&self, node: &Secret) -> Result<(lapin::Connection, Channel), String> {

@@ -65,6 +65,14 @@ impl Message {
         self.envelope.id
     }
 
+    /// What its row in an outbox is called. A reply and the public event that tells the same are one message twice, and
+    /// two rows; both ids keep the order of time.
+    #[must_use]
+    pub fn row_id(&self) -> Uuid {
+        let is_reply = self.exchange == topology::REPLIES;
+        Uuid::from_u128(self.id().as_u128() ^ u128::from(is_reply))
+    }
+
     /// The message's JSON.
     #[must_use]
     pub fn json(&self) -> &str {

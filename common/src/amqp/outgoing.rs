@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 
 use super::{
     Message,
-    properties::{PERSISTENT, message_properties},
+    properties::{PERSISTENT, message_properties, short},
 };
 use crate::contract::{Envelope, topology};
 
@@ -32,7 +32,7 @@ impl Raw {
     pub fn response(reply_to: &str, correlation_id: Option<&str>, envelope: &Envelope) -> Self {
         let mut properties = message_properties(envelope);
         if let Some(id) = correlation_id {
-            properties = properties.with_correlation_id(id.into());
+            properties = properties.with_correlation_id(short(id));
         }
         Self {
             exchange: "",

@@ -2,7 +2,7 @@
 
 use lapin::{
     BasicProperties,
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 
 use crate::contract::Envelope;
@@ -14,12 +14,81 @@ pub(super) const MANY: &str = "application/cloudevents-batch+json";
 /// AMQP delivery mode of a message that survives a restart of the broker.
 pub(super) const PERSISTENT: u8 = 2;
 
+/// Bytes of all headers of a dead letter that are kept, by their names and values.
+const HEADERS_MAX: usize = 8 * 1024;
+/// Headers that route: a dead letter has one destination.
+const ROUTING_HEADERS: [&str; 2] = ["CC", "BCC"];
+
+/// `text` as AMQP's short string, which ends after 255 bytes.
+pub(super) fn short(text: &str) -> ShortString {
+    let longest = text.floor_char_boundary(255);
+    ShortString::try_new(&text[..longest]).unwrap_or_default()
+}
+
+/// Of what AMQP says about a message, that which identifies it and does nothing: not when it expires, who may publish
+/// it, or where else it goes. Of large headers, the first are kept.
+pub(super) fn identifying(properties: &BasicProperties) -> BasicProperties {
+    let mut kept = BasicProperties::default();
+    if let Some(kind) = properties.content_type() {
+        kept = kept.with_content_type(kind.clone());
+    }
+    if let Some(encoding) = properties.content_encoding() {
+        kept = kept.with_content_encoding(encoding.clone());
+    }
+    if let Some(id) = properties.message_id() {
+        kept = kept.with_message_id(id.clone());
+    }
+    if let Some(id) = properties.correlation_id() {
+        kept = kept.with_correlation_id(id.clone());
+    }
+    if let Some(kind) = properties.kind() {
+        kept = kept.with_type(kind.clone());
+    }
+    if let Some(id) = properties.app_id() {
+        kept = kept.with_app_id(id.clone());
+    }
+    if let Some(queue) = properties.reply_to() {
+        kept = kept.with_reply_to(queue.clone());
+    }
+    if let Some(time) = properties.timestamp() {
+        kept = kept.with_timestamp(*time);
+    }
+    let mut headers = FieldTable::default();
+    let mut left = HEADERS_MAX;
+    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
+        let size = name.as_str().len() + size(value);
+        if size <= left && !ROUTING_HEADERS.contains(&name.as_str()) {
+            left -= size;
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    kept.with_headers(headers)
+}
+
+/// About as many bytes as `value` has on the wire.
+fn size(value: &AMQPValue) -> usize {
+    match value {
+        AMQPValue::ShortString(text) => text.as_str().len(),
+        AMQPValue::LongString(text) => text.as_bytes().len(),
+        AMQPValue::ByteArray(bytes) => bytes.as_slice().len(),
+        AMQPValue::FieldArray(values) => {
+            values.as_slice().iter().map(|value| 1 + size(value)).sum()
+        }
+        AMQPValue::FieldTable(table) => {
+            let entry =
+                |(name, value): (&ShortString, &AMQPValue)| 2 + name.as_str().len() + size(value);
+            table.inner().iter().map(entry).sum()
+        }
+        _ => 8,
+    }
+}
+
 /// The properties of several messages in one, of which `first` is the first.
 pub(super) fn batch_properties(first: &Envelope) -> BasicProperties {
     BasicProperties::default()
         .with_content_type(MANY.into())
         .with_delivery_mode(PERSISTENT)
-        .with_app_id(first.source.as_str().into())
+        .with_app_id(short(&first.source))
 }
 
 /// The properties of a single message: what brokers and tools look at, repeated from the envelope.
@@ -28,12 +97,12 @@ pub(super) fn message_properties(envelope: &Envelope) -> BasicProperties {
         .with_content_type(ONE.into())
         .with_delivery_mode(PERSISTENT)
         .with_message_id(envelope.id.to_string().into())
-        .with_type(envelope.kind.as_str().into())
-        .with_app_id(envelope.source.as_str().into())
+        .with_type(short(&envelope.kind))
+        .with_app_id(short(&envelope.source))
         .with_timestamp(envelope.time.timestamp().unsigned_abs());
     let mut headers = FieldTable::default();
     if let Some(id) = &envelope.correlationid {
-        properties = properties.with_correlation_id(id.as_str().into());
+        properties = properties.with_correlation_id(short(id));
         headers.insert(
             "x-correlation-id".into(),
             AMQPValue::LongString(id.as_str().into()),

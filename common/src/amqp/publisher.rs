@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     Error,
-    connection::{CONNECT_TIMEOUT, Connection},
+    connection::{CONNECT_TIMEOUT, Connection, in_time},
     declare::declare,
     frame::{AmqpMessage, Frame},
 };
@@ -33,6 +33,11 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 /// A confirm on a new channel is taken for lost after this, and after twice as long whenever one did not come, until
 /// one comes: a queue that does not answer must not hold up the others for long.
 const STALLED_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Of [`Patience`]: nothing is known yet.
+const SUSPECT: u32 = 1;
+/// A channel that is refused something is replaced, but not more often than this.
+const REPLACE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a message is not with the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,32 +54,66 @@ pub enum NotPublished {
 }
 
 /// How long to wait for confirms, by how often in a row they did not come in time.
-#[derive(Debug, Default)]
-struct Patience(AtomicU32);
+#[derive(Debug)]
+struct Patience {
+    /// 0 while confirms come in time, [`SUSPECT`] on a new channel, and one more for each time that they did not come.
+    late: AtomicU32,
+    /// When the channel was replaced because it was refused something.
+    replaced: SyncMutex<Instant>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            late: AtomicU32::new(0),
+            replaced: SyncMutex::new(Instant::now()),
+        }
+    }
+}
 
 impl Patience {
     fn is_stalled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.late.load(Ordering::Relaxed) >= SUSPECT
+    }
+
+    fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed) > SUSPECT
     }
 
     /// Nothing is known yet, as of a new channel.
     fn suspect(&self) {
-        self.0.fetch_max(1, Ordering::Relaxed);
+        self.late.fetch_max(SUSPECT, Ordering::Relaxed);
     }
 
     fn late(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        let later = |times: u32| Some(times.max(SUSPECT) + 1);
+        let _ = self
+            .late
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
     fn answered(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.late.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the channel is to be replaced because it was refused something: not again within a second.
+    fn may_replace(&self) -> bool {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = replaced.elapsed() >= REPLACE_EVERY;
+        if may {
+            *replaced = Instant::now();
+        }
+        may
     }
 
     /// How long to wait for confirms.
     fn timeout(&self) -> Duration {
-        match self.0.load(Ordering::Relaxed) {
+        match self.late.load(Ordering::Relaxed) {
             0 => CONFIRM_TIMEOUT,
-            times => (STALLED_CONFIRM_TIMEOUT * 2_u32.pow(times.min(6) - 1)).min(CONFIRM_TIMEOUT),
+            times => {
+                let doubled = times.saturating_sub(SUSPECT + 1).min(6);
+                (STALLED_CONFIRM_TIMEOUT * 2_u32.pow(doubled)).min(CONFIRM_TIMEOUT)
+            }
         }
     }
 }
@@ -106,6 +145,10 @@ impl Publisher {
         self.patience.is_stalled()
     }
 
+    pub(super) fn is_late(&self) -> bool {
+        self.patience.is_late()
+    }
+
     pub(super) async fn close(&self) {
         self.connection.close().await;
     }
@@ -125,11 +168,14 @@ impl Publisher {
             channel
                 .confirm_select(ConfirmSelectOptions::default())
                 .await?;
-            Ok::<_, Error>(())
+            Ok(())
         };
-        timeout(CONNECT_TIMEOUT, prepare)
-            .await
-            .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
+        if let Err(error) = in_time(prepare).await {
+            if error.is_transient() {
+                self.connection.abandon().await;
+            }
+            return Err(error);
+        }
         // The channel has to prove itself: right after its start, RabbitMQ takes messages for queues that have no leader
         // yet, and then may never confirm them.
         self.patience.suspect();
@@ -219,7 +265,7 @@ impl Confirms {
     /// Waits for all confirms, and writes what they say into `results`.
     pub(super) async fn wait(self, results: &mut [Result<(), NotPublished>]) {
         let deadline = Instant::now() + self.patience.timeout();
-        let (mut lost, mut late, mut answered) = (false, false, false);
+        let (mut lost, mut late, mut answered, mut refused) = (false, false, false, false);
         for (carries, confirm) in self.pending {
             let result = match confirm {
                 Some(confirm) => match timeout_at(deadline, confirm).await {
@@ -236,7 +282,8 @@ impl Confirms {
                 None => Err(NotPublished::Lost),
             };
             lost |= result == Err(NotPublished::Lost);
-            answered |= result != Err(NotPublished::Lost);
+            refused |= result == Err(NotPublished::Refused);
+            answered |= matches!(result, Ok(()) | Err(NotPublished::Unroutable));
             for position in carries {
                 results[position] = result;
             }
@@ -246,7 +293,10 @@ impl Confirms {
         } else if answered {
             self.patience.answered();
         }
-        if let Some(channel) = self.channel.filter(|_| lost) {
+        // RabbitMQ refuses for ever what a channel sends to a queue whose leader was on a node that died: the channel
+        // remembers that leader. Another channel asks who leads now. But a queue that is full refuses on any channel.
+        let replaced = lost || (refused && self.patience.may_replace());
+        if let Some(channel) = self.channel.filter(|_| replaced) {
             // Whether it still works is unknown, so the next publish gets another one. Closing it may take long.
             let close = async move { channel.close(200, "confirms lost".into()).await };
             tokio::spawn(timeout(CONNECT_TIMEOUT, close));

@@ -9,6 +9,13 @@ use uuid::Uuid;
 
 use super::{Message, SagaId};
 
+/// Bytes of a message that is read; what is larger was not made here.
+const MESSAGE_MAX: usize = 1024 * 1024;
+/// Bytes of an attribute, which AMQP repeats in properties and routing keys.
+const ATTRIBUTE_MAX: usize = 255;
+/// Bytes of a subject: a product's id has up to 255 characters.
+const SUBJECT_MAX: usize = 1024;
+
 /// A CloudEvent: who says what about which order, and what it belongs to.
 ///
 /// ```json
@@ -130,16 +137,50 @@ impl Envelope {
     /// # Errors
     /// [`Unreadable::Envelope`] with what is wrong.
     pub fn parse(json: &[u8]) -> Result<Self, Unreadable> {
+        if json.len() > MESSAGE_MAX {
+            let problem = format!("{} bytes, and at most {MESSAGE_MAX} are read", json.len());
+            return Err(Unreadable::Envelope(problem));
+        }
         let envelope: Self =
             serde_json::from_slice(json).map_err(|e| Unreadable::Envelope(e.to_string()))?;
-        if envelope.specversion == "1.0" {
-            Ok(envelope)
-        } else {
-            Err(Unreadable::Envelope(format!(
-                "specversion {:?}",
-                envelope.specversion
-            )))
+        envelope.check()?;
+        Ok(envelope)
+    }
+
+    /// Whether every attribute can be stored, routed by, and repeated in AMQP properties.
+    fn check(&self) -> Result<(), Unreadable> {
+        if self.specversion != "1.0" {
+            let problem = format!("specversion is not 1.0 but {:.10?}", self.specversion);
+            return Err(Unreadable::Envelope(problem));
         }
+        let attributes = [
+            ("source", Some(&self.source), ATTRIBUTE_MAX),
+            ("type", Some(&self.kind), ATTRIBUTE_MAX),
+            ("subject", Some(&self.subject), SUBJECT_MAX),
+            (
+                "datacontenttype",
+                Some(&self.datacontenttype),
+                ATTRIBUTE_MAX,
+            ),
+            ("sagastep", self.sagastep.as_ref(), ATTRIBUTE_MAX),
+            ("correlationid", self.correlationid.as_ref(), ATTRIBUTE_MAX),
+            ("traceparent", self.traceparent.as_ref(), ATTRIBUTE_MAX),
+            ("replyto", self.replyto.as_ref(), ATTRIBUTE_MAX),
+        ];
+        for (name, value, longest) in attributes {
+            let problem = match value {
+                Some(value) if value.len() > longest => {
+                    format!("{name} is longer than {longest} bytes")
+                }
+                // The specification forbids them, and PostgreSQL stores no NUL.
+                Some(value) if value.contains(char::is_control) => {
+                    format!("{name} has control characters")
+                }
+                _ => continue,
+            };
+            return Err(Unreadable::Envelope(problem));
+        }
+        Ok(())
     }
 
     /// The data as `M`.

@@ -4,7 +4,8 @@
 //!
 //! A transaction must not be begun in a future that can be dropped: sqlx 0.9.0 returns a connection to the pool
 //! with the transaction open when `begin()` is cancelled. So transactions are begun only in tasks of their own:
-//! workers, and [`in_own_task`] for HTTP handlers, whose future is dropped when the client hangs up.
+//! workers, and [`in_own_task`] for HTTP handlers, whose future is dropped when the client hangs up. What takes longer
+//! than [`LONGEST`] is dropped all the same: its server does not answer, and its connection is closed.
 //! Source: <https://github.com/transact-rs/sqlx/issues/4393>
 
 mod pinned;
@@ -16,9 +17,10 @@ use std::{future::Future, str::FromStr, time::Duration};
 
 use anyhow::Context;
 use sqlx::{
-    Acquire, PgPool, Postgres, Row, Transaction,
+    Acquire, PgConnection, PgPool, Postgres, Row, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
+use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
 pub use self::{pinned::PinnedConnection, transaction::LazyTransaction, writes::Writes};
@@ -26,6 +28,11 @@ use crate::config::{self, DatabaseConfig, Secret};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// No unit of work takes longer: each statement has a limit of its own, which the server keeps. So whatever takes longer
+/// waits for a server that has vanished, and its connection is worth nothing any more.
+pub const LONGEST: Duration = Duration::from_secs(20);
+/// A connection that has not answered by then is closed.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections are tested before use only after this.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(30);
 
@@ -71,11 +78,29 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
                 if meta.idle_for < TEST_AFTER_IDLE {
                     return Ok(true);
                 }
-                sqlx::Connection::ping(connection).await.map(|()| true)
+                ping(connection).await.map(|()| true)
             })
         })
+        .after_release(|connection, _| Box::pin(is_reusable(connection)))
         .connect_lazy_with(options);
     Ok(pool)
+}
+
+/// Whether the server answers on this connection, and soon.
+async fn ping(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let answer = timeout(PING_TIMEOUT, sqlx::Connection::ping(connection)).await;
+    answer.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
+}
+
+/// Whether a connection can go back to the pool. Whatever was given up comes back with a statement under way, perhaps to a
+/// server that will never answer, or with a transaction that sqlx knows nothing of.
+async fn is_reusable(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    // In an open transaction, time stands still. A raw statement is one message, and so begins with its transaction.
+    let question = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(connection);
+    match timeout(PING_TIMEOUT, question).await {
+        Ok(row) => row?.try_get(0),
+        Err(late) => Err(sqlx::Error::Io(late.into())),
+    }
 }
 
 /// Begins a transaction on a connection or on one of a pool. See the module's warning.
@@ -92,16 +117,20 @@ pub async fn begin<'c>(
     on.begin().await
 }
 
-/// Runs `work` in a task of its own, so that it is completed whatever becomes of the caller.
+/// Runs `work` in a task of its own, so that it is completed whatever becomes of the caller. It is given up after
+/// [`LONGEST`], with its connection.
 ///
 /// # Errors
-/// The work's own.
+/// The work's own, or it was given up.
 ///
 /// # Panics
 /// When `work` panics.
-pub async fn in_own_task<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(work.instrument(Span::current())).await {
-        Ok(result) => result,
+pub async fn in_own_task<T: Send + 'static, E: From<sqlx::Error> + Send + 'static>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E> {
+    match tokio::spawn(timeout(LONGEST, work.instrument(Span::current()))).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(late)) => Err(sqlx::Error::Io(late.into()).into()),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // The runtime is shutting down, and the caller with it.
@@ -117,34 +146,36 @@ pub fn is_deadlock(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == "40P01")
 }
 
-/// Whether the same statement may work later: the database is away, restarting or overloaded, or a lock was lost.
+/// Whether the same statement may work later, whatever it is about: the database is away, overloaded, failing over, not
+/// migrated, without a grant, or not the one that was meant. Only what its data is at fault for will fail for ever.
 #[must_use]
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => true,
         // Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+        sqlx::Error::Database(error) => !error.code().is_some_and(|code| {
             matches!(
                 &code[..2.min(code.len())],
-                "08" // connection
-                | "53" // insufficient resources
-                | "57" // operator intervention: shutdown, cannot connect now, statement cancelled
-                | "58" // system error
-            ) || matches!(
-                &*code,
-                "40001" | "40P01" | "55P03" // lost a race or a lock
-                | "25P03" | "25006" // idle for too long, failing over
-                | "3D000" | "42P01" | "42703" // not migrated yet
+                "21" // cardinality
+                | "22" // data
+                | "23" // constraints
+                | "44" // check option
+                | "54" // too large
+                | "P0" // raised by a trigger
             )
         }),
-        _ => false,
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::RowNotFound => false,
+        _ => true,
     }
+}
+
+/// Whether a statement was cancelled because it took too long, or waited for a lock for too long.
+#[must_use]
+pub fn is_slow(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "57014" | "55P03"))
 }
 
 /// Whether `error` is the violation of a unique or check constraint called `name`.

@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::ApiError;
+use crate::db::LONGEST;
 
 /// How often the database is asked while it is away.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
@@ -74,7 +75,11 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         let away = "the database is away: try again in a moment".to_owned();
         return ApiError::Refused(StatusCode::SERVICE_UNAVAILABLE, away).into_response();
     }
-    let response = next.run(request).await;
+    let late = || ApiError::Unavailable(anyhow::anyhow!("no answer within {LONGEST:?}"));
+    let response = match timeout(LONGEST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => late().into_response(),
+    };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         gate.close();
     }

@@ -16,7 +16,7 @@ pub(super) struct InFlight {
 impl InFlight {
     /// Publishes `messages` without waiting for their confirms.
     pub(super) async fn publish(broker: &Broker, messages: Vec<Message>) -> Self {
-        let ids = messages.iter().map(Message::id).collect();
+        let ids = messages.iter().map(Message::row_id).collect();
         let outgoing: Vec<_> = messages.into_iter().map(Outgoing::from).collect();
         Self {
             ids,

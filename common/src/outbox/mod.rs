@@ -21,20 +21,24 @@ mod vacuum;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tracing::warn;
+use tokio::sync::mpsc;
 
 pub use self::relay::Relay;
 use self::{
     handover::Handover,
+    in_flight::Results,
     relay::LaneRelay,
-    table::{LEASE, Table, insert, release},
+    table::{LEASE, Table, insert},
 };
 use crate::{
-    amqp::{Broker, Lane, Lanes, Message},
+    amqp::{Broker, Lane, Lanes, Message, NotPublished},
     batch::AdmissionControl,
     crash,
     db::Writes,
 };
+
+/// Batches of rows, of which it is known what became of them, that wait to be settled.
+const SETTLED_MAX: usize = 64;
 
 /// What transactions leave messages in, and where they are handed over after the commit. Clones share the relay.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub struct Outbox {
     db: PgPool,
     broker: Broker,
     handovers: Lanes<Handover>,
+    /// Where the relay learns what became of rows.
+    settled: mpsc::WeakSender<Results>,
 }
 
 impl Outbox {
@@ -58,16 +64,23 @@ impl Outbox {
         let (saga, saga_relay) = relay(Lane::Saga, admission);
         // No public event causes a reply, so nothing holds up these.
         let (events, events_relay) = relay(Lane::Events, AdmissionControl::default());
+        let (settled, results) = mpsc::channel(SETTLED_MAX);
         let outbox = Self {
             db,
             broker,
             handovers: Lanes { saga, events },
+            settled: settled.downgrade(),
         };
         let relays = Lanes {
             saga: saga_relay,
             events: events_relay,
         };
-        (outbox, Relay { relays })
+        let relay = Relay {
+            relays,
+            settled,
+            results,
+        };
+        (outbox, relay)
     }
 
     /// Adds `messages` to what the caller writes. After the commit they are to be handed over.
@@ -94,11 +107,19 @@ impl Outbox {
             if messages.is_empty() || !self.broker.is_connected(lane) {
                 continue;
             }
-            if let Err(left_over) = self.handovers.get(lane).send(messages).await
-                && let Err(error) = release(&self.db, &left_over).await
-            {
-                warn!(%error, "cannot end leases: a sweep publishes these rows when they are over");
+            if let Err(left_over) = self.handovers.get(lane).send(messages).await {
+                self.give_up(&left_over);
             }
+        }
+    }
+
+    /// Has the leases of rows ended that nobody is going to publish, so that the next sweep does. Whoever commits holds a
+    /// connection of the pool and must not wait for another one: this is done by the relay, or by time.
+    fn give_up(&self, messages: &[Message]) {
+        let lost = |message: &Message| (message.row_id(), Err(NotPublished::Lost));
+        if let Some(settled) = self.settled.upgrade() {
+            // Where it is full, the database is slow, and the leases end by themselves.
+            let _ = settled.try_send(messages.iter().map(lost).collect());
         }
     }
 

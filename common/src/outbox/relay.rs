@@ -38,15 +38,20 @@ const DELETE_MAX: usize = 2000;
 #[derive(Debug)]
 pub struct Relay {
     pub(super) relays: Lanes<LaneRelay>,
+    pub(super) settled: mpsc::Sender<Results>,
+    pub(super) results: mpsc::Receiver<Results>,
 }
 
 impl Relay {
     /// Runs until every [`Outbox`](super::Outbox) is dropped or `shutdown` is cancelled, and what was handed over is
     /// published.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Lanes { saga, events } = self.relays;
+        let Self {
+            relays: Lanes { saga, events },
+            settled,
+            results,
+        } = self;
         let table = saga.table.clone();
-        let (settled, results) = mpsc::channel(UNCONFIRMED_MAX);
         tokio::join!(
             saga.run(settled.clone(), &shutdown),
             events.run(settled, &shutdown),

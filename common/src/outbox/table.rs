@@ -33,7 +33,7 @@ pub(super) fn insert(
               AS m (id, exchange, routing_key, message, lease)
          ON CONFLICT (id) DO NOTHING",
         )
-        .bind(messages.iter().map(Message::id).collect::<Vec<_>>())
+        .bind(messages.iter().map(Message::row_id).collect::<Vec<_>>())
         .bind(column(Message::exchange))
         .bind(column(Message::routing_key))
         .bind(column(Message::json))
@@ -43,16 +43,6 @@ pub(super) fn insert(
                 .map(|message| lease(message).as_secs_f64())
                 .collect::<Vec<_>>(),
         );
-}
-
-/// Ends the lease of rows that nobody is going to publish, so that the next sweep does.
-pub(super) async fn release(db: &PgPool, messages: &[Message]) -> sqlx::Result<()> {
-    let ids: Vec<_> = messages.iter().map(Message::id).collect();
-    sqlx::query("UPDATE outbox SET lease_until = now() WHERE id = ANY($1)")
-        .bind(ids)
-        .execute(db)
-        .await?;
-    Ok(())
 }
 
 /// The rows of one lane.

@@ -17,7 +17,7 @@ pub struct Command<B> {
     subject: String,
     /// Where the reply goes.
     pub(super) reply_to: String,
-    id: uuid::Uuid,
+    pub(super) id: uuid::Uuid,
     correlation: Option<String>,
     traceparent: Option<String>,
 }

@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use sqlx::PgConnection;
 use tracing::info;
+use uuid::Uuid;
 
 use super::{
     Command, Participant,
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     amqp::{
         Message, Outgoing, Reply,
-        consumer::{Error, Handler, Incoming},
+        consumer::{Error, Handled, Handler, Incoming},
     },
     batch::one_per_saga,
     contract::{Envelope, Unreadable},
@@ -41,6 +42,8 @@ struct Triage<B> {
     too_late: Vec<Command<B>>,
     /// Actions of new compensations that are recorded, so that they need no tombstone.
     actions: HashSet<Key>,
+    /// Commands that must not be executed any more, by message, and why.
+    refused: Vec<(Uuid, anyhow::Error)>,
 }
 
 impl<P: Participant> CommandHandler<P> {
@@ -59,11 +62,11 @@ impl<P: Participant> CommandHandler<P> {
         &self,
         db: &mut PgConnection,
         commands: &[Command<P::Body>],
-    ) -> Result<Vec<Outgoing>, Error> {
+    ) -> Result<Handled, Error> {
         for _ in 0..MAX_RACES {
-            if let Some(outgoing) = self.try_to_reply(db, commands).await? {
+            if let Some(handled) = self.try_to_reply(db, commands).await? {
                 crash::point("participant.committed");
-                return Ok(outgoing);
+                return Ok(handled);
             }
             info!("another replica was faster: starting the batch over");
         }
@@ -77,12 +80,13 @@ impl<P: Participant> CommandHandler<P> {
         &self,
         db: &mut PgConnection,
         commands: &[Command<P::Body>],
-    ) -> Result<Option<Vec<Outgoing>>, Error> {
+    ) -> Result<Option<Handled>, Error> {
         let Triage {
             mut recorded,
             new,
             too_late,
             actions,
+            refused,
         } = self.triage(db, commands).await?;
         let prepared = self.participant.prepare(&new, &too_late).await?;
         if !new.is_empty() {
@@ -104,7 +108,10 @@ impl<P: Participant> CommandHandler<P> {
             .iter()
             .flat_map(|(reply_to, reply)| reply.messages(reply_to))
             .map(Outgoing::from);
-        Ok(Some(outgoing.collect()))
+        Ok(Some(Handled {
+            outgoing: outgoing.collect(),
+            refused,
+        }))
     }
 
     async fn triage(
@@ -124,6 +131,7 @@ impl<P: Participant> CommandHandler<P> {
             new: Vec::new(),
             too_late: Vec::new(),
             actions: HashSet::new(),
+            refused: Vec::new(),
         };
         for command in commands {
             if let Some(record) = found.remove(&command.key) {
@@ -135,9 +143,11 @@ impl<P: Participant> CommandHandler<P> {
             } else {
                 let action = command.key.action();
                 if command.key == action && self.retention.is_over_for(action.saga) {
-                    return Err(Error::Failed(anyhow::anyhow!(
+                    let why = anyhow::anyhow!(
                         "{action} is older than RETENTION_DAYS: whether it was done is not known any more"
-                    )));
+                    );
+                    triage.refused.push((command.id, why));
+                    continue;
                 }
                 if found.contains_key(&action) {
                     triage.actions.insert(action);
@@ -205,19 +215,17 @@ impl<P: Participant> Handler for CommandHandler<P> {
         self.participant.decode(message)
     }
 
-    async fn handle(
-        &self,
-        db: &mut PgConnection,
-        batch: &[Self::Input],
-    ) -> Result<Vec<Outgoing>, Error> {
-        let mut outgoing = Vec::new();
+    async fn handle(&self, db: &mut PgConnection, batch: &[Self::Input]) -> Result<Handled, Error> {
+        let mut handled = Handled::default();
         for commands in one_per_saga(batch, |command| command.key.saga) {
-            outgoing.extend(self.reply(db, &commands).await?);
+            let Handled { outgoing, refused } = self.reply(db, &commands).await?;
+            handled.outgoing.extend(outgoing);
+            handled.refused.extend(refused);
         }
-        Ok(outgoing)
+        Ok(handled)
     }
 
-    async fn store(&self, events: &[Message]) -> sqlx::Result<()> {
-        self.outbox.store(events).await
+    async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {
+        self.outbox.store(messages).await
     }
 }

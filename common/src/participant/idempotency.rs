@@ -95,9 +95,12 @@ pub fn insert(writes: &mut Writes, records: &[Record]) {
     add(writes, INSERT, records);
 }
 
-/// Adds those of `records` that are new to what the caller writes, and has it return the `saga_id` of each.
+/// Adds those of `records` that are new, and whose saga is in table `sagas`, to what the caller writes, and has it return
+/// the `saga_id` of each.
 pub fn insert_new(writes: &mut Writes, records: &[Record]) {
-    let insert = format!("{INSERT} ON CONFLICT DO NOTHING RETURNING saga_id");
+    let insert = format!(
+        "{INSERT} WHERE EXISTS (SELECT FROM sagas WHERE sagas.id = r.saga_id) ON CONFLICT DO NOTHING RETURNING saga_id"
+    );
     add(writes, &insert, records);
 }
 
@@ -119,6 +122,26 @@ fn add(writes: &mut Writes, insert: &str, records: &[Record]) {
                 .collect::<Vec<_>>(),
         )
         .bind(records.iter().map(|r| r.tombstone).collect::<Vec<_>>());
+}
+
+/// Adds to what the caller writes that `records` are taken back.
+pub fn delete(writes: &mut Writes, records: &[Record]) {
+    if records.is_empty() {
+        return;
+    }
+    writes
+        .add(
+            "DELETE FROM idempotency i USING UNNEST($1::uuid[], $2::text[], $3::text[]) AS r (saga_id, step, direction)
+             WHERE i.saga_id = r.saga_id AND i.step = r.step AND i.direction = r.direction",
+        )
+        .bind(records.iter().map(|r| r.key.saga.0).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| r.key.step.as_str()).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|r| <&str>::from(r.key.direction))
+                .collect::<Vec<_>>(),
+        );
 }
 
 /// Whether an [`insert`] failed because one of the keys is recorded.

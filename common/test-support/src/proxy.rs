@@ -6,8 +6,10 @@
 //!                                              waits here while stalled
 //! ```
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +37,8 @@ pub struct Proxy {
 struct Mode {
     /// How often everything was cut.
     cuts: u64,
+    /// How often everything was abandoned.
+    abandoned: u64,
     stalled_until: Option<Instant>,
     delay: Duration,
     refusing: bool,
@@ -68,6 +72,12 @@ impl Proxy {
         self.mode.send_modify(|mode| mode.cuts += 1);
     }
 
+    /// Forwards nothing any more on connections that stand, and does not close them: their peer has vanished without a
+    /// word. New ones are welcome.
+    pub fn abandon(&self) {
+        self.mode.send_modify(|mode| mode.abandoned += 1);
+    }
+
     /// Forwards nothing for `duration`, in either direction, and loses nothing: connections stay, and new ones are accepted.
     pub fn stall(&self, duration: Duration) {
         let until = Instant::now() + duration;
@@ -90,6 +100,7 @@ impl Proxy {
         self.mode.send_modify(|mode| {
             *mode = Mode {
                 cuts: mode.cuts,
+                abandoned: mode.abandoned,
                 ..Mode::default()
             };
         });
@@ -119,9 +130,12 @@ async fn accept(listener: TcpListener, target: SocketAddr, modes: watch::Receive
 
 /// One connection, until both sides have said all, or it is cut.
 async fn connect(client: TcpStream, target: SocketAddr, mut modes: watch::Receiver<Mode>) {
-    let cuts = modes.borrow().cuts;
+    let Mode {
+        cuts, abandoned, ..
+    } = *modes.borrow();
     let (up, down) = (modes.clone(), modes.clone());
-    let forwarding = async {
+    let mut abandoning = modes.clone();
+    let mut forwarding = pin!(async {
         // Without a server there is nothing to forward, and the client is closed, too.
         let server = TcpStream::connect(target).await?;
         // Small frames must not wait for each other: the proxy is to add no latency of its own.
@@ -133,9 +147,21 @@ async fn connect(client: TcpStream, target: SocketAddr, mut modes: watch::Receiv
             forward(client_read, server_write, up),
             forward(server_read, client_write, down),
         )
+    });
+    let abandoned = async {
+        let _ = abandoning
+            .wait_for(|mode| mode.abandoned != abandoned)
+            .await;
+    };
+    let forwarded = async {
+        tokio::select! {
+            _ = &mut forwarding => {}
+            // The sockets stay open, and nobody reads or writes any more.
+            () = abandoned => pending().await,
+        }
     };
     tokio::select! {
-        _ = forwarding => {}
+        () = forwarded => {}
         _ = modes.wait_for(|mode| mode.cuts != cuts) => {}
     }
 }

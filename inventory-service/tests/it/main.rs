@@ -7,6 +7,7 @@ mod contention;
 mod crash;
 mod dead_letters;
 mod events;
+mod hostile;
 mod http;
 mod http_errors;
 mod returns;

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod dead_sockets;
 mod ends;
 mod growth;
 mod harness;

@@ -164,8 +164,8 @@ async fn a_poisoned_reply_goes_alone() {
     assert_eq!(
         kinds,
         [
-            "handler-failed",
             "missing-attribute",
+            "refused",
             "unknown-type",
             "unreadable",
             "unreadable"
@@ -181,4 +181,61 @@ async fn a_poisoned_reply_goes_alone() {
         .await,
         4
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_strays_cost_their_neighbours_nothing() {
+    const STRAYS: usize = 3000;
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let dlq = topology::dead_letter_queue(topology::ORDER_REPLIES.name);
+    let order = system.place("prod-1", 1).await;
+    let paid = processed(&participants.command("payment").await);
+    let stray = || {
+        let mut reply = paid.clone();
+        reply["sagaid"] = json!(uuid::Uuid::new_v4());
+        reply["id"] = json!(uuid::Uuid::now_v7());
+        reply
+    };
+    let mut batch: Vec<_> = (0..STRAYS).map(|_| stray()).collect();
+    batch.insert(STRAYS / 2, paid.clone());
+    participants.reply(&batch).await;
+    let held = reserved(&participants.command("inventory").await);
+    participants.reply(&[held]).await;
+    system.until(&order, "COMPLETED").await;
+    let dead = || participants.amqp.ready(&dlq);
+    let strays = u32::try_from(STRAYS).unwrap();
+    test_support::eventually("every stray is kept", dead, |n| *n == strays).await;
+    // Nothing is recorded of what nobody took.
+    let db = system.environment.pool("order").await;
+    let foreign = "SELECT count(*) FROM idempotency i WHERE NOT EXISTS (SELECT FROM sagas s WHERE s.id = i.saga_id)";
+    assert_eq!(count(&db, foreign).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_without_a_meaning_takes_no_place() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let dlq = topology::dead_letter_queue(topology::ORDER_REPLIES.name);
+    let order = system.place("prod-1", 1).await;
+    let command = participants.command("payment").await;
+    // Some saga has a step of this name, but not the saga of this order.
+    let mut meaningless = reply_to(
+        &command,
+        "inventory.restocked.v1",
+        &json!({ "returnId": uuid::Uuid::now_v7(), "items": [] }),
+    );
+    meaningless["sagastep"] = json!("restock");
+    participants
+        .reply(&[meaningless.clone(), processed(&command)])
+        .await;
+    assert_eq!(
+        participants.command("inventory").await["subject"],
+        order["orderId"]
+    );
+    let dead = participants.amqp.next_events(&dlq, 1).await;
+    assert_eq!(dead[0]["id"], meaningless["id"]);
+    let db = system.environment.pool("order").await;
+    let recorded = "SELECT count(*) FROM idempotency WHERE step = 'restock'";
+    assert_eq!(count(&db, recorded).await, 0);
 }

@@ -218,23 +218,24 @@ async fn what_was_written_before_its_day_was_made_moves_there() {
 #[tokio::test]
 async fn a_key_is_recorded_once_whatever_the_day() {
     let environment = Environment::new().await;
-    let db = environment.pool("payment").await;
+    let db = environment.pool("order").await;
     maintain(&db, &[idempotency::TABLE], retention("30"))
         .await
         .unwrap();
     let record = |saga| Record {
         key: Key {
             saga,
-            step: "payment".to_owned(),
+            step: "inventory".to_owned(),
             direction: Direction::Action,
         },
         message_id: Uuid::now_v7(),
         reply: Some("{}".into()),
         tombstone: false,
     };
-    for saga in [began(9), began(1), began(0), SagaId(Uuid::max())] {
-        let first = record(saga);
-        for (one, new) in [(first.clone(), 1), (record(saga), 0)] {
+    for id in [began(9), began(1), began(0), SagaId(Uuid::max())] {
+        saga(&db, id, "COMPLETED").await;
+        let first = record(id);
+        for (one, new) in [(first.clone(), 1), (record(id), 0)] {
             let mut writes = Writes::default();
             idempotency::insert_new(&mut writes, &[one]);
             let rows = writes.execute(&db).await.unwrap();

@@ -5,6 +5,7 @@ use common::{
     contract::SagaId,
     crash,
     db::{LazyTransaction, Writes},
+    participant::idempotency,
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
@@ -144,7 +145,7 @@ impl<'c> Work<'c> {
         let tx = self.transaction.transaction().await?;
         let mut locked = store::lock(tx, &self.engine.0.registry, &[saga], &[]).await?;
         let locked = locked.remove(&saga).ok_or(Error::NoSuchSaga(saga))?;
-        Ok(locked.saga)
+        Ok(locked?.saga)
     }
 
     /// Applies `event` to a saga that is locked.
@@ -164,30 +165,48 @@ impl<'c> Work<'c> {
         let tx = self.transaction.transaction().await?;
         let mut sagas = store::lock(tx, &self.engine.0.registry, &ids, &[]).await?;
         for (id, event) in events {
-            let Locked { saga, .. } = sagas.remove(id).ok_or(Error::NoSuchSaga(*id))?;
-            self.decide(saga, event, None)?;
+            let locked = sagas.remove(id).ok_or(Error::NoSuchSaga(*id))?;
+            self.decide(locked?.saga, event, None)?;
         }
         Ok(())
     }
 
-    /// Takes replies, of each saga at most one. What was taken before has no consequences again.
+    /// Takes replies, of each saga at most one. What was taken before has no consequences again. Replies that mean
+    /// nothing are left out, and returned: of no saga, or without a meaning to their saga.
     ///
     /// # Errors
-    /// One of them has no meaning to its saga, or a saga cannot be understood.
-    pub(crate) async fn take(&mut self, replies: &[Reply]) -> Result<(), Error> {
+    /// The database failed.
+    pub(crate) async fn take<'r>(
+        &mut self,
+        replies: &'r [Reply],
+    ) -> Result<Vec<(&'r Reply, Error)>, Error> {
         let ids: Vec<_> = replies.iter().map(|reply| reply.saga).collect();
         let records: Vec<_> = replies.iter().map(Reply::record).collect();
         let tx = self.transaction.transaction().await?;
         let mut sagas = store::lock(tx, &self.engine.0.registry, &ids, &records).await?;
+        let (mut strays, mut unrecorded) = (Vec::new(), Vec::new());
         for reply in replies {
-            let locked = sagas.remove(&reply.saga);
-            let Locked { saga, is_new } = locked.ok_or(Error::NoSuchSaga(reply.saga))?;
-            if is_new {
-                let event = reply.event(&saga)?;
-                self.decide(saga, &event, Some(reply.id))?;
+            let taken = match sagas.remove(&reply.saga) {
+                None => Err(Error::NoSuchSaga(reply.saga)),
+                Some(Err(error)) => Err(error.into()),
+                Some(Ok(Locked { is_new: false, .. })) => Ok(()),
+                Some(Ok(Locked { saga, .. })) => self.take_one(saga, reply),
+            };
+            if let Err(error) = taken {
+                if !matches!(error, Error::NoSuchSaga(_)) {
+                    unrecorded.push(reply.record());
+                }
+                strays.push((reply, error));
             }
         }
-        Ok(())
+        // Nobody took them, so one that comes later and means something is new.
+        idempotency::delete(self.writes(), &unrecorded);
+        Ok(strays)
+    }
+
+    fn take_one(&mut self, saga: Saga, reply: &Reply) -> Result<(), Error> {
+        let event = reply.event(&saga)?;
+        self.decide(saga, &event, Some(reply.id))
     }
 
     async fn exclude(

@@ -7,7 +7,7 @@ use lapin::{
 };
 use metrics::counter;
 
-use super::super::{Outgoing, Raw};
+use super::super::{Outgoing, Raw, properties::identifying};
 
 /// Longest error text in a header.
 const ERROR_TEXT_MAX: usize = 1000;
@@ -16,12 +16,13 @@ const ERROR_TEXT_MAX: usize = 1000;
 pub(super) fn dead_letter(
     queue: &'static str,
     body: Vec<u8>,
-    properties: BasicProperties,
+    properties: &BasicProperties,
     kind: &str,
     error: &str,
     attempts: u32,
 ) -> Outgoing {
     counter!("consumer_dead_letters_total", "queue" => queue).increment(1);
+    let properties = identifying(properties);
     let mut headers = properties.headers().clone().unwrap_or_default();
     add_reason(&mut headers, kind, error, attempts);
     Raw::dead_letter(queue, body, properties.with_headers(headers)).into()

@@ -41,7 +41,7 @@ pub(super) fn decode<H: Handler>(
                     properties.clone()
                 };
                 let (kind, error) = (reason.kind(), reason.to_string());
-                let letter = dead_letter(queue, json.to_vec(), properties, kind, &error, 1);
+                let letter = dead_letter(queue, json.to_vec(), &properties, kind, &error, 1);
                 dead.push(letter);
             }
         }

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::super::{Message, Outgoing};
 use crate::contract::{Envelope, Unreadable};
@@ -13,6 +14,9 @@ pub enum Error {
     /// A dependency is away, or a race was lost: the same will work later.
     #[error("a dependency is away")]
     Away(#[source] anyhow::Error),
+    /// A statement took too long, or what it locks is locked: perhaps because of one message in the batch.
+    #[error("it is too slow")]
+    Slow(#[source] anyhow::Error),
     /// Anything else: some message in the batch may be at fault.
     #[error("the handler failed")]
     Failed(#[source] anyhow::Error),
@@ -28,7 +32,9 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if crate::db::is_transient(&error) {
+        if crate::db::is_slow(&error) {
+            Self::Slow(error.into())
+        } else if crate::db::is_transient(&error) {
             Self::Away(error.into())
         } else {
             Self::Failed(error.into())
@@ -47,6 +53,16 @@ pub struct Incoming {
     pub correlation_id: Option<String>,
 }
 
+/// What comes of a batch.
+#[derive(Debug, Default)]
+pub struct Handled {
+    /// What is to be published before the batch is acked.
+    pub outgoing: Vec<Outgoing>,
+    /// Messages, by their ids, that nothing can be done with, and why: they become dead letters at once. The rest of
+    /// the batch was handled without them.
+    pub refused: Vec<(Uuid, anyhow::Error)>,
+}
+
 /// What a consumer does with messages.
 pub trait Handler: Send + Sync + 'static {
     /// A message as the handler wants it.
@@ -58,7 +74,7 @@ pub trait Handler: Send + Sync + 'static {
     /// The message becomes a dead letter at once.
     fn decode(&self, message: &Incoming) -> Result<Self::Input, Unreadable>;
 
-    /// Handles a batch in one transaction on `db`, and returns what is to be published before the batch is acked.
+    /// Handles a batch in one transaction on `db`.
     ///
     /// It may be called again with the same messages: after an error, one by one, and after a crash. What it did the
     /// first time it must then not do again.
@@ -69,13 +85,12 @@ pub trait Handler: Send + Sync + 'static {
         &self,
         db: &mut PgConnection,
         batch: &[Self::Input],
-    ) -> impl Future<Output = Result<Vec<Outgoing>, Error>> + Send;
+    ) -> impl Future<Output = Result<Handled, Error>> + Send;
 
-    /// Stores public events that [`Self::handle`] returned and that the broker did not confirm, so that an outbox
-    /// publishes them later. The batch is acked without them: nobody here waits for events, and some queue of somebody
-    /// else's may take none. An event may be stored already.
+    /// Stores messages that [`Self::handle`] returned and that the broker did not confirm, so that an outbox publishes
+    /// them when their queues are well. One may be stored already, and one may be with the broker all the same.
     ///
     /// # Errors
-    /// The database failed. The events are then published again, and the ack waits.
-    fn store(&self, events: &[Message]) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// The database failed. The ack waits until it works.
+    fn store(&self, messages: &[Message]) -> impl Future<Output = sqlx::Result<()>> + Send;
 }

@@ -1,9 +1,10 @@
 //! A batch of deliveries → handler → ack, retry or dead letter.
 //!
 //! ```text
-//! deliveries that are there ──► decode ──► handle: one transaction ──► publish ──► confirmed ──► ack
+//! deliveries that are there ──► decode ──► handle: one transaction ──► publish ──► confirmed, or stored ──► ack
 //!                                 │                 │
-//!                      cannot be read ─► .dlq       ├─ a dependency is away: hold, no try is used up
+//!                      cannot be read ─► .dlq       ├─ nothing can be done with some of them ─► .dlq
+//!                                                   ├─ a dependency is away: hold, no try is used up
 //!                                                   └─ any other error: one by one, 3 tries each, then ─► .dlq
 //! ```
 //!
@@ -24,7 +25,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use self::handler::{Error, Handler, Incoming};
+pub use self::handler::{Error, Handled, Handler, Incoming};
 use self::{ack::PREFETCH, retry::Attempts, session::Session};
 use super::Broker;
 use crate::{backoff::Backoff, db::PinnedConnection};

@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{Instrument, info_span};
 
 use super::{
-    ack::{Acks, PendingAck},
+    ack::{Acks, PendingAck, Saying},
     decode::decode,
     handler::Handler,
     retry::{Attempts, SessionOver},
@@ -17,7 +17,7 @@ use super::{
 use crate::batch::{BATCH_MAX, BatchingWindow};
 
 /// Batches that may wait for their confirms.
-const UNCONFIRMED_BATCHES: usize = 2;
+const UNCONFIRMED_BATCHES: usize = 4;
 
 /// One subscription: it ends with its channel.
 pub(super) struct Session<'a, H> {
@@ -31,6 +31,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let (handled, batches) = mpsc::channel(UNCONFIRMED_BATCHES);
         let acks = Acks {
             broker: attempts.broker.clone(),
+            queue: attempts.queue,
             handler: Arc::clone(attempts.handler),
             channel: attempts.channel.clone(),
         };
@@ -103,11 +104,11 @@ impl<'a, H: Handler> Session<'a, H> {
         }
         window.start(batch.len());
         histogram!("consumer_batch_messages", "queue" => queue).record(batch.len() as f64);
-        let span = info_span!("batch", queue, events = batch.len());
+        let span = info_span!("batch", queue, messages = batch.len());
         let mut outgoing = self.attempts.handle(batch).instrument(span).await?;
         outgoing.append(&mut dead);
         Ok(PendingAck {
-            outgoing,
+            saying: Saying::publish(self.attempts.broker, outgoing).await,
             deliveries: deliveries_taken,
             last,
         })

@@ -1,3 +1,4 @@
 //! Tests of the fault kit that need a broker.
 
+mod database;
 mod shuffle;

@@ -1,0 +1,67 @@
+//! A server that vanishes without a word: connections to it stay open, and nothing comes any more.
+
+use std::collections::BTreeSet;
+
+use common::contract::topology;
+use test_support::{Amqp, Environment, Proxy, eventually};
+use url::Url;
+
+use crate::harness::{System, text};
+
+/// A proxy before the server of `url`, and the URL of the proxy.
+async fn proxy(url: &str, default_port: u16) -> (Proxy, String) {
+    let mut url = Url::parse(url).unwrap();
+    let target = url.socket_addrs(|| Some(default_port)).unwrap()[0];
+    let proxy = Proxy::start(0, target).await.unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.address().port())).unwrap();
+    (proxy, url.into())
+}
+
+/// A whole system, one of whose servers is behind a proxy.
+async fn behind(variable: &str, url: &str, environment: Environment) -> System {
+    let mut system = System::on(environment, &[(variable, url)]).await;
+    system.add_participants(&[]).await;
+    system.stock(&[("prod-1", 1000)]).await;
+    system
+}
+
+async fn assert_goes_on(system: &System) {
+    let placed = || async { system.try_place("prod-1").await };
+    let order = eventually("an order is accepted", placed, Option::is_some).await;
+    system.until(&order.unwrap(), "COMPLETED").await;
+    system.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_vanishes_is_left_for_the_one_that_is_back() {
+    let environment = Environment::new().await;
+    let (proxy, url) = proxy(&environment.database_url("order"), 5432).await;
+    let system = behind("ORDER_DATABASE_URL", &url, environment).await;
+    let order = system.place("prod-1", 1).await;
+    system.until(&order, "COMPLETED").await;
+    proxy.abandon();
+    assert_goes_on(&system).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_vanishes_is_left_for_the_one_that_is_back() {
+    let environment = Environment::new().await;
+    let (proxy, url) = proxy(&environment.rabbitmq_url(), 5672).await;
+    let system = behind("RABBITMQ_URL", &url, environment).await;
+    let order = system.place("prod-1", 1).await;
+    system.until(&order, "COMPLETED").await;
+    let amqp = Amqp::connect(&system.environment.rabbitmq_url()).await;
+    let events = amqp.listen(topology::EVENTS, "order.created.v1").await;
+    proxy.abandon();
+    // What is published now is gone, and nobody says so.
+    let mut placed = BTreeSet::new();
+    for _ in 0..20 {
+        placed.insert(text(&system.place("prod-1", 1).await, "orderId").to_owned());
+    }
+    assert_goes_on(&system).await;
+    while !placed.is_empty() {
+        let event = amqp.next_events(&events, 1).await;
+        placed.remove(text(&event[0], "subject"));
+    }
+}
