@@ -18,7 +18,7 @@ use common::{
     fleet::{self, Database},
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait, sea_orm};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row};
 
 /// A number that no other program uses for its locks.
 const MIGRATION_LOCK: i64 = 0x5A6A_0001;
@@ -109,6 +109,13 @@ pub const SCHEMAS: [Schema; fleet::SERVICES.len()] = [
 /// The server is not reachable, or its user may not create databases or tables.
 pub async fn migrate<M: MigratorTrait>(url: &Secret) -> anyhow::Result<()> {
     create_database(url).await?;
+    let pool = PgPool::connect_lazy(url.expose()).context("the database URL")?;
+    // Of a database that a later version has migrated, an earlier one knows no more than that.
+    let is_current = is_current::<M>(&pool).await;
+    pool.close().await;
+    if matches!(is_current, Ok(true)) {
+        return Ok(());
+    }
     let connection = sea_orm::Database::connect(url.expose())
         .await
         .context("connecting to the database")?;
@@ -176,15 +183,21 @@ async fn create_database(url: &Secret) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the schema behind `db` is the one that this program knows.
+/// Whether the schema behind `db` has all that this program needs. It may have more: that of a later version, which only
+/// adds to it.
 ///
 /// # Errors
-/// The database is not reachable, or does not exist yet.
-pub async fn is_current<M: MigratorTrait>(db: &PgPool) -> Result<bool, sea_orm::DbErr> {
-    let connection = sea_orm::SqlxPostgresConnector::from_sqlx_postgres_pool(db.clone());
-    Ok(M::get_pending_migrations_read_only(&connection)
-        .await?
-        .is_empty())
+/// The database is not reachable, or was never migrated.
+pub async fn is_current<M: MigratorTrait>(db: &PgPool) -> sqlx::Result<bool> {
+    let needed: Vec<_> = M::migrations()
+        .iter()
+        .map(|one| one.name().to_owned())
+        .collect();
+    let row = sqlx::query("SELECT $1::text[] <@ array_agg(version::text) FROM seaql_migrations")
+        .bind(needed)
+        .fetch_one(db)
+        .await?;
+    Ok(row.try_get::<Option<bool>, _>(0)?.unwrap_or(false))
 }
 
 #[cfg(test)]

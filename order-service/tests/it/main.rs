@@ -18,3 +18,4 @@ mod retention;
 mod returns;
 mod slow_broker;
 mod timeouts;
+mod upgrade;
