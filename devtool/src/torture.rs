@@ -3,6 +3,7 @@
 //! ```text
 //! schedule  what goes wrong when: a function of the seed ─► faults   does it, through the proxies and signals of
 //! load      customers who order, cancel and send back    ─► system   servers, proxies, two replicas of each service
+//! stranger  reads every public event of orders
 //!           then no more faults ─► quiet   no saga is open, no message waits ─► the audit ─► report
 //! ```
 //! The system is its own, below `.dev/torture`; it is removed after a run in which everything held.
@@ -12,6 +13,7 @@ mod load;
 mod quiet;
 mod report;
 mod schedule;
+mod stranger;
 mod system;
 
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ use tokio::time::Instant;
 use self::faults::{Torturer, say};
 use self::load::Load;
 use self::report::Outcome;
+use self::stranger::Stranger;
 use self::system::System;
 use crate::lock;
 use crate::workspace::Workspace;
@@ -94,6 +97,7 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     let system = System::start(workspace).await?;
     load::fill_stock(&system, duration.as_secs_f64() * f64::from(options.rate)).await?;
 
+    let stranger = Stranger::start(system.servers.rabbitmq.url()).await?;
     let planned = schedule::schedule(seed, duration);
     let start = Instant::now();
     say(start, "start", &format!("{} faults to come", planned.len()));
@@ -104,16 +108,17 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     say(start, "no more faults", "waiting until it is quiet");
     system.ready().await?;
     let databases = system.servers.databases().await?;
-    let quiet = quiet::wait(&system, &databases).await?;
+    let quiet = quiet::wait(&system, &databases, &stranger).await?;
     let took = quiet.took.as_secs_f64();
     say(start, "quiet", &format!("after {took:.1} s; auditing"));
 
     let books = Books::open(&system.servers.variables().into_iter().collect())?;
     let audit = books.audit().await?;
     let outcome = Outcome {
-        tally,
         quiet,
         audit,
+        heard: stranger.heard(&databases.order, &tally.wiped).await?,
+        tally,
         lost: report::lost(&load.seen, &databases.order).await?,
         panics: report::panics(&system),
     };

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
 use common::contract::topology::QUEUES;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
@@ -17,6 +18,7 @@ use test_support::{Shuffle, Shuffled};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::schedule::{Fault, Kind, Link, Planned};
+use super::stranger::QUEUE;
 use super::system::{Replica, System};
 
 /// How long messages are collected to be shuffled. Less than a step's deadline.
@@ -38,6 +40,8 @@ pub(super) struct Tally {
     pub(super) faults: BTreeMap<Kind, usize>,
     /// Messages that were re-ordered, and those of them that came twice.
     pub(super) shuffled: Shuffled,
+    /// When RabbitMQ lost all of its data.
+    pub(super) wiped: Vec<DateTime<Utc>>,
     /// Replicas that ended without being told to.
     pub(super) ended: Vec<String>,
 }
@@ -167,6 +171,7 @@ impl<'a> Torturer<'a> {
 
     async fn wipe(&self, down: Duration) -> Result<()> {
         let rabbitmq = &self.system.servers.rabbitmq;
+        self.lock().wiped.push(Utc::now());
         rabbitmq.kill().await?;
         rabbitmq.remove_data()?;
         sleep(down).await;
@@ -179,10 +184,15 @@ impl<'a> Torturer<'a> {
     /// Source: <https://github.com/rabbitmq/rabbitmq-server/issues/10070>
     async fn wipe_if_ruined(&self) -> Result<()> {
         let url = self.system.servers.rabbitmq.url();
-        let ruined = join_all(QUEUES.map(|queue| has_no_leader(&url, queue.name))).await;
-        let ruined = QUEUES.iter().zip(ruined).find(|(_, is_ruined)| *is_ruined);
+        let queues: Vec<_> = QUEUES
+            .iter()
+            .map(|queue| queue.name)
+            .chain([QUEUE])
+            .collect();
+        let ruined = join_all(queues.iter().map(|queue| has_no_leader(&url, queue))).await;
+        let ruined = queues.iter().zip(ruined).find(|(_, is_ruined)| *is_ruined);
         if let Some((queue, _)) = ruined {
-            let why = format!("RabbitMQ has left {} without a leader", queue.name);
+            let why = format!("RabbitMQ has left {queue} without a leader");
             say(self.start, &Kind::WipeBroker.to_string(), &why);
             *self.lock().faults.entry(Kind::WipeBroker).or_default() += 1;
             self.wipe(Duration::ZERO).await?;

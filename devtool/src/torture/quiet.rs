@@ -14,6 +14,7 @@ use test_support::system::Databases;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::stranger::{QUEUE, Stranger};
 use super::system::System;
 
 /// Compensations that were given up for a while are sent again within 15 s; the rest is generosity.
@@ -54,14 +55,21 @@ impl Left {
 ///
 /// # Errors
 /// That does not happen in time: with what is left.
-pub(super) async fn wait(system: &System, databases: &Databases) -> Result<Quiet> {
+pub(super) async fn wait(
+    system: &System,
+    databases: &Databases,
+    stranger: &Stranger,
+) -> Result<Quiet> {
     let start = Instant::now();
     let amqp = Amqp::connect(&system.servers.rabbitmq.url()).await;
     let mut retries: HashMap<Uuid, u32> = HashMap::new();
-    let mut looks = 0;
+    let (mut looks, mut heard) = (0, 0);
     loop {
         let left = look(&amqp, databases).await?;
-        looks = if left.is_nothing() { looks + 1 } else { 0 };
+        // What is in the stranger's queue, or on its way to it.
+        let heard_before = std::mem::replace(&mut heard, stranger.count());
+        let is_quiet = left.is_nothing() && heard == heard_before;
+        looks = if is_quiet { looks + 1 } else { 0 };
         if looks == LOOKS {
             return Ok(Quiet {
                 took: start.elapsed(),
@@ -98,8 +106,8 @@ async fn look(amqp: &Amqp, databases: &Databases) -> Result<Left> {
         *waiting = count(database, "SELECT count(*) FROM outbox").await?;
     }
     let mut queued = 0;
-    for queue in QUEUES {
-        queued += amqp.ready(queue.name).await;
+    for queue in QUEUES.iter().map(|queue| queue.name).chain([QUEUE]) {
+        queued += amqp.ready(queue).await;
     }
     Ok(Left {
         open: count(order, open).await?,

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::faults::Tally;
 use super::load::Seen;
 use super::quiet::Quiet;
+use super::stranger::Heard;
 use super::system::System;
 
 /// Orders of which everything is written down when they break a guarantee.
@@ -25,6 +26,8 @@ pub(super) struct Outcome {
     pub(super) tally: Tally,
     pub(super) quiet: Quiet,
     pub(super) audit: Report,
+    /// Which public events came.
+    pub(super) heard: Heard,
     /// Accepted orders that are not there.
     pub(super) lost: Vec<Uuid>,
     /// Log lines that tell of a panic.
@@ -36,6 +39,7 @@ impl Outcome {
     pub(super) fn is_good(&self) -> bool {
         self.audit.is_clean()
             && self.lost.is_empty()
+            && self.heard.missing.is_empty()
             && self.panics.is_empty()
             && self.tally.ended.is_empty()
     }
@@ -54,6 +58,16 @@ impl Outcome {
         print_times(&databases.order).await?;
         for what in &self.lost {
             println!("✘ order {what} was accepted and is not there");
+        }
+        let Heard {
+            events,
+            excused,
+            missing,
+        } = &self.heard;
+        let excused = format!("{excused} were lost when RabbitMQ lost its data");
+        line("events", &format!("{events} came to a stranger; {excused}"));
+        for (order, number) in missing.iter().take(EVIDENCE_MAX) {
+            println!("✘ public event {number} of order {order} never came");
         }
         for whom in &self.tally.ended {
             println!("✘ {whom} ended by itself");

@@ -1,0 +1,176 @@
+//! A stranger: somebody else's service, which reads the public events of orders from a durable queue of its own. Of every
+//! order it must have every event, at least once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use chrono::{DateTime, Utc};
+use common::contract::{Envelope, topology};
+use futures_util::StreamExt as _;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, ConnectionProperties};
+use sqlx::{PgPool, Row as _};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+/// The stranger's queue.
+pub(super) const QUEUE: &str = "torture.stranger";
+/// What it is bound for: all events about orders.
+const ORDERS: &str = "order.#";
+const AGAIN: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long before RabbitMQ lost its data an event may have been made that was lost with it, and how long after that the
+/// stranger had no queue.
+const BEFORE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
+const AFTER: chrono::TimeDelta = chrono::TimeDelta::seconds(15);
+
+/// The sequence numbers of the events that came, by order.
+type Seen = Arc<Mutex<HashMap<Uuid, BTreeSet<i32>>>>;
+
+/// A stranger at work. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Stranger {
+    seen: Seen,
+    reading: JoinHandle<()>,
+}
+
+/// What the stranger has of the orders' events.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Events that came, each counted once.
+    pub(super) events: usize,
+    /// Events that did not come, and that RabbitMQ may have lost with all of its data.
+    pub(super) excused: usize,
+    /// Events that did not come: the order and the number.
+    pub(super) missing: Vec<(Uuid, i32)>,
+}
+
+impl Stranger {
+    /// Begins to read; when this ends, its queue is bound.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub(super) async fn start(url: String) -> Result<Self> {
+        let seen = Seen::default();
+        let (bound, mut is_bound) = watch::channel(false);
+        let reading = tokio::spawn({
+            let seen = Arc::clone(&seen);
+            async move {
+                loop {
+                    // Whatever goes wrong is a fault that somebody inflicts: nothing is acked before it is noted.
+                    let _ = read(&url, &seen, &bound).await;
+                    sleep(AGAIN).await;
+                }
+            }
+        });
+        let bound = timeout(PATIENCE, is_bound.wait_for(|bound| *bound)).await;
+        bound.context("the stranger's queue cannot be bound")??;
+        Ok(Self { seen, reading })
+    }
+
+    /// What it has of the events of all orders, when RabbitMQ lost its data at these times.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(super) async fn heard(&self, order: &PgPool, wiped: &[DateTime<Utc>]) -> Result<Heard> {
+        let rows = sqlx::query("SELECT id, event_sequence, created_at, updated_at FROM orders")
+            .fetch_all(order)
+            .await?;
+        let seen = self.seen.lock().expect("nobody panics with it");
+        let none = BTreeSet::new();
+        let mut heard = Heard::default();
+        for row in &rows {
+            let id: Uuid = row.get("id");
+            let came = seen.get(&id).unwrap_or(&none);
+            let (from, to): (DateTime<Utc>, DateTime<Utc>) =
+                (row.get("created_at"), row.get("updated_at"));
+            let may_be_lost = wiped
+                .iter()
+                .any(|at| from <= *at + AFTER && to >= *at - BEFORE);
+            for number in 1..=row.get::<i32, _>("event_sequence") {
+                if came.contains(&number) {
+                    heard.events += 1;
+                } else if may_be_lost {
+                    heard.excused += 1;
+                } else {
+                    heard.missing.push((id, number));
+                }
+            }
+        }
+        Ok(heard)
+    }
+
+    /// How many different events have come so far.
+    pub(super) fn count(&self) -> usize {
+        let seen = self.seen.lock().expect("nobody panics with it");
+        seen.values().map(BTreeSet::len).sum()
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+/// Reads until the connection breaks.
+async fn read(url: &str, seen: &Seen, bound: &watch::Sender<bool>) -> Result<()> {
+    let connection = timeout(
+        PATIENCE,
+        Connection::connect(url, ConnectionProperties::default()),
+    )
+    .await??;
+    let channel = connection.create_channel().await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
+    channel
+        .queue_declare(QUEUE.into(), QueueDeclareOptions::durable(), arguments)
+        .await?;
+    // After all was lost, the exchange is there when a service has declared it.
+    channel
+        .queue_bind(
+            QUEUE.into(),
+            topology::EVENTS.into(),
+            ORDERS.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    bound.send_replace(true);
+    channel.basic_qos(500, BasicQosOptions::default()).await?;
+    let mut events = channel
+        .basic_consume(
+            QUEUE.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    while let Some(event) = events.next().await {
+        let event = event?;
+        note(&event.data, seen)?;
+        event.acker.ack(BasicAckOptions::default()).await?;
+    }
+    bail!("the subscription ended")
+}
+
+fn note(json: &[u8], seen: &Seen) -> Result<()> {
+    let event = Envelope::parse(json)?;
+    let order: Uuid = event.subject.parse()?;
+    let number = event
+        .sequence
+        .context("an event of an order has a number")?;
+    let mut seen = seen.lock().expect("nobody panics with it");
+    seen.entry(order).or_default().insert(number);
+    Ok(())
+}
