@@ -150,8 +150,8 @@ async fn time_stands_still_for_a_command_that_has_not_left() {
     let db = system.environment.pool("order").await;
     // As if the broker were away: the command of the saga is in the outbox, leased for long.
     sqlx::query(
-        "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
-         SELECT command_id, 'saga.commands', 'payment', '{}', now() + interval '1 h' FROM sagas",
+        "INSERT INTO outbox (id, exchange, routing_key, message, lease_until, created_at)
+         SELECT command_id, 'saga.commands', 'payment', '{}', now() + interval '1 h', now() - interval '2 min' FROM sagas",
     )
     .execute(&db)
     .await
@@ -159,6 +159,8 @@ async fn time_stands_still_for_a_command_that_has_not_left() {
     system.let_deadline_pass(&order).await;
     let moved = "SELECT count(*) FROM sagas WHERE deadline_at > now() + interval '5 s'";
     test_support::eventually("the deadline is moved", || count(&db, moved), |n| *n == 1).await;
+    let stuck = system.orders.json("/sagas?stuck=true").await;
+    assert_eq!(stuck["items"][0]["sagaId"], order["sagaId"]);
     // Had time passed for it, its command would have been sent again.
     assert_eq!(system.saga(&order).await["version"], 2);
 }

@@ -21,7 +21,8 @@ pub(super) struct Filter {
     order_id: Option<String>,
     /// Only sagas that were started longer ago than this: `90s`, `15m`, `2h`, `1d`.
     older_than: Option<String>,
-    /// Only sagas that need somebody: parked, or a minute past their deadline. `true` or `false`.
+    /// Only sagas that need somebody: parked, a minute past their deadline, or with a command
+    /// that could not leave for a minute. `true` or `false`.
     stuck: Option<String>,
     /// 1 to 200 items, 50 if absent.
     pub(super) limit: Option<String>,
@@ -46,14 +47,16 @@ impl Filter {
         });
         let stuck = match self.stuck.as_deref() {
             None | Some("false") => None,
-            Some("true") => {
-                let overdue = Expr::cust("deadline_at < now() - interval '1 minute'");
-                Some(
-                    Condition::any()
-                        .add(row::Column::Status.eq(<&str>::from(Status::Parked)))
-                        .add(overdue),
-                )
-            }
+            Some("true") => Some(
+                Condition::any()
+                    .add(row::Column::Status.eq(<&str>::from(Status::Parked)))
+                    .add(Expr::cust("deadline_at < now() - interval '1 minute'"))
+                    // Time stands still for these, so they are never late.
+                    .add(Expr::cust(
+                        "deadline_at IS NOT NULL AND command_id IN \
+                         (SELECT id FROM outbox WHERE created_at < now() - interval '1 minute')",
+                    )),
+            ),
             Some(_) => return Err(ApiError::bad_field("stuck", "must be true or false")),
         };
         let older = |seconds: u32| {
