@@ -36,8 +36,10 @@ const STALLED_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Of [`Patience`]: nothing is known yet.
 const SUSPECT: u32 = 1;
-/// A channel that is refused something is replaced, but not more often than this.
-const REPLACE_EVERY: Duration = Duration::from_secs(1);
+/// A channel that is refused something is replaced, at once the first time, then after this, doubling, ...
+const REPLACE_AFTER: Duration = Duration::from_secs(1);
+/// ... and in the end no more often than this.
+const REPLACE_LONGEST: Duration = Duration::from_secs(30);
 
 /// Why a message is not with the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,15 +60,15 @@ pub enum NotPublished {
 struct Patience {
     /// 0 while confirms come in time, [`SUSPECT`] on a new channel, and one more for each time that they did not come.
     late: AtomicU32,
-    /// When the channel was replaced because it was refused something.
-    replaced: SyncMutex<Instant>,
+    /// When the channel may be replaced because it was refused something, and how often in a row it was.
+    replace: SyncMutex<(Instant, u32)>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         Self {
             late: AtomicU32::new(0),
-            replaced: SyncMutex::new(Instant::now()),
+            replace: SyncMutex::new((Instant::now(), 0)),
         }
     }
 }
@@ -92,16 +94,27 @@ impl Patience {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
+    /// Everything was answered, and nothing refused.
+    fn well(&self) {
+        self.replace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1 = 0;
+    }
+
     fn answered(&self) {
         self.late.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the channel is to be replaced because it was refused something: not again within a second.
+    /// Whether the channel is to be replaced because it was refused something. Where that does not help, the queue is
+    /// full, and each time is twice as long after the last one.
     fn may_replace(&self) -> bool {
-        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = replaced.elapsed() >= REPLACE_EVERY;
+        let mut replace = self.replace.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, times) = *replace;
+        let may = Instant::now() >= at;
         if may {
-            *replaced = Instant::now();
+            let pause = (REPLACE_AFTER * 2_u32.pow(times.min(6))).min(REPLACE_LONGEST);
+            *replace = (Instant::now() + pause, times + 1);
         }
         may
     }
@@ -292,6 +305,9 @@ impl Confirms {
             self.patience.late();
         } else if answered {
             self.patience.answered();
+            if !refused {
+                self.patience.well();
+            }
         }
         // RabbitMQ refuses for ever what a channel sends to a queue whose leader was on a node that died: the channel
         // remembers that leader. Another channel asks who leads now. But a queue that is full refuses on any channel.

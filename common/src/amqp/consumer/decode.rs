@@ -2,7 +2,6 @@
 
 use lapin::{BasicProperties, message::Delivery};
 use serde_json::value::RawValue;
-use tracing::warn;
 
 use super::{
     super::{
@@ -20,12 +19,20 @@ pub(super) struct Item<I> {
     pub(super) input: I,
 }
 
+/// Messages that cannot be read.
+#[derive(Default)]
+pub(super) struct Dead {
+    pub(super) letters: Vec<Outgoing>,
+    /// Why the first of them cannot be read.
+    pub(super) first: Option<Unreadable>,
+}
+
 /// Takes the data out of `delivery` and puts what the handler can read into `batch`, and the rest into `dead`.
 pub(super) fn decode<H: Handler>(
     (queue, handler): (&'static str, &H),
     delivery: &mut Delivery,
     batch: &mut Vec<Item<H::Input>>,
-    dead: &mut Vec<Outgoing>,
+    dead: &mut Dead,
 ) {
     let data = std::mem::take(&mut delivery.data);
     let properties = &delivery.properties;
@@ -33,7 +40,6 @@ pub(super) fn decode<H: Handler>(
         match read(handler, json, properties) {
             Ok(item) => batch.push(item),
             Err(reason) => {
-                warn!(queue, error = %reason, "dead letter: a message cannot be read");
                 // Of several, only this one dies, as the single message that it might have been.
                 let properties = if json.len() < data.len() {
                     BasicProperties::default().with_content_type(ONE.into())
@@ -42,7 +48,8 @@ pub(super) fn decode<H: Handler>(
                 };
                 let (kind, error) = (reason.kind(), reason.to_string());
                 let letter = dead_letter(queue, json.to_vec(), &properties, kind, &error, 1);
-                dead.push(letter);
+                dead.letters.push(letter);
+                dead.first.get_or_insert(reason);
             }
         }
     }

@@ -6,11 +6,11 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::{message::Delivery, options::BasicCancelOptions};
 use metrics::histogram;
 use tokio::{sync::mpsc, task::JoinHandle};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, info_span, warn};
 
 use super::{
     ack::{Acks, PendingAck, Saying},
-    decode::decode,
+    decode::{Dead, decode},
     handler::Handler,
     retry::{Attempts, SessionOver},
 };
@@ -87,7 +87,7 @@ impl<'a, H: Handler> Session<'a, H> {
         window: &mut BatchingWindow,
     ) -> Result<PendingAck, SessionOver> {
         let (queue, handler) = (self.attempts.queue, self.attempts.handler.as_ref());
-        let mut dead = Vec::new();
+        let mut dead = Dead::default();
         let mut batch = Vec::new();
         let mut last = first;
         let mut deliveries_taken = 0;
@@ -102,11 +102,16 @@ impl<'a, H: Handler> Session<'a, H> {
                 _ => break,
             }
         }
+        if let Some(error) = &dead.first {
+            // One line for all of them: whoever sends nonsense may send much of it.
+            let messages = dead.letters.len();
+            warn!(queue, messages, %error, "dead letters: they cannot be read");
+        }
         window.start(batch.len());
         histogram!("consumer_batch_messages", "queue" => queue).record(batch.len() as f64);
         let span = info_span!("batch", queue, messages = batch.len());
         let mut outgoing = self.attempts.handle(batch).instrument(span).await?;
-        outgoing.append(&mut dead);
+        outgoing.append(&mut dead.letters);
         Ok(PendingAck {
             saying: Saying::publish(self.attempts.broker, outgoing).await,
             deliveries: deliveries_taken,
