@@ -12,12 +12,14 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
+use url::Url;
 
 /// Bytes that are forwarded at a time,
 const CHUNK: usize = 16 * 1024;
@@ -59,6 +61,26 @@ impl Proxy {
             mode,
             accepting,
         })
+    }
+
+    /// A proxy before the server of `url`, on a free port, and the same URL at the proxy.
+    ///
+    /// # Errors
+    /// The URL names no server.
+    pub async fn before(url: &str) -> Result<(Self, Url)> {
+        let mut url = Url::parse(url)?;
+        let default_port = match url.scheme() {
+            "amqp" => Some(5672),
+            "postgres" | "postgresql" => Some(5432),
+            _ => None,
+        };
+        let target = url.socket_addrs(|| default_port)?;
+        let target = target.first().context("the URL names no server")?;
+        let proxy = Self::start(0, *target).await?;
+        url.set_host(Some("127.0.0.1"))?;
+        let set = url.set_port(Some(proxy.address.port()));
+        set.ok().context("the URL has no host")?;
+        Ok((proxy, url))
     }
 
     /// Where it listens.

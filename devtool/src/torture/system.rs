@@ -5,17 +5,15 @@
 //!                  └─ proxy ─► PostgreSQL                       └─ proxy ─► …
 //! ```
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use common::fleet::{SERVICES, Service};
 use futures_util::future::try_join_all;
 use test_support::Proxy;
 use test_support::servers::{Signal, free_ports};
 use test_support::system;
 use tokio::sync::Mutex;
-use url::Url;
 
 use super::schedule::{Link, Target};
 use crate::infra::packages;
@@ -127,10 +125,10 @@ impl Replica {
         let mut process = servers.replica(service, target.replica + 1, port, &CONFIGURATION)?;
         let database = servers.database_url(service.database.name);
         let rabbitmq_url = servers.rabbitmq.url();
-        let postgres = Proxy::start(0, address(&database)?).await?;
-        let rabbitmq = Proxy::start(0, address(&rabbitmq_url)?).await?;
-        process.set(service.database.variable, through(&database, &postgres)?);
-        process.set(RABBITMQ_URL, through(&rabbitmq_url, &rabbitmq)?);
+        let (postgres, database) = Proxy::before(&database).await?;
+        let (rabbitmq, rabbitmq_url) = Proxy::before(&rabbitmq_url).await?;
+        process.set(service.database.variable, database.into());
+        process.set(RABBITMQ_URL, rabbitmq_url.into());
         Ok(Self {
             target,
             process,
@@ -152,17 +150,4 @@ impl Replica {
 /// Where a run keeps everything.
 pub(super) fn dir(workspace: &Workspace) -> PathBuf {
     workspace.dev().join("torture")
-}
-
-fn address(url: &str) -> Result<SocketAddr> {
-    let port = Url::parse(url)?.port().context("it has a port")?;
-    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
-}
-
-/// The same URL, at the proxy.
-fn through(url: &str, proxy: &Proxy) -> Result<String> {
-    let mut url = Url::parse(url)?;
-    let set = url.set_port(Some(proxy.address().port()));
-    set.ok().context("the URL has a host")?;
-    Ok(url.into())
 }

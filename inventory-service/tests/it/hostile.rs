@@ -3,7 +3,7 @@
 use common::contract::topology;
 use lapin::{
     BasicProperties,
-    options::{QueueBindOptions, QueueDeclareOptions},
+    options::QueueDeclareOptions,
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
@@ -173,14 +173,6 @@ async fn an_asker_who_takes_no_answer_holds_up_nobody() {
     let options = QueueDeclareOptions::default();
     let declared = channel.queue_declare("full".into(), options, arguments);
     declared.await.unwrap();
-    let bind = channel.queue_bind(
-        "full".into(),
-        topology::EVENTS.into(),
-        "nothing".into(),
-        QueueBindOptions::default(),
-        FieldTable::default(),
-    );
-    bind.await.unwrap();
     for _ in 0..20 {
         let properties = BasicProperties::default()
             .with_content_type("application/cloudevents+json".into())

@@ -8,19 +8,9 @@ use url::Url;
 
 use crate::harness::{System, text};
 
-/// A proxy before the server of `url`, and the URL of the proxy.
-async fn proxy(url: &str, default_port: u16) -> (Proxy, String) {
-    let mut url = Url::parse(url).unwrap();
-    let target = url.socket_addrs(|| Some(default_port)).unwrap()[0];
-    let proxy = Proxy::start(0, target).await.unwrap();
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(proxy.address().port())).unwrap();
-    (proxy, url.into())
-}
-
 /// A whole system, one of whose servers is behind a proxy.
-async fn behind(variable: &str, url: &str, environment: Environment) -> System {
-    let mut system = System::on(environment, &[(variable, url)]).await;
+async fn behind(variable: &str, url: &Url, environment: Environment) -> System {
+    let mut system = System::on(environment, &[(variable, url.as_str())]).await;
     system.add_participants(&[]).await;
     system.stock(&[("prod-1", 1000)]).await;
     system
@@ -36,7 +26,9 @@ async fn assert_goes_on(system: &System) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_vanishes_is_left_for_the_one_that_is_back() {
     let environment = Environment::new().await;
-    let (proxy, url) = proxy(&environment.database_url("order"), 5432).await;
+    let (proxy, url) = Proxy::before(&environment.database_url("order"))
+        .await
+        .unwrap();
     let system = behind("ORDER_DATABASE_URL", &url, environment).await;
     let order = system.place("prod-1", 1).await;
     system.until(&order, "COMPLETED").await;
@@ -47,7 +39,7 @@ async fn a_database_that_vanishes_is_left_for_the_one_that_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_vanishes_is_left_for_the_one_that_is_back() {
     let environment = Environment::new().await;
-    let (proxy, url) = proxy(&environment.rabbitmq_url(), 5672).await;
+    let (proxy, url) = Proxy::before(&environment.rabbitmq_url()).await.unwrap();
     let system = behind("RABBITMQ_URL", &url, environment).await;
     let order = system.place("prod-1", 1).await;
     system.until(&order, "COMPLETED").await;

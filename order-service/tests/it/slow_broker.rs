@@ -8,7 +8,6 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use test_support::{Amqp, Environment, Proxy, eventually};
-use url::Url;
 
 use crate::harness::{System, count, text};
 
@@ -105,11 +104,7 @@ async fn a_stranger_s_queue_that_takes_nothing_holds_up_no_saga() {
 async fn orders_are_placed_while_the_broker_confirms_nothing() {
     const ORDERS: i64 = 300;
     let environment = Environment::new().await;
-    let mut url = Url::parse(&environment.rabbitmq_url()).unwrap();
-    let target = url.socket_addrs(|| Some(5672)).unwrap()[0];
-    let proxy = Proxy::start(0, target).await.unwrap();
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(proxy.address().port())).unwrap();
+    let (proxy, url) = Proxy::before(&environment.rabbitmq_url()).await.unwrap();
     let mut system = System::on(environment, &[("RABBITMQ_URL", url.as_str())]).await;
     system.add_participants(&[]).await;
     system.stock(&[("prod-1", 1000)]).await;

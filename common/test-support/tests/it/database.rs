@@ -7,7 +7,6 @@ use common::{
 use sqlx::{Executor, PgPool};
 use test_support::{Environment, Proxy, eventually};
 use tokio::time::{Duration, timeout};
-use url::Url;
 
 fn pool(url: &str) -> PgPool {
     let config = DatabaseConfig {
@@ -42,11 +41,8 @@ async fn a_transaction_that_was_forgotten_does_not_come_back_with_its_connection
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_to_a_server_that_has_vanished_is_closed() {
     let environment = Environment::new().await;
-    let mut url = Url::parse(&environment.database_url("order")).unwrap();
-    let target = url.socket_addrs(|| Some(5432)).unwrap()[0];
-    let proxy = Proxy::start(0, target).await.unwrap();
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(proxy.address().port())).unwrap();
+    let database = environment.database_url("order");
+    let (proxy, url) = Proxy::before(&database).await.unwrap();
     let pool = pool(url.as_str());
     let pinned = PinnedConnection::new(pool.clone());
     pinned.put_back(pinned.take().await.unwrap());

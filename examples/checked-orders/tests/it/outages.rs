@@ -1,26 +1,13 @@
 //! RabbitMQ and PostgreSQL go away and come back.
 
-use std::net::SocketAddr;
-
 use test_support::{Proxy, eventually};
-use url::Url;
 
 use crate::fraud_check::{Replica, Saga, World};
-
-/// A proxy to the server of `url`, and the URL that leads through it.
-async fn through_proxy(url: &str) -> (Proxy, Url) {
-    let mut url = Url::parse(url).unwrap();
-    let target = SocketAddr::from(([127, 0, 0, 1], url.port().unwrap()));
-    let proxy = Proxy::start(0, target).await.unwrap();
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(proxy.address().port())).unwrap();
-    (proxy, url)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_connection_to_the_broker_is_made_again() {
     let world = World::new().await;
-    let (proxy, rabbitmq) = through_proxy(&world.env.rabbitmq_url()).await;
+    let (proxy, rabbitmq) = Proxy::before(&world.env.rabbitmq_url()).await.unwrap();
     let _replica = Replica::start(rabbitmq.as_str(), world.database_url().as_str());
     for _ in 0..3 {
         world.send(&Saga::new().check("customer-1", "1.00")).await;
@@ -33,7 +20,7 @@ async fn a_lost_connection_to_the_broker_is_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_database_is_away_commands_wait() {
     let world = World::new().await;
-    let (proxy, database) = through_proxy(world.database_url().as_str()).await;
+    let (proxy, database) = Proxy::before(world.database_url().as_str()).await.unwrap();
     let _replica = Replica::start(&world.env.rabbitmq_url(), database.as_str());
     world.send(&Saga::new().check("customer-1", "1.00")).await;
     world.reply().await;
