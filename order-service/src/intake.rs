@@ -14,10 +14,7 @@ use common::{
 use metrics::counter;
 use saga::{Beginning, Context, Definition, Engine, Origin, Work};
 use sqlx::{PgConnection, PgExecutor, Row, types::Json};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -173,17 +170,9 @@ impl Worker {
         answers: &mut Answers,
     ) -> Result<(), saga::Error> {
         let mut db = self.db.take().await?;
-        match timeout(db::LONGEST, self.place_on(&mut db, placements, answers)).await {
-            Ok(Ok(())) => {
-                self.db.put_back(db);
-                Ok(())
-            }
-            Ok(failed) => failed,
-            Err(late) => {
-                drop(db.detach());
-                Err(sqlx::Error::Io(late.into()).into())
-            }
-        }
+        db::in_time(self.place_on(&mut db, placements, answers)).await?;
+        self.db.put_back(db);
+        Ok(())
     }
 
     async fn place_on(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{backoff::Backoff, contract::SagaId, db};
 use sqlx::{PgConnection, Row, postgres::PgRow};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -51,7 +51,7 @@ pub async fn run(engine: Engine, shutdown: CancellationToken) {
 /// The database is away.
 pub async fn wake_due(engine: &Engine) -> Result<usize, Error> {
     let mut db = engine.db().acquire().await?;
-    let handled = timeout(db::LONGEST, async {
+    db::in_time(async {
         match wake(engine, &mut db, None).await {
             Err(error) if !error.is_transient() => {
                 warn!(%error, "handling due sagas one by one: one of them hurts the others");
@@ -59,14 +59,8 @@ pub async fn wake_due(engine: &Engine) -> Result<usize, Error> {
             }
             handled => handled,
         }
-    });
-    match handled.await {
-        Ok(handled) => handled,
-        Err(late) => {
-            drop(db.detach());
-            Err(sqlx::Error::Io(late.into()).into())
-        }
-    }
+    })
+    .await
 }
 
 async fn one_by_one(engine: &Engine, db: &mut PgConnection) -> Result<usize, Error> {

@@ -17,7 +17,7 @@ use lapin::{
 
 use super::{
     Error, Lane, NotPublished, Outgoing,
-    connection::{Connection, in_time},
+    connection::Connection,
     declare::declare,
     frame::{Frame, frames},
     lane::Lanes,
@@ -133,7 +133,7 @@ impl Broker {
         prefetch: u16,
     ) -> Result<(Channel, Consumer), Error> {
         let channel = self.0.consuming.channel().await?;
-        let consuming = in_time(async {
+        let consuming = self.0.consuming.in_time(async {
             declare(&channel).await?;
             channel
                 .basic_qos(prefetch, BasicQosOptions::default())
@@ -148,15 +148,8 @@ impl Broker {
                 .await?;
             Ok(consumer)
         });
-        match consuming.await {
-            Ok(consumer) => Ok((channel, consumer)),
-            Err(error) => {
-                if error.is_transient() {
-                    self.0.consuming.abandon().await;
-                }
-                Err(error)
-            }
-        }
+        let consumer = consuming.await?;
+        Ok((channel, consumer))
     }
 
     /// Closes the connections: the last thing that a service does.

@@ -21,12 +21,6 @@ use crate::config::Secret;
 /// A node that has not answered by then is given up for the next one.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The result of `work` with a node, which has to answer in time.
-pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let late = |_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}"));
-    timeout(CONNECT_TIMEOUT, work).await.map_err(late).flatten()
-}
-
 /// One connection, with its name and the nodes to try.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -83,8 +77,21 @@ impl Connection {
         Err(Error::Unreachable(last_error))
     }
 
+    /// The result of `work` on a channel of this connection, which is left when it does not answer in time.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let late = |_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}"));
+        let result = timeout(CONNECT_TIMEOUT, work).await.map_err(late).flatten();
+        if result.as_ref().is_err_and(Error::is_transient) {
+            self.abandon().await;
+        }
+        result
+    }
+
     /// Leaves a connection that does not answer: the next channel is on another one, at the next node.
-    pub(super) async fn abandon(&self) {
+    async fn abandon(&self) {
         self.next.fetch_add(1, Ordering::Relaxed);
         if let Some(open) = self.connection.lock().await.take() {
             // Closing it may take for ever, and nobody waits for that.

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     Error,
-    connection::{CONNECT_TIMEOUT, Connection, in_time},
+    connection::{CONNECT_TIMEOUT, Connection},
     declare::declare,
     frame::{AmqpMessage, Frame},
 };
@@ -183,12 +183,7 @@ impl Publisher {
                 .await?;
             Ok(())
         };
-        if let Err(error) = in_time(prepare).await {
-            if error.is_transient() {
-                self.connection.abandon().await;
-            }
-            return Err(error);
-        }
+        self.connection.in_time(prepare).await?;
         // The channel has to prove itself: right after its start, RabbitMQ takes messages for queues that have no leader
         // yet, and then may never confirm them.
         self.patience.suspect();

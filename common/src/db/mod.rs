@@ -20,7 +20,7 @@ use sqlx::{
     Acquire, PgConnection, PgPool, Postgres, Row, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 use tracing::{Instrument, Span};
 
 pub use self::{pinned::PinnedConnection, transaction::LazyTransaction, writes::Writes};
@@ -117,8 +117,20 @@ pub async fn begin<'c>(
     on.begin().await
 }
 
-/// Runs `work` in a task of its own, so that it is completed whatever becomes of the caller. It is given up after
-/// [`LONGEST`], with its connection.
+/// The result of `work`, which is given up after [`LONGEST`]. Its connection then goes back to its pool, which closes what
+/// does not answer.
+///
+/// # Errors
+/// The work's own, or it was given up.
+pub async fn in_time<T, E: From<sqlx::Error>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let late = |late: Elapsed| Err(sqlx::Error::Io(late.into()).into());
+    timeout(LONGEST, work).await.unwrap_or_else(late)
+}
+
+/// Runs `work` in a task of its own, so that it is completed whatever becomes of the caller, or given up when it is not
+/// done [`in_time`].
 ///
 /// # Errors
 /// The work's own, or it was given up.
@@ -128,9 +140,8 @@ pub async fn begin<'c>(
 pub async fn in_own_task<T: Send + 'static, E: From<sqlx::Error> + Send + 'static>(
     work: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, E> {
-    match tokio::spawn(timeout(LONGEST, work.instrument(Span::current()))).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(late)) => Err(sqlx::Error::Io(late.into()).into()),
+    match tokio::spawn(in_time(work.instrument(Span::current()))).await {
+        Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // The runtime is shutting down, and the caller with it.

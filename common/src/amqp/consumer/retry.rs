@@ -5,7 +5,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use futures_util::FutureExt;
 use lapin::Channel;
 use metrics::counter;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -22,7 +21,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     batch::BATCH_MAX,
-    db::{LONGEST, PinnedConnection},
+    db::{self, PinnedConnection},
 };
 
 /// Tries before a message that fails by itself becomes a dead letter.
@@ -254,17 +253,8 @@ impl<H: Handler> Attempts<'_, H> {
 
     async fn handle_once(&self, inputs: &[H::Input]) -> Result<Handled, Error> {
         let mut connection = self.db.take().await?;
-        match timeout(LONGEST, self.handler.handle(&mut connection, inputs)).await {
-            Ok(Ok(handled)) => {
-                self.db.put_back(connection);
-                Ok(handled)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                // Whoever does not answer now may never do: nothing is worth going back to the pool.
-                drop(connection.detach());
-                Err(Error::Away(anyhow::anyhow!("no end within {LONGEST:?}")))
-            }
-        }
+        let handled = db::in_time(self.handler.handle(&mut connection, inputs)).await?;
+        self.db.put_back(connection);
+        Ok(handled)
     }
 }
