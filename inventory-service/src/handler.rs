@@ -6,7 +6,7 @@
 //! validate ─► validation ─► response to the AMQP reply_to
 //! ```
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, future::ready, sync::Arc};
 
 use common::{
     amqp::consumer::{Error, Handled, Handler, Incoming},
@@ -19,7 +19,7 @@ use common::{
     db::retention::Retention,
     outbox::Outbox,
     participant::idempotency::{Direction, Key},
-    participant::{CommandHandler, Output, Participant},
+    participant::{Call, CommandHandler, Output, Participant, Task},
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 
@@ -42,9 +42,9 @@ pub(crate) struct Commands {
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A command of a saga.
-    Command(Command),
+    Command(Task<Inventory>),
     /// A question from anyone.
-    Validate(Question),
+    Validate(Box<Question>),
 }
 
 impl Commands {
@@ -60,22 +60,27 @@ impl Handler for Commands {
 
     fn decode(&self, event: &Incoming) -> Result<Input, Unreadable> {
         if event.envelope.kind == ValidateStock::TYPE {
-            Question::read(event).map(Input::Validate)
+            Question::read(event).map(|question| Input::Validate(Box::new(question)))
         } else {
             self.commands.decode(event).map(Input::Command)
         }
     }
 
-    async fn handle(&self, db: &mut PgConnection, batch: &[Input]) -> Result<Handled, Error> {
+    async fn handle(
+        &self,
+        db: &mut PgConnection,
+        batch: &[Input],
+    ) -> Result<Handled<Input>, Error> {
         let mut commands = Vec::with_capacity(batch.len());
         let mut questions = Vec::new();
         for input in batch {
             match input {
                 Input::Command(command) => commands.push(command.clone()),
-                Input::Validate(question) => questions.push(question),
+                Input::Validate(question) => questions.push(question.as_ref()),
             }
         }
-        let mut handled = self.commands.handle(db, &commands).await?;
+        let handled = self.commands.handle(db, &commands).await?;
+        let mut handled = handled.map(Input::Command);
         let responses = validation::answer(db, &questions).await?;
         let responses = responses.into_iter().map(Outgoing::from);
         handled.outgoing.extend(responses);
@@ -93,7 +98,7 @@ pub(crate) struct Inventory;
 
 impl Participant for Inventory {
     type Body = Body;
-    type Prepared = ();
+    type Found = ();
 
     fn decode(&self, event: &Incoming) -> Result<Command, Unreadable> {
         let message = &event.envelope;
@@ -119,17 +124,25 @@ impl Participant for Inventory {
     }
 
     /// Nobody else is to be asked.
-    async fn prepare(&self, _: &[Command], _: &[Command]) -> Result<(), Error> {
-        Ok(())
+    async fn calls(
+        &self,
+        _: &mut PgConnection,
+        new: &[Arc<Command>],
+        too_late: &[Arc<Command>],
+    ) -> Result<Vec<Call<()>>, Error> {
+        let commands = new.iter().chain(too_late);
+        Ok(commands
+            .map(|_| -> Call<()> { Box::pin(ready(Ok(()))) })
+            .collect())
     }
 
     async fn apply(
         &self,
         work: &mut LazyTransaction<'_>,
-        new: &[Command],
-        (): &(),
+        new: &[(&Command, &())],
     ) -> Result<Output, Error> {
-        let mut batch = lock(work.transaction().await?, new).await?;
+        let new: Vec<_> = new.iter().map(|(command, ())| *command).collect();
+        let mut batch = lock(work.transaction().await?, &new).await?;
         let replies = new.iter().map(|command| execute(&mut batch, command));
         let replies = replies.collect::<Result<_, _>>()?;
         let events = batch.write(&mut work.writes);
@@ -165,7 +178,7 @@ struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    fn new(commands: &'a [Command]) -> Self {
+    fn new(commands: &[&'a Command]) -> Self {
         let mut about = Self::default();
         for command in commands {
             match &command.body {
@@ -189,7 +202,7 @@ fn ids(items: &[StockItem]) -> impl Iterator<Item = &str> {
 }
 
 /// Locks all that `commands` are about, in the order that all transactions keep: reservations, then products.
-async fn lock(tx: &mut Transaction<'_, Postgres>, commands: &[Command]) -> Result<Batch, Error> {
+async fn lock(tx: &mut Transaction<'_, Postgres>, commands: &[&Command]) -> Result<Batch, Error> {
     let About {
         actions,
         orders,

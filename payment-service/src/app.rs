@@ -14,7 +14,7 @@ use common::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    gateway::{Gateway, Simulated},
+    gateway::{Gateway, Limits, Simulated},
     handler::Payments,
     http,
 };
@@ -32,6 +32,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who takes the money.
     pub gateway: Simulated,
+    /// How many calls to the gateway are made at once, and how long each may take.
+    pub limits: Limits,
 }
 
 impl Config {
@@ -46,6 +48,7 @@ impl Config {
             broker: BrokerConfig::from_vars(vars)?,
             retention: Retention::from_vars(vars)?,
             gateway: Simulated::from_vars(vars)?,
+            limits: Limits::from_vars(vars)?,
         })
     }
 }
@@ -55,6 +58,7 @@ impl Config {
 pub struct App<G = Simulated> {
     service: Service,
     gateway: G,
+    limits: Limits,
     retention: Retention,
 }
 
@@ -80,6 +84,7 @@ impl<G: Gateway> App<G> {
         Ok(Self {
             service,
             gateway,
+            limits: config.limits,
             retention: config.retention,
         })
     }
@@ -100,11 +105,12 @@ impl<G: Gateway> App<G> {
         let Self {
             service,
             gateway,
+            limits,
             retention,
         } = self;
         let (db, broker) = (service.db.clone(), service.broker.clone());
         let commands = CommandHandler::new(
-            Payments::new(gateway, db.clone()),
+            Payments::new(gateway, limits),
             service.outbox.clone(),
             retention,
         );

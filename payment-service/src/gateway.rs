@@ -3,12 +3,15 @@
 //! Calls go out before the transaction that records them, so every one of them may be repeated: by another
 //! replica, after a crash, after a lost race. The key makes that harmless.
 
+mod guarded;
 pub mod simulated;
 
 use std::future::Future;
 
 use common::{amqp::consumer, contract::Money};
 
+pub(crate) use guarded::Guarded;
+pub use guarded::Limits;
 pub use simulated::Simulated;
 
 /// Money to be taken.
@@ -24,6 +27,26 @@ pub struct Charge<'a> {
     pub payment_method: Option<&'a str>,
 }
 
+/// A charge of which all that is left is to be given back.
+#[derive(Clone, Copy, Debug)]
+pub struct Refund<'a> {
+    /// The key under which the charge was made, if it was.
+    pub charge_key: &'a str,
+    /// What is recorded of the charge; `None` where nothing is, though it may have been made.
+    pub charge: Option<Charged<'a>>,
+}
+
+/// A charge that was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Charged<'a> {
+    /// The gateway's id of it.
+    pub gateway_id: &'a str,
+    /// What was left of it a moment ago: parts that are given back meanwhile are no longer.
+    pub amount: Money,
+    /// ISO 4217 code.
+    pub currency: &'a str,
+}
+
 /// A part of a charge that is to be given back.
 #[derive(Clone, Copy, Debug)]
 pub struct PartialRefund<'a> {
@@ -31,6 +54,8 @@ pub struct PartialRefund<'a> {
     pub idempotency_key: &'a str,
     /// The key under which the charge was made.
     pub charge_key: &'a str,
+    /// The gateway's id of the charge.
+    pub gateway_id: &'a str,
     /// How much; more than zero.
     pub amount: Money,
     /// ISO 4217 code, the same as that of the charge.
@@ -55,10 +80,11 @@ pub enum Verdict {
 /// Why a gateway did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be reached or is not working: the same call will work later.
+    /// It cannot be reached or is not working, or does not answer for this key now: the same call will work later.
     #[error("the payment gateway is away")]
     Away(#[source] anyhow::Error),
-    /// It will not do what it must not, such as give more back than was charged: somebody must look.
+    /// It will never do this, such as give more back than was charged: somebody must look. The command becomes a dead
+    /// letter.
     #[error("the payment gateway refuses")]
     Refused(#[source] anyhow::Error),
 }
@@ -94,8 +120,8 @@ impl From<Error> for consumer::Error {
 /// the same, the service asks for the refund again when it notices; but if its process dies before that, and RabbitMQ
 /// then loses the command, nobody does (see `docs/ARCHITECTURE.md`, known limits).
 ///
-/// Calls of a batch are made all at once, and the batch waits for the last of them: what limits their number or
-/// their time is the gateway's own.
+/// Calls are made beside each other, each for one command, within [`Limits`] of number and time. One that takes too
+/// long is dropped, which is the same as [`Error::Away`], and made again later.
 pub trait Gateway: Send + Sync + 'static {
     /// Takes the money, once for each key.
     ///
@@ -103,11 +129,11 @@ pub trait Gateway: Send + Sync + 'static {
     /// [`Error::Away`]: the money may have been taken or not. Ask again.
     fn charge(&self, charge: Charge<'_>) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
-    /// Gives back what was charged under `idempotency_key`, also where that is nothing or was given back before.
+    /// Gives back what is left of what was charged under the key, also where that is nothing or was given back before.
     ///
     /// # Errors
     /// [`Error::Away`]: the money may have been given back or not. Ask again.
-    fn refund(&self, idempotency_key: &str) -> impl Future<Output = Result<(), Error>> + Send;
+    fn refund(&self, refund: Refund<'_>) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Gives a part of a charge back, once for each key.
     ///

@@ -11,28 +11,26 @@
 //! part of it back, then no commit            the command comes again: the same part, by its key
 //! ```
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use common::{
     amqp::consumer::{self, Incoming},
     contract::{
-        Envelope, Message, Unreadable,
+        Envelope, Message, Reason, Unreadable,
         payment::{ProcessPayment, RefundPart, RefundPayment},
     },
     db::LazyTransaction,
-    participant::idempotency::{Direction, Key},
-    participant::{Output, Participant},
+    participant::idempotency::Direction,
+    participant::{Call, Output, Participant},
 };
-use futures_util::future::{try_join, try_join_all};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use crate::{
     command::{Body, Command},
-    gateway::Gateway,
+    gateway::{Gateway, Guarded, Limits},
     payments::{self, Captured, Payment},
     process, refund,
     refund_part::{self, Part},
-    refunds::Refund,
 };
 
 /// What the gateway did, which is now to be recorded.
@@ -41,7 +39,7 @@ pub(crate) enum Effect {
     /// It took the money or declined.
     Payment(Payment),
     /// It kept no money. The payment is the one that this turns into a refunded one.
-    Refund(Option<Captured>, RefundPayment),
+    Refund(Option<Captured>, Reason),
     /// It gave a part back.
     Part(Part),
 }
@@ -52,7 +50,7 @@ impl Effect {
         match self {
             Self::Payment(payment) => process::reply(command, payment),
             Self::Part(part) => refund_part::reply(command, part),
-            Self::Refund(payment, asked) => refund::reply(command, payment.as_ref(), asked.reason),
+            Self::Refund(payment, reason) => refund::reply(command, payment.as_ref(), *reason),
         }
     }
 }
@@ -60,45 +58,34 @@ impl Effect {
 /// The participant.
 #[derive(Debug)]
 pub(crate) struct Payments<G> {
-    gateway: G,
-    db: PgPool,
+    gateway: Arc<Guarded<G>>,
 }
 
 impl<G: Gateway> Payments<G> {
-    pub(crate) fn new(gateway: G, db: PgPool) -> Self {
-        Self { gateway, db }
+    pub(crate) fn new(gateway: G, limits: Limits) -> Self {
+        Self {
+            gateway: Arc::new(Guarded::new(gateway, limits)),
+        }
     }
 
-    /// Has the gateway do what `command` asks for.
-    async fn carry_out(
+    /// Has the gateway keep nothing of the charge of `command`'s step, of which `captured` is recorded.
+    fn give_back(
         &self,
-        command: &Command,
-        captured: &HashMap<Key, Captured>,
-        parts: &HashMap<Key, Refund>,
-    ) -> Result<Effect, consumer::Error> {
-        match &command.body {
-            Body::Process(asked) => {
-                let payment = process::charge(&self.gateway, command, asked).await?;
-                Ok(Effect::Payment(payment))
-            }
-            Body::Refund(asked) => {
-                refund::give_back(&self.gateway, command).await?;
-                let given_back = captured.get(&command.key.action()).cloned();
-                Ok(Effect::Refund(given_back, asked.clone()))
-            }
-            Body::RefundPart(asked) => {
-                let part = &parts[&command.key];
-                let part = refund_part::give_back(&self.gateway, command, asked, part).await?;
-                Ok(Effect::Part(part))
-            }
-        }
+        command: &Arc<Command>,
+        captured: Option<Captured>,
+        reason: Reason,
+    ) -> Call<Effect> {
+        let (gateway, command) = (Arc::clone(&self.gateway), Arc::clone(command));
+        Box::pin(async move {
+            refund::give_back(&*gateway, &command, captured.as_ref()).await?;
+            Ok(Effect::Refund(captured, reason))
+        })
     }
 }
 
 impl<G: Gateway> Participant for Payments<G> {
     type Body = Body;
-    /// One effect for each new command, in their order.
-    type Prepared = Vec<Effect>;
+    type Found = Effect;
 
     fn decode(&self, event: &Incoming) -> Result<Command, Unreadable> {
         let message = &event.envelope;
@@ -119,38 +106,59 @@ impl<G: Gateway> Participant for Payments<G> {
         }
     }
 
-    async fn prepare(
+    async fn calls(
         &self,
-        new: &[Command],
-        too_late: &[Command],
-    ) -> Result<Vec<Effect>, consumer::Error> {
+        db: &mut PgConnection,
+        new: &[Arc<Command>],
+        too_late: &[Arc<Command>],
+    ) -> Result<Vec<Call<Effect>>, consumer::Error> {
         let compensations = new
             .iter()
             .filter(|command| command.key.direction == Direction::Compensation);
         let actions: Vec<_> = compensations.map(|command| command.key.action()).collect();
         // Before the refunds: of a payment that is seen here, the charge was made before the refund is.
-        let captured = payments::captured(&self.db, &actions).await?;
-        let parts = refund_part::plan(&self.db, new).await?;
-        let carry_out = |command| self.carry_out(command, &captured, &parts);
-        let effects = new.iter().map(carry_out);
+        let mut captured = payments::captured(&mut *db, &actions).await?;
+        let mut parts = refund_part::plan(db, new).await?;
+        let calls = new.iter().map(|command| -> Call<Effect> {
+            let (gateway, of) = (Arc::clone(&self.gateway), Arc::clone(command));
+            match &command.body {
+                Body::Process(asked) => {
+                    let asked = asked.clone();
+                    Box::pin(async move {
+                        let payment = process::charge(&*gateway, &of, &asked).await?;
+                        Ok(Effect::Payment(payment))
+                    })
+                }
+                Body::Refund(asked) => {
+                    let captured = captured.remove(&command.key.action());
+                    self.give_back(command, captured, asked.reason)
+                }
+                Body::RefundPart(asked) => {
+                    let (asked, part) = (asked.clone(), parts.remove(&command.key));
+                    Box::pin(async move {
+                        let part = part.expect("each part is planned")?;
+                        let part = refund_part::give_back(&*gateway, &of, &asked, &part).await?;
+                        Ok(Effect::Part(part))
+                    })
+                }
+            }
+        });
         // A slower or crashed attempt may have charged before the tombstone was there.
         let undone = too_late
             .iter()
-            .map(|command| refund::give_back(&self.gateway, command));
-        let (effects, _) = try_join(try_join_all(effects), try_join_all(undone)).await?;
-        Ok(effects)
+            .map(|command| self.give_back(command, None, Reason::ALREADY_COMPENSATED));
+        Ok(calls.chain(undone).collect())
     }
 
     async fn apply(
         &self,
         work: &mut LazyTransaction<'_>,
-        new: &[Command],
-        effects: &Vec<Effect>,
+        new: &[(&Command, &Effect)],
     ) -> Result<Output, consumer::Error> {
         let mut made = Vec::new();
         let mut refunded = Vec::new();
         let mut parts = Vec::new();
-        for (command, effect) in new.iter().zip(effects) {
+        for (command, effect) in new {
             match effect {
                 Effect::Payment(payment) => made.push(payment),
                 Effect::Refund(Some(payment), _) => refunded.push(payment.id),
@@ -161,13 +169,19 @@ impl<G: Gateway> Participant for Payments<G> {
         refund_part::record(work, &parts, &refunded).await?;
         payments::insert(&mut work.writes, &made);
         payments::mark_refunded(&mut work.writes, &refunded);
-        let replies = new.iter().zip(effects);
+        let replies = new.iter().map(|(command, effect)| effect.reply(command));
         Ok(Output {
-            replies: replies
-                .map(|(command, effect)| effect.reply(command))
-                .collect(),
+            replies: replies.collect(),
             events: Vec::new(),
         })
+    }
+
+    async fn ready(&self) {
+        self.gateway.ready().await;
+    }
+
+    fn is_held_up(&self) -> bool {
+        self.gateway.is_open()
     }
 
     fn already_compensated(&self, compensation: &Command) -> Envelope {

@@ -56,6 +56,8 @@ impl Payment {
 #[derive(Clone, Debug)]
 pub(crate) struct Captured {
     pub(crate) id: PaymentId,
+    /// The gateway's id of the charge.
+    pub(crate) gateway_id: String,
     /// What is left of it.
     pub(crate) amount: Money,
     pub(crate) currency: String,
@@ -105,7 +107,7 @@ pub(crate) async fn captured(
         return Ok(HashMap::new());
     }
     let rows = sqlx::query(
-        "SELECT saga_id, step, p.id, p.amount_minor - p.refunded_minor AS left_minor, p.currency
+        "SELECT saga_id, step, p.id, p.gateway_id, p.amount_minor - p.refunded_minor AS left_minor, p.currency
          FROM UNNEST($1::uuid[], $2::text[]) AS a (saga_id, step)
          JOIN payments p USING (saga_id, step)
          WHERE p.status = 'CAPTURED'",
@@ -127,6 +129,7 @@ pub(crate) async fn captured(
         };
         let payment = Captured {
             id: PaymentId(row.get("id")),
+            gateway_id: row.get("gateway_id"),
             amount: Money::from_minor(row.get("left_minor")),
             currency: row.get("currency"),
         };

@@ -9,19 +9,32 @@ use common::{
 };
 use metrics::counter;
 
-use crate::{SOURCE, command::Command, gateway::Gateway, payments::Captured};
+use crate::{
+    SOURCE,
+    command::Command,
+    gateway::{Charged, Gateway, Refund},
+    payments::Captured,
+};
 
 /// Has the gateway keep nothing of what the action of `command`'s step charged; also where the command is that action
-/// itself, which came too late.
+/// itself, which came too late. `captured` is what is recorded of the charge.
 ///
 /// # Errors
 /// The gateway's.
 pub(crate) async fn give_back(
     gateway: &impl Gateway,
     command: &Command,
+    captured: Option<&Captured>,
 ) -> Result<(), consumer::Error> {
-    let action = command.key.action();
-    Ok(gateway.refund(&action.to_string()).await?)
+    let refund = Refund {
+        charge_key: &command.key.action().to_string(),
+        charge: captured.map(|payment| Charged {
+            gateway_id: &payment.gateway_id,
+            amount: payment.amount,
+            currency: &payment.currency,
+        }),
+    };
+    Ok(gateway.refund(refund).await?)
 }
 
 /// What to answer. The payment is the one that this turns into a refunded one.

@@ -1,16 +1,16 @@
 //! `payment.refund_part.v1`: give exactly a part of an order's payment back. There is no way to refuse, and no way back.
 //!
 //! ```text
-//! prepare   look at the payment ─► too much: a fault, and the gateway is not asked
-//!                               └► the gateway gives the part back, under the key of this command
-//! apply     lock the payment ─► look again ─► refunds + payments.refunded_minor
+//! call    look at the payment ─► too much: a fault, and the gateway is not asked
+//!                             └► the gateway gives the part back, under the key of this command
+//! apply   lock the payment ─► look again ─► refunds + payments.refunded_minor
 //! ```
 //!
 //! The gateway is asked again with the same key after a crash in between, and gives nothing twice. Two parts that are
 //! too much only together can both pass the first look, where different replicas have them: the gateway refuses the
 //! second one, or else the look under the lock does.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use common::{
     amqp::consumer,
@@ -22,13 +22,13 @@ use common::{
     participant::idempotency::Key,
 };
 use metrics::counter;
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use crate::{
     SOURCE,
     command::{Body, Command},
     gateway::{Gateway, PartialRefund},
-    refunds::{Ledger, Refund},
+    refunds::{self, Ledger, Refund},
 };
 
 /// A part that the gateway has given back.
@@ -58,32 +58,30 @@ pub(crate) fn read(message: &Envelope) -> Result<RefundPart, Unreadable> {
     Ok(asked)
 }
 
-/// The parts that `commands` ask for.
-fn asked(commands: &[Command]) -> impl Iterator<Item = (&Key, &RefundPart)> {
-    commands.iter().filter_map(|command| match &command.body {
-        Body::RefundPart(asked) => Some((&command.key, asked)),
-        Body::Process(_) | Body::Refund(_) => None,
-    })
-}
-
-/// What the gateway is to be told for each of `commands` that gives a part back.
+/// What the gateway is to be told for each of `commands` that gives a part back, or that this is not there to be given
+/// back.
 ///
 /// # Errors
-/// One of them asks for what is not there to be given back, or the database failed.
+/// The database failed.
 pub(crate) async fn plan(
-    db: &PgPool,
-    commands: &[Command],
-) -> Result<HashMap<Key, Refund>, consumer::Error> {
-    let parts: Vec<_> = asked(commands).collect();
+    db: &mut PgConnection,
+    commands: &[Arc<Command>],
+) -> sqlx::Result<HashMap<Key, Result<Refund, refunds::Error>>> {
+    let parts = commands.iter().filter_map(|command| match &command.body {
+        Body::RefundPart(asked) => Some((&command.key, asked)),
+        Body::Process(_) | Body::Refund(_) => None,
+    });
+    let parts: Vec<_> = parts.collect();
     if parts.is_empty() {
         return Ok(HashMap::new());
     }
-    let mut ledger = Ledger::of_orders(&mut *db.acquire().await?, &parts).await?;
+    let mut ledger = Ledger::of_orders(db, &parts).await?;
     let refunds = parts.into_iter().map(|(key, asked)| {
-        let payment = ledger.payment_of(asked.order_id)?;
-        Ok((key.clone(), ledger.take(payment, key, asked)?))
+        let payment = ledger.payment_of(asked.order_id);
+        let refund = payment.and_then(|payment| ledger.take(payment, key, asked));
+        (key.clone(), refund)
     });
-    refunds.collect()
+    Ok(refunds.collect())
 }
 
 /// Has the gateway give the part back, unless another replica has recorded meanwhile that it did.
@@ -100,6 +98,7 @@ pub(crate) async fn give_back(
         let part = PartialRefund {
             idempotency_key: &command.key.to_string(),
             charge_key: &refund.charge.to_string(),
+            gateway_id: &refund.gateway_id,
             amount: asked.amount,
             currency: &asked.currency,
         };

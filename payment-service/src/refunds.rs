@@ -44,6 +44,7 @@ impl From<Error> for consumer::Error {
 struct Paid {
     /// The action that made the charge.
     charge: Key,
+    gateway_id: String,
     currency: String,
     left: Money,
 }
@@ -55,6 +56,8 @@ pub(crate) struct Refund {
     pub(crate) payment: PaymentId,
     /// The action that made its charge.
     pub(crate) charge: Key,
+    /// The gateway's id of the charge.
+    pub(crate) gateway_id: String,
     /// Whether it was given back before.
     pub(crate) is_recorded: bool,
 }
@@ -113,7 +116,7 @@ impl Ledger {
         keys: &[&Key],
     ) -> sqlx::Result<Self> {
         let select = format!(
-            "SELECT id, saga_id, step, order_id, amount_minor - refunded_minor AS left_minor, currency, status
+            "SELECT id, saga_id, step, order_id, amount_minor - refunded_minor AS left_minor, currency, status, gateway_id
              FROM payments WHERE status <> 'DECLINED' AND {which}"
         );
         let rows = sqlx::query(AssertSqlSafe(select))
@@ -139,6 +142,7 @@ impl Ledger {
         };
         let paid = Paid {
             charge: key(row),
+            gateway_id: row.get("gateway_id"),
             currency: row.get("currency"),
             left: Money::from_minor(left),
         };
@@ -181,6 +185,7 @@ impl Ledger {
         let refund = Refund {
             payment,
             charge: paid.charge.clone(),
+            gateway_id: paid.gateway_id.clone(),
             is_recorded: self.recorded.contains(key),
         };
         if refund.is_recorded {

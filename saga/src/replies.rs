@@ -42,7 +42,7 @@ impl Handler for Replies {
         &self,
         db: &mut PgConnection,
         batch: &[Reply],
-    ) -> Result<Handled, consumer::Error> {
+    ) -> Result<Handled<Reply>, consumer::Error> {
         self.admission.took(batch.len());
         // All that follows goes through the outbox, so nothing has to be published before the ack.
         let mut handled = Handled::default();

@@ -1,11 +1,17 @@
 //! A message and where it goes: plain data, which an outbox can store.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use chrono::Utc;
 use uuid::Uuid;
 
 use super::Lane;
 use crate::contract::{Envelope, Unreadable, topology};
+
+/// How long a message is postponed at least, ...
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// ... and at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A command, a reply or a public event, with its destination.
 #[derive(Clone, Debug)]
@@ -15,6 +21,8 @@ pub struct Message {
     envelope: Arc<Envelope>,
     /// The envelope as JSON, which is made once.
     json: Arc<str>,
+    row_id: Uuid,
+    pause: Duration,
 }
 
 impl Message {
@@ -31,11 +39,24 @@ impl Message {
         Self::new(topology::EVENTS, &kind, envelope)
     }
 
+    /// A message that came from `queue` and goes there again after a pause: half as long as it has been on its way, within
+    /// limits, so that what is in vain again and again is tried less and less often.
+    pub(super) fn postponed(queue: &'static str, envelope: Envelope) -> Self {
+        let age = (Utc::now() - envelope.time).to_std().unwrap_or_default();
+        Self {
+            // Its row may meet the row of the time before, which is about to be deleted.
+            row_id: Uuid::now_v7(),
+            pause: (age / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
+            ..Self::new(topology::DEFAULT, queue, envelope)
+        }
+    }
+
     /// A message as a row of the outbox has it.
     ///
     /// # Errors
     /// `json` is not a CloudEvent.
     pub(crate) fn stored(
+        row_id: Uuid,
         exchange: String,
         routing_key: String,
         json: String,
@@ -46,6 +67,8 @@ impl Message {
             routing_key,
             envelope: Arc::new(envelope),
             json: json.into(),
+            row_id,
+            pause: Duration::ZERO,
         })
     }
 
@@ -54,8 +77,10 @@ impl Message {
         Self {
             exchange: Cow::Borrowed(exchange),
             routing_key: routing_key.to_owned(),
+            row_id: envelope.id,
             envelope: Arc::new(envelope),
             json: json.into(),
+            pause: Duration::ZERO,
         }
     }
 
@@ -65,12 +90,16 @@ impl Message {
         self.envelope.id
     }
 
-    /// What its row in an outbox is called. A reply and the public event that tells the same are one message twice, and
-    /// two rows; both ids keep the order of time.
+    /// What its row in an outbox is called; these ids keep the order of time.
     #[must_use]
     pub fn row_id(&self) -> Uuid {
-        let is_reply = self.exchange == topology::REPLIES;
-        Uuid::from_u128(self.id().as_u128() ^ u128::from(is_reply))
+        self.row_id
+    }
+
+    /// How long it is to wait in an outbox.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        self.pause
     }
 
     /// The message's JSON.
@@ -165,15 +194,23 @@ impl Reply {
     /// What goes out: the reply to `reply_to`, and a public event with the same id and content.
     #[must_use]
     pub fn messages(&self, reply_to: &str) -> [Message; 2] {
-        let to = |exchange, routing_key: &str| Message {
+        let id = self.id();
+        let to = |exchange, routing_key: &str, row_id| Message {
             exchange: Cow::Borrowed(exchange),
             routing_key: routing_key.to_owned(),
             envelope: Arc::clone(&self.envelope),
             json: Arc::clone(&self.json),
+            row_id,
+            pause: Duration::ZERO,
         };
+        // One message twice, and two rows.
         [
-            to(topology::REPLIES, reply_to),
-            to(topology::EVENTS, &self.envelope.kind),
+            to(
+                topology::REPLIES,
+                reply_to,
+                Uuid::from_u128(id.as_u128() ^ 1),
+            ),
+            to(topology::EVENTS, &self.envelope.kind, id),
         ]
     }
 }

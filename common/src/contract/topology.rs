@@ -15,6 +15,8 @@ pub const COMMANDS: &str = "saga.commands";
 pub const REPLIES: &str = "saga.replies";
 /// Public events, for everybody; the routing key is the type.
 pub const EVENTS: &str = "saga.events";
+/// RabbitMQ's own exchange, from which a message goes to the queue that its routing key names.
+pub const DEFAULT: &str = "";
 /// Dead letters; the routing key is the queue that they come from.
 pub const DLX: &str = "saga.dlx";
 

@@ -123,14 +123,15 @@ impl Outbox {
         }
     }
 
-    /// Stores messages that no transaction enqueued, because they could not be published. A sweep publishes them.
+    /// Stores messages that no transaction enqueued, because they could not be published, or are to go out after a
+    /// pause. A sweep publishes them.
     ///
     /// # Errors
     /// The database failed.
     pub async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {
         // A row may be there already: a command that comes twice has the same reply twice, and so the same event.
         let mut writes = Writes::default();
-        insert(&mut writes, messages, |_| Duration::ZERO);
+        insert(&mut writes, messages, Message::pause);
         writes.execute(&self.db).await?;
         Ok(())
     }

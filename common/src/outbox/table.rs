@@ -124,6 +124,7 @@ impl Table {
 fn read(row: &sqlx::postgres::PgRow) -> Option<(Uuid, Message)> {
     let id = row.get("id");
     match Message::stored(
+        id,
         row.get("exchange"),
         row.get("routing_key"),
         row.get("message"),

@@ -1,14 +1,15 @@
 //! Commands, executed once and always replied to.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use sqlx::PgConnection;
 use tracing::info;
 use uuid::Uuid;
 
 use super::{
-    Command, Participant,
+    Command, Participant, Task,
     idempotency::{self, Direction, Key, Record},
+    task::{Asked, Open, Recorded},
 };
 use crate::{
     amqp::{
@@ -33,17 +34,23 @@ pub struct CommandHandler<P> {
     retention: Retention,
 }
 
-/// A batch of commands, by what is to be done with them.
-struct Triage<B> {
+/// A batch of commands, by what is to be done with them. Those that others are being asked about are not in it.
+struct Triage<'t, P: Participant> {
     /// Replies that are recorded, with where they go.
-    recorded: Vec<(String, Reply)>,
-    new: Vec<Command<B>>,
-    /// Actions that were compensated before they came. Their replies are recorded too.
-    too_late: Vec<Command<B>>,
-    /// Actions of new compensations that are recorded, so that they need no tombstone.
-    actions: HashSet<Key>,
+    recorded: Vec<(&'t str, Reply)>,
+    /// Commands that others have answered about.
+    new: Vec<New<'t, P>>,
     /// Commands that must not be executed any more, by message, and why.
     refused: Vec<(Uuid, anyhow::Error)>,
+    /// Commands that others could not be asked about, by message, and why.
+    postponed: Vec<(Uuid, anyhow::Error)>,
+}
+
+/// A command that is to be done.
+struct New<'t, P: Participant> {
+    command: &'t Command<P::Body>,
+    recorded: Recorded,
+    found: &'t P::Found,
 }
 
 impl<P: Participant> CommandHandler<P> {
@@ -61,14 +68,22 @@ impl<P: Participant> CommandHandler<P> {
     async fn reply(
         &self,
         db: &mut PgConnection,
-        commands: &[Command<P::Body>],
-    ) -> Result<Handled, Error> {
+        tasks: Vec<Task<P>>,
+    ) -> Result<Handled<Task<P>>, Error> {
+        let mut tasks: Vec<_> = tasks.into_iter().map(Open::from).collect();
         for _ in 0..MAX_RACES {
-            if let Some(handled) = self.try_to_reply(db, commands).await? {
+            if let Some(mut handled) = self.try_to_reply(db, &mut tasks).await? {
                 crash::point("participant.committed");
+                let later = tasks
+                    .iter_mut()
+                    .filter_map(|task| Some((task.command.id, task.later()?)));
+                handled.later.extend(later);
                 return Ok(handled);
             }
             info!("another replica was faster: starting the batch over");
+            for task in &mut tasks {
+                task.known = None;
+            }
         }
         Err(Error::Away(anyhow::anyhow!(
             "lost {MAX_RACES} races for the same commands"
@@ -79,21 +94,27 @@ impl<P: Participant> CommandHandler<P> {
     async fn try_to_reply(
         &self,
         db: &mut PgConnection,
-        commands: &[Command<P::Body>],
-    ) -> Result<Option<Handled>, Error> {
+        tasks: &mut [Open<P>],
+    ) -> Result<Option<Handled<Task<P>>>, Error> {
+        self.look_up(db, tasks).await?;
+        self.ask(db, tasks).await?;
         let Triage {
-            mut recorded,
+            recorded,
             new,
-            too_late,
-            actions,
             refused,
-        } = self.triage(db, commands).await?;
-        let prepared = self.participant.prepare(&new, &too_late).await?;
+            postponed,
+        } = self.triage(tasks);
+        let mut outgoing: Vec<_> = recorded
+            .iter()
+            .flat_map(|(reply_to, reply)| reply.messages(reply_to))
+            .map(Outgoing::from)
+            .collect();
         if !new.is_empty() {
             let mut work = LazyTransaction::new(db);
-            let output = self.participant.apply(&mut work, &new, &prepared).await?;
+            let commands: Vec<_> = new.iter().map(|one| (one.command, one.found)).collect();
+            let output = self.participant.apply(&mut work, &commands).await?;
             self.outbox.enqueue(&mut work.writes, &output.events);
-            let (records, replies) = self.records(&new, output.replies, &actions);
+            let (records, replies) = self.records(&new, output.replies);
             idempotency::insert(&mut work.writes, &records);
             crash::point("participant.applied");
             match work.commit().await {
@@ -101,77 +122,126 @@ impl<P: Participant> CommandHandler<P> {
                 committed => committed?,
             };
             self.outbox.hand_over(output.events).await;
-            let reply_to = new.into_iter().map(|command| command.reply_to);
-            recorded.extend(reply_to.zip(replies));
+            let replies = commands.iter().zip(&replies);
+            outgoing.extend(
+                replies
+                    .flat_map(|((command, _), reply)| reply.messages(&command.reply_to))
+                    .map(Outgoing::from),
+            );
         }
-        let outgoing = recorded
-            .iter()
-            .flat_map(|(reply_to, reply)| reply.messages(reply_to))
-            .map(Outgoing::from);
         Ok(Some(Handled {
-            outgoing: outgoing.collect(),
+            outgoing,
             refused,
+            postponed,
+            later: Vec::new(),
         }))
     }
 
-    async fn triage(
-        &self,
-        db: &mut PgConnection,
-        commands: &[Command<P::Body>],
-    ) -> Result<Triage<P::Body>, Error> {
-        let keys = commands
-            .iter()
-            .flat_map(|command| match command.key.direction {
-                Direction::Action => vec![command.key.clone()],
-                Direction::Compensation => vec![command.key.clone(), command.key.action()],
-            });
-        let mut found = idempotency::find(db, &keys.collect::<Vec<_>>()).await?;
+    /// Finds out what is recorded.
+    async fn look_up(&self, db: &mut PgConnection, tasks: &mut [Open<P>]) -> Result<(), Error> {
+        let mut unknown: Vec<_> = tasks
+            .iter_mut()
+            .filter(|task| task.known.is_none())
+            .collect();
+        let keys = unknown.iter().flat_map(|task| {
+            let key = &task.command.key;
+            match key.direction {
+                Direction::Action => vec![key.clone()],
+                Direction::Compensation => vec![key.clone(), key.action()],
+            }
+        });
+        let keys: Vec<_> = keys.collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let found = idempotency::find(db, &keys).await?;
+        for task in &mut unknown {
+            let (recorded, reply) = recorded(&found, &task.command.key)?;
+            task.know(recorded, reply);
+        }
+        Ok(())
+    }
+
+    /// Asks others about what is new, and about what came too late: a slower or crashed attempt may have done it.
+    async fn ask(&self, db: &mut PgConnection, tasks: &mut [Open<P>]) -> Result<(), Error> {
+        let (mut new, mut too_late) = (Vec::new(), Vec::new());
+        for task in tasks.iter_mut() {
+            let recorded = task.recorded();
+            match task.asked {
+                Asked::No if recorded.tombstone => too_late.push(task),
+                Asked::No if !recorded.this && !self.is_forgotten(&task.command) => new.push(task),
+                _ => {}
+            }
+        }
+        if new.is_empty() && too_late.is_empty() {
+            return Ok(());
+        }
+        let command = |task: &&mut Open<P>| Arc::clone(&task.command);
+        let new_commands: Vec<_> = new.iter().map(command).collect();
+        let late_commands: Vec<_> = too_late.iter().map(command).collect();
+        let calls = self.participant.calls(db, &new_commands, &late_commands);
+        let tasks = new.into_iter().chain(too_late);
+        for (task, call) in tasks.zip(calls.await?) {
+            task.ask(call);
+        }
+        Ok(())
+    }
+
+    /// Whether nobody knows any more whether the action was done.
+    fn is_forgotten(&self, command: &Command<P::Body>) -> bool {
+        command.key.direction == Direction::Action && self.retention.is_over_for(command.key.saga)
+    }
+
+    fn triage<'t>(&self, tasks: &'t [Open<P>]) -> Triage<'t, P> {
         let mut triage = Triage {
             recorded: Vec::new(),
             new: Vec::new(),
-            too_late: Vec::new(),
-            actions: HashSet::new(),
             refused: Vec::new(),
+            postponed: Vec::new(),
         };
-        for command in commands {
-            if let Some(record) = found.remove(&command.key) {
-                if record.tombstone {
-                    triage.too_late.push(command.clone());
-                }
-                let reply = stored_reply(&record).map_err(Error::Failed)?;
-                triage.recorded.push((command.reply_to.clone(), reply));
-            } else {
-                let action = command.key.action();
-                if command.key == action && self.retention.is_over_for(action.saga) {
+        for task in tasks {
+            let command = &task.command;
+            let reply = task.known.as_ref().and_then(|(_, reply)| reply.clone());
+            let recorded = task.recorded();
+            match (&task.asked, reply) {
+                (Asked::Waiting(..), _) => {}
+                (Asked::Answered(answer), reply) => match (&answer.found, reply) {
+                    (Ok(_), Some(reply)) => triage.recorded.push((&command.reply_to, reply)),
+                    (Ok(found), None) => triage.new.push(New {
+                        command,
+                        recorded,
+                        found,
+                    }),
+                    (Err(Error::Failed(why)), _) => triage.refused.push((command.id, said(why))),
+                    (Err(Error::Away(why) | Error::Slow(why)), _) => {
+                        triage.postponed.push((command.id, said(why)));
+                    }
+                },
+                (Asked::No, Some(reply)) => triage.recorded.push((&command.reply_to, reply)),
+                (Asked::No, None) => {
                     let why = anyhow::anyhow!(
-                        "{action} is older than RETENTION_DAYS: whether it was done is not known any more"
+                        "{} is older than RETENTION_DAYS: whether it was done is not known any more",
+                        command.key
                     );
                     triage.refused.push((command.id, why));
-                    continue;
                 }
-                if found.contains_key(&action) {
-                    triage.actions.insert(action);
-                }
-                triage.new.push(command.clone());
             }
         }
-        Ok(triage)
+        triage
     }
 
     /// What to record, which is each command's reply and tombstones, and the replies. These are numbered in the order
     /// in which they exist.
-    fn records(
-        &self,
-        new: &[Command<P::Body>],
-        replies: Vec<Envelope>,
-        actions: &HashSet<Key>,
-    ) -> (Vec<Record>, Vec<Reply>) {
+    fn records(&self, new: &[New<'_, P>], replies: Vec<Envelope>) -> (Vec<Record>, Vec<Reply>) {
         let mut records = Vec::with_capacity(new.len());
         let mut numbered_replies = Vec::with_capacity(new.len());
-        for (command, reply) in new.iter().zip(replies) {
+        for (one, reply) in new.iter().zip(replies) {
+            let New {
+                command, recorded, ..
+            } = one;
             let is_compensation = command.key.direction == Direction::Compensation;
             let action = command.key.action();
-            let after_action = is_compensation && actions.contains(&action);
+            let after_action = is_compensation && recorded.action;
             // Of an old saga, the action may have had its reply, and the record of that may have been dropped.
             let is_second = after_action || self.retention.is_over_for(action.saga);
             let sequence = if is_second { 2 } else { 1 };
@@ -185,6 +255,23 @@ impl<P: Participant> CommandHandler<P> {
         }
         (records, numbered_replies)
     }
+}
+
+/// What `found` says about the command under `key`, and its reply.
+fn recorded(found: &HashMap<Key, Record>, key: &Key) -> Result<(Recorded, Option<Reply>), Error> {
+    let this = found.get(key);
+    let recorded = Recorded {
+        this: this.is_some(),
+        tombstone: this.is_some_and(|record| record.tombstone),
+        action: key.direction == Direction::Compensation && found.contains_key(&key.action()),
+    };
+    let reply = this.map(stored_reply).transpose();
+    Ok((recorded, reply.map_err(Error::Failed)?))
+}
+
+/// An error that is said again.
+fn said(error: &anyhow::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error:#}")
 }
 
 fn stored_reply(record: &Record) -> anyhow::Result<Reply> {
@@ -209,20 +296,30 @@ fn record(key: Key, reply: &Reply, tombstone: bool) -> Record {
 }
 
 impl<P: Participant> Handler for CommandHandler<P> {
-    type Input = Command<P::Body>;
+    type Input = Task<P>;
 
     fn decode(&self, message: &Incoming) -> Result<Self::Input, Unreadable> {
-        self.participant.decode(message)
+        self.participant.decode(message).map(Task::new)
     }
 
-    async fn handle(&self, db: &mut PgConnection, batch: &[Self::Input]) -> Result<Handled, Error> {
+    async fn handle(
+        &self,
+        db: &mut PgConnection,
+        batch: &[Task<P>],
+    ) -> Result<Handled<Task<P>>, Error> {
         let mut handled = Handled::default();
-        for commands in one_per_saga(batch, |command| command.key.saga) {
-            let Handled { outgoing, refused } = self.reply(db, &commands).await?;
-            handled.outgoing.extend(outgoing);
-            handled.refused.extend(refused);
+        for tasks in one_per_saga(batch, |task| task.command.key.saga) {
+            handled.extend(self.reply(db, tasks).await?);
         }
         Ok(handled)
+    }
+
+    async fn ready(&self) {
+        self.participant.ready().await;
+    }
+
+    fn is_held_up(&self) -> bool {
+        self.participant.is_held_up()
     }
 
     async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {

@@ -164,7 +164,7 @@ pub fn command(saga: Uuid, order: Uuid, step: &str, kind: &str, data: &Value) ->
         "source": "order-service",
         "type": kind,
         "subject": order,
-        "time": "2026-11-20T10:00:00Z",
+        "time": chrono::Utc::now(),
         "datacontenttype": "application/json",
         "sagaid": saga,
         "sagastep": step,

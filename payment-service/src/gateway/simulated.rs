@@ -6,7 +6,7 @@ use common::config::{self, Vars};
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
-use super::{Charge, Error, Gateway, PartialRefund, Verdict};
+use super::{Charge, Error, Gateway, PartialRefund, Refund, Verdict};
 
 /// Decides by the payment method where that is one of [`ACCEPTED`] or [`declined`], else by lot.
 ///
@@ -127,7 +127,7 @@ impl Gateway for Simulated {
         Ok(self.verdict(charge))
     }
 
-    async fn refund(&self, _: &str) -> Result<(), Error> {
+    async fn refund(&self, _: Refund<'_>) -> Result<(), Error> {
         self.take_time().await;
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use payment_service::gateway::{Charge, Error, Gateway, PartialRefund, Verdict};
+use payment_service::gateway::{Charge, Error, Gateway, PartialRefund, Refund, Verdict};
 use test_support::eventually;
 use tokio::sync::watch;
 
@@ -23,6 +23,10 @@ struct Inner {
     parts: Mutex<HashSet<String>>,
     away: AtomicBool,
     careless: AtomicBool,
+    /// Keys of charges that it does not answer to.
+    silent: Mutex<HashSet<String>>,
+    /// Keys of charges that it fails for good.
+    refused: Mutex<HashSet<String>>,
     calls: AtomicUsize,
     /// Held up before the money moves.
     charges: Gate,
@@ -83,6 +87,8 @@ impl Bank {
             parts: Mutex::default(),
             away: AtomicBool::new(false),
             careless: AtomicBool::new(false),
+            silent: Mutex::default(),
+            refused: Mutex::default(),
             calls: AtomicUsize::new(0),
             charges: Gate::new(),
             refunds: Gate::new(),
@@ -104,6 +110,20 @@ impl Bank {
     /// From now on it gives back more than was charged, as no gateway should.
     pub(crate) fn be_careless(&self) {
         self.0.careless.store(true, Ordering::SeqCst);
+    }
+
+    /// It does not answer to a charge under `key` until [`Self::answer_all`].
+    pub(crate) fn be_silent_about(&self, key: &str) {
+        self.0.silent.lock().unwrap().insert(key.to_owned());
+    }
+
+    pub(crate) fn answer_all(&self) {
+        self.0.silent.lock().unwrap().clear();
+    }
+
+    /// It will never make a charge under `key`, and never say that it declines.
+    pub(crate) fn refuse(&self, key: &str) {
+        self.0.refused.lock().unwrap().insert(key.to_owned());
     }
 
     /// Calls so far, also those in vain.
@@ -159,8 +179,14 @@ impl Bank {
 impl Gateway for Bank {
     async fn charge(&self, charge: Charge<'_>) -> Result<Verdict, Error> {
         self.answer()?;
-        self.0.charges.pass().await;
         let key = charge.idempotency_key;
+        if self.0.silent.lock().unwrap().contains(key) {
+            std::future::pending::<()>().await;
+        }
+        if self.0.refused.lock().unwrap().contains(key) {
+            return Err(Error::Refused(anyhow::anyhow!("this card is on fire")));
+        }
+        self.0.charges.pass().await;
         // A key that is known gets the same answer, and no money moves, as real gateways do it.
         let charged = Account {
             charged: charge.amount.minor(),
@@ -173,9 +199,14 @@ impl Gateway for Bank {
         })
     }
 
-    async fn refund(&self, key: &str) -> Result<(), Error> {
+    async fn refund(&self, refund: Refund<'_>) -> Result<(), Error> {
         self.answer()?;
+        let key = refund.charge_key;
         if let Some(account) = self.0.accounts.lock().unwrap().get_mut(key) {
+            if let Some(charge) = refund.charge {
+                assert_eq!(charge.gateway_id, key);
+                assert!(charge.amount.minor() >= account.charged - account.given_back);
+            }
             account.given_back = account.charged;
         }
         self.0.refunds.pass().await;

@@ -11,3 +11,4 @@ mod outcomes;
 mod parts;
 mod races;
 mod service;
+mod slow_gateway;

@@ -105,9 +105,9 @@ async fn a_command_that_comes_twice_gets_the_same_reply_twice() {
     let saga = Saga::new();
     for command in [saga.process("pm_card_visa"), saga.refund()] {
         orchestrator.send(&command).await;
+        let first = orchestrator.reply().await;
         orchestrator.send(&command).await;
-        let replies = orchestrator.replies(2).await;
-        assert_eq!(replies[0], replies[1]);
+        assert_eq!(orchestrator.reply().await, first);
         // Sent anew by its sender, it is another message with the same key.
         let again = if command["type"] == "payment.refund.v1" {
             saga.refund()
@@ -115,7 +115,7 @@ async fn a_command_that_comes_twice_gets_the_same_reply_twice() {
             saga.process("pm_card_visa")
         };
         orchestrator.send(&again).await;
-        assert_eq!(orchestrator.reply().await, replies[0]);
+        assert_eq!(orchestrator.reply().await, first);
     }
     assert_eq!(orchestrator.payments(&saga).await, ["REFUNDED"]);
 }

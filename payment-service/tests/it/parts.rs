@@ -107,7 +107,9 @@ async fn a_part_that_is_asked_for_twice_is_given_back_once() {
     orchestrator
         .send_batch(&[command.clone(), command, back.refund_part("39.98")])
         .await;
-    for reply in orchestrator.replies(3).await {
+    // Replies that are the same may become one, where they have to wait in the outbox.
+    assert_eq!(orchestrator.reply().await, first);
+    while let Some(reply) = orchestrator.try_reply().await {
         assert_eq!(reply, first);
     }
     assert_eq!(bank.held(&saga.charge_key()), 0);
@@ -203,6 +205,7 @@ async fn a_part_that_nobody_recorded_is_not_given_back_again() {
     let part = PartialRefund {
         idempotency_key: &back.charge_key(),
         charge_key: &saga.charge_key(),
+        gateway_id: &saga.charge_key(),
         amount: Money::from_minor(1000),
         currency: "USD",
     };

@@ -48,7 +48,12 @@ impl Orchestrator {
 
     /// Starts a replica on `gateway`.
     pub(crate) async fn start(&self, gateway: impl Gateway) -> Replica {
-        let config = Config::from_vars(&self.environment.vars(&[])).unwrap();
+        self.start_with(gateway, &[]).await
+    }
+
+    /// Starts a replica on `gateway`, with these variables.
+    pub(crate) async fn start_with(&self, gateway: impl Gateway, vars: &[(&str, &str)]) -> Replica {
+        let config = Config::from_vars(&self.environment.vars(vars)).unwrap();
         run(App::with_gateway(&config, gateway).await.unwrap())
     }
 

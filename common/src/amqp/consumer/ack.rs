@@ -1,8 +1,8 @@
 //! What batches have to say is published, and the batches are acked when it is confirmed, or stored to go out later.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use lapin::{Channel, message::Delivery, options::BasicAckOptions};
+use lapin::{Acker, Channel, options::BasicAckOptions};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -12,26 +12,67 @@ use tracing::warn;
 
 use super::{
     super::{Broker, Lane, Message, NotPublished, Outgoing},
+    decode::DeliveryTag,
     handler::Handler,
 };
 use crate::{backoff::Backoff, crash};
 
 /// Deliveries that RabbitMQ sends ahead of their acks.
-pub(super) const PREFETCH: u16 = 256;
+pub(super) const PREFETCH: u16 = 384;
 /// How long an ack may wait for those of later batches. To a quorum queue, each costs as much as a message.
 const ACK_EVERY: Duration = Duration::from_millis(50);
 /// Deliveries that are acked at once, so that RabbitMQ sends more.
-const ACK_MAX: usize = PREFETCH as usize / 4;
+const ACK_MAX: usize = 64;
 /// How long an ack waits for confirms of replies. Later, their queue is not well, and they wait in the outbox.
 const REPLIES_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for public events, for which nobody here waits and whose queues are anybody's.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A batch that was handled, and what it has to say, on its way.
-pub(super) struct PendingAck {
+pub(super) struct HandledBatch {
     pub(super) saying: Saying,
-    pub(super) deliveries: usize,
-    pub(super) last: Delivery,
+    /// Deliveries that it began with.
+    pub(super) begun: Vec<Begun>,
+    /// The delivery of each message that is done.
+    pub(super) done: Vec<DeliveryTag>,
+}
+
+/// A delivery, of which nothing is done yet.
+pub(super) struct Begun<A = Acker> {
+    pub(super) tag: DeliveryTag,
+    pub(super) acker: A,
+    /// Messages in it that can be read.
+    pub(super) messages: usize,
+}
+
+/// Deliveries that are not acked yet, each with the number of its messages that are not done.
+struct Unacked<A = Acker>(BTreeMap<DeliveryTag, (A, usize)>);
+
+impl<A> Unacked<A> {
+    fn add(&mut self, begun: Vec<Begun<A>>, done: &[DeliveryTag]) {
+        for one in begun {
+            self.0.insert(one.tag, (one.acker, one.messages));
+        }
+        for tag in done {
+            if let Some((_, left)) = self.0.get_mut(tag) {
+                *left -= 1;
+            }
+        }
+    }
+
+    /// Takes out what can be acked: the last of those before which nothing is left to do, and each one behind it.
+    fn take_done(&mut self) -> (Option<A>, Vec<A>) {
+        let first_left = self.0.iter().find(|(_, (_, left))| *left > 0);
+        let behind = match first_left.map(|(tag, _)| *tag) {
+            Some(tag) => self.0.split_off(&tag),
+            None => BTreeMap::new(),
+        };
+        let before = std::mem::replace(&mut self.0, behind);
+        let last = before.into_values().next_back().map(|(acker, _)| acker);
+        let done = self.0.extract_if(.., |_, (_, left)| *left == 0);
+        let single = done.map(|(_, (acker, _))| acker).collect();
+        (last, single)
+    }
 }
 
 /// What a batch has to say.
@@ -39,7 +80,8 @@ pub(super) struct PendingAck {
 pub(super) struct Saying {
     /// What was published.
     published: Vec<Published>,
-    /// Messages of a lane that is away or confirms nothing: they need not wait to find that out.
+    /// Messages that are postponed, and those of a lane that is away or confirms nothing: they need not wait to find
+    /// that out.
     unsent: Vec<Message>,
     /// Dead letters, which cannot be stored.
     letters: Vec<Outgoing>,
@@ -53,9 +95,16 @@ struct Published {
 }
 
 impl Saying {
-    /// Publishes `outgoing`, without waiting for confirms.
-    pub(super) async fn publish(broker: &Broker, outgoing: Vec<Outgoing>) -> Self {
-        let mut saying = Self::default();
+    /// Publishes `outgoing`, without waiting for confirms; `postponed` goes out later.
+    pub(super) async fn publish(
+        broker: &Broker,
+        outgoing: Vec<Outgoing>,
+        postponed: Vec<Message>,
+    ) -> Self {
+        let mut saying = Self {
+            unsent: postponed,
+            ..Self::default()
+        };
         let (mut replies, mut events, mut responses) = (Vec::new(), Vec::new(), Vec::new());
         for one in outgoing {
             match one {
@@ -105,40 +154,42 @@ struct ChannelGone;
 
 impl<H: Handler> Acks<H> {
     /// Acks batches when all that they have to say is safe, in order: all batches of [`ACK_EVERY`] at once.
-    pub(super) async fn run(self, mut batches: mpsc::Receiver<PendingAck>) {
+    pub(super) async fn run(self, mut batches: mpsc::Receiver<HandledBatch>) {
+        let mut unacked = Unacked(BTreeMap::new());
         while let Some(batch) = batches.recv().await {
-            if self.ack(batch, &mut batches).await.is_err() {
+            if self.ack(&mut unacked, batch, &mut batches).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Acks `batch` and those that come soon after it.
+    /// Acks what is done of `batch` and of those that come soon after it.
     async fn ack(
         &self,
-        batch: PendingAck,
-        batches: &mut mpsc::Receiver<PendingAck>,
+        unacked: &mut Unacked,
+        batch: HandledBatch,
+        batches: &mut mpsc::Receiver<HandledBatch>,
     ) -> Result<(), ChannelGone> {
-        let PendingAck {
-            saying,
-            mut deliveries,
-            mut last,
-        } = batch;
-        self.make_safe(saying).await?;
+        let mut deliveries = batch.begun.len();
+        self.make_safe(batch.saying).await?;
+        unacked.add(batch.begun, &batch.done);
         let ack_at = Instant::now() + ACK_EVERY;
         while deliveries < ACK_MAX
             && Instant::now() < ack_at
             && let Ok(Some(more)) = timeout_at(ack_at, batches.recv()).await
         {
             self.make_safe(more.saying).await?;
-            deliveries += more.deliveries;
-            last = more.last;
+            deliveries += more.begun.len();
+            unacked.add(more.begun, &more.done);
         }
-        let all_up_to_it = BasicAckOptions { multiple: true };
-        match last.acker.ack(all_up_to_it).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(ChannelGone),
+        let (last, single) = unacked.take_done();
+        if let Some(last) = last {
+            ack(&last, true).await?;
         }
+        for one in single {
+            ack(&one, false).await?;
+        }
+        Ok(())
     }
 
     /// Waits until all is confirmed. What is not confirmed in time is stored, so that an outbox goes on with it: a queue
@@ -217,5 +268,48 @@ impl<H: Handler> Acks<H> {
         }
         sleep(backoff.next_delay()).await;
         Ok(())
+    }
+}
+
+async fn ack(delivery: &Acker, multiple: bool) -> Result<(), ChannelGone> {
+    let acked = delivery.ack(BasicAckOptions { multiple }).await;
+    acked.map(drop).map_err(|_| ChannelGone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(tag: DeliveryTag, messages: usize) -> Begun<()> {
+        Begun {
+            tag,
+            acker: (),
+            messages,
+        }
+    }
+
+    /// What can be acked: whether there is something up to which all is, how many one by one; and what is left.
+    fn done(unacked: &mut Unacked<()>) -> (bool, usize, Vec<DeliveryTag>) {
+        let (last, single) = unacked.take_done();
+        let left = unacked.0.keys().copied().collect();
+        (last.is_some(), single.len(), left)
+    }
+
+    #[test]
+    fn a_delivery_is_acked_when_all_its_messages_are_done() {
+        let mut unacked = Unacked(BTreeMap::new());
+        // The second one has nothing in it that could be read.
+        unacked.add(
+            vec![begun(1, 2), begun(2, 0), begun(3, 1), begun(4, 1)],
+            &[1, 4],
+        );
+        assert_eq!(done(&mut unacked), (false, 2, vec![1, 3]));
+        unacked.add(vec![begun(5, 3)], &[5, 5, 5]);
+        assert_eq!(done(&mut unacked), (false, 1, vec![1, 3]));
+        unacked.add(Vec::new(), &[1]);
+        assert_eq!(done(&mut unacked), (true, 0, vec![3]));
+        unacked.add(vec![begun(6, 1)], &[3, 6]);
+        assert_eq!(done(&mut unacked), (true, 0, Vec::new()));
+        assert_eq!(done(&mut unacked), (false, 0, Vec::new()));
     }
 }

@@ -1,5 +1,7 @@
 //! What is in a delivery: messages that the handler can read, and dead letters.
 
+use std::sync::Arc;
+
 use lapin::{BasicProperties, message::Delivery};
 use serde_json::value::RawValue;
 
@@ -15,9 +17,19 @@ use crate::contract::{Envelope, Unreadable};
 
 /// A message that could be read, and what the handler made of it.
 pub(super) struct Item<I> {
-    pub(super) message: Incoming,
+    pub(super) origin: Origin,
     pub(super) input: I,
 }
+
+/// A message, and the delivery that it came in.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) message: Arc<Incoming>,
+    pub(super) delivery: DeliveryTag,
+}
+
+/// Deliveries are numbered in the order in which they come on a channel.
+pub(super) type DeliveryTag = u64;
 
 /// Messages that cannot be read.
 #[derive(Default)]
@@ -38,7 +50,13 @@ pub(super) fn decode<H: Handler>(
     let properties = &delivery.properties;
     for json in messages(&data, properties) {
         match read(handler, json, properties) {
-            Ok(item) => batch.push(item),
+            Ok((message, input)) => batch.push(Item {
+                origin: Origin {
+                    message: Arc::new(message),
+                    delivery: delivery.delivery_tag,
+                },
+                input,
+            }),
             Err(reason) => {
                 // Of several, only this one dies, as the single message that it might have been.
                 let properties = if json.len() < data.len() {
@@ -73,7 +91,7 @@ fn read<H: Handler>(
     handler: &H,
     json: &[u8],
     properties: &BasicProperties,
-) -> Result<Item<H::Input>, Unreadable> {
+) -> Result<(Incoming, H::Input), Unreadable> {
     let text =
         |property: &Option<lapin::types::ShortString>| property.as_ref().map(ToString::to_string);
     let message = Incoming {
@@ -82,5 +100,5 @@ fn read<H: Handler>(
         correlation_id: text(properties.correlation_id()),
     };
     let input = handler.decode(&message)?;
-    Ok(Item { message, input })
+    Ok((message, input))
 }

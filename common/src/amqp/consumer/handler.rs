@@ -1,7 +1,8 @@
 //! What a consumer calls: the handler of a queue's messages.
 
-use std::future::Future;
+use std::{fmt, future::Future};
 
+use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -53,20 +54,72 @@ pub struct Incoming {
     pub correlation_id: Option<String>,
 }
 
-/// What comes of a batch.
-#[derive(Debug, Default)]
-pub struct Handled {
+/// What comes of a batch. Messages are named by their ids; those that are not named are done.
+pub struct Handled<I> {
     /// What is to be published before the batch is acked.
     pub outgoing: Vec<Outgoing>,
-    /// Messages, by their ids, that nothing can be done with, and why: they become dead letters at once. The rest of
-    /// the batch was handled without them.
+    /// Messages that nothing can be done with, and why: they become dead letters at once.
     pub refused: Vec<(Uuid, anyhow::Error)>,
+    /// Messages that somebody else could not be asked about, and why: they come again after a pause.
+    pub postponed: Vec<(Uuid, anyhow::Error)>,
+    /// Messages that somebody else is being asked about. When the answer is there, each is handled again, as the input
+    /// that the future gives, and is not acked before.
+    pub later: Vec<(Uuid, BoxFuture<'static, I>)>,
+}
+
+impl<I> Default for Handled<I> {
+    fn default() -> Self {
+        Self {
+            outgoing: Vec::new(),
+            refused: Vec::new(),
+            postponed: Vec::new(),
+            later: Vec::new(),
+        }
+    }
+}
+
+impl<I> fmt::Debug for Handled<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handled")
+            .field("outgoing", &self.outgoing)
+            .field("refused", &self.refused)
+            .field("postponed", &self.postponed)
+            .field("later", &self.later.len())
+            .finish()
+    }
+}
+
+impl<I: Send + 'static> Handled<I> {
+    /// Adds what came of other messages of the batch.
+    pub fn extend(&mut self, more: Self) {
+        self.outgoing.extend(more.outgoing);
+        self.refused.extend(more.refused);
+        self.postponed.extend(more.postponed);
+        self.later.extend(more.later);
+    }
+
+    /// The same for a handler whose inputs are those of another one and more.
+    pub fn map<J>(self, input: fn(I) -> J) -> Handled<J>
+    where
+        J: 'static,
+    {
+        let later = self.later.into_iter().map(|(id, answer)| {
+            let answer: BoxFuture<'static, J> = Box::pin(async move { input(answer.await) });
+            (id, answer)
+        });
+        Handled {
+            outgoing: self.outgoing,
+            refused: self.refused,
+            postponed: self.postponed,
+            later: later.collect(),
+        }
+    }
 }
 
 /// What a consumer does with messages.
 pub trait Handler: Send + Sync + 'static {
     /// A message as the handler wants it.
-    type Input: Send + Sync;
+    type Input: Send + Sync + 'static;
 
     /// Reads a message. No I/O: what fails here is the message's fault.
     ///
@@ -85,10 +138,21 @@ pub trait Handler: Send + Sync + 'static {
         &self,
         db: &mut PgConnection,
         batch: &[Self::Input],
-    ) -> impl Future<Output = Result<Handled, Error>> + Send;
+    ) -> impl Future<Output = Result<Handled<Self::Input>, Error>> + Send;
 
-    /// Stores messages that [`Self::handle`] returned and that the broker did not confirm, so that an outbox publishes
-    /// them when their queues are well. One may be stored already, and one may be with the broker all the same.
+    /// Waits until more messages can be handled: until then, they stay in the queue.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// Whether something is away without which no message can be handled. The service is then not ready.
+    fn is_held_up(&self) -> bool {
+        false
+    }
+
+    /// Stores messages, so that an outbox publishes them when their queues are well, or their pauses over: what
+    /// [`Self::handle`] returned and the broker did not confirm, and what is postponed. One may be stored already, and
+    /// one may be with the broker all the same.
     ///
     /// # Errors
     /// The database failed. The ack waits until it works.

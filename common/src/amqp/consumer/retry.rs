@@ -1,21 +1,21 @@
 //! Handles a batch: again while a dependency is away, and one by one when something in it is at fault.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use lapin::Channel;
-use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+use uuid::Uuid;
 
 use super::{
     super::{
-        Broker, Outgoing,
+        Broker, Message, Outgoing,
         broker::Hold,
         properties::{message_properties, short},
     },
     dead_letter::dead_letter,
-    decode::Item,
+    decode::{Item, Origin},
     handler::{Error, Handled, Handler, Incoming},
 };
 use crate::{
@@ -41,9 +41,28 @@ pub(super) struct Attempts<'a, H> {
     pub(super) channel: Channel,
 }
 
+/// What came of a batch.
+pub(super) struct Done<I> {
+    pub(super) outgoing: Vec<Outgoing>,
+    /// What comes again after a pause.
+    pub(super) postponed: Vec<Message>,
+    /// What is to be handled again when an answer is there.
+    pub(super) later: Vec<(Origin, BoxFuture<'static, I>)>,
+}
+
+impl<I> Default for Done<I> {
+    fn default() -> Self {
+        Self {
+            outgoing: Vec::new(),
+            postponed: Vec::new(),
+            later: Vec::new(),
+        }
+    }
+}
+
 /// What came of one call of the handler.
-enum Attempt {
-    Done(Handled),
+enum Attempt<I> {
+    Done(Handled<I>),
     /// It took too long, or something that it locks is locked: perhaps because of one message.
     Slow,
     Failed(anyhow::Error),
@@ -57,58 +76,61 @@ struct Holding {
 }
 
 impl<H: Handler> Attempts<'_, H> {
-    /// Handles `batch`, whatever it takes, and returns what is to be published.
+    /// Handles `batch`, whatever it takes.
     pub(super) async fn handle(
         &self,
         batch: Vec<Item<H::Input>>,
-    ) -> Result<Vec<Outgoing>, SessionOver> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        counter!("consumer_messages_total", "queue" => self.queue).increment(batch.len() as u64);
+    ) -> Result<Done<H::Input>, SessionOver> {
+        let mut done = Done::default();
         let (messages, inputs): (Vec<_>, Vec<_>) = batch
             .into_iter()
-            .map(|item| (item.message, item.input))
+            .map(|item| (item.origin, item.input))
             .unzip();
-        let mut outgoing = Vec::new();
         // One AMQP message may carry any number of messages.
         for (messages, inputs) in messages.chunks(BATCH_MAX).zip(inputs.chunks(BATCH_MAX)) {
             match self.attempt(inputs).await? {
-                Attempt::Done(handled) => self.take(messages, handled, &mut outgoing),
-                Attempt::Slow => self.halve(messages, inputs, &mut outgoing).await?,
+                Attempt::Done(handled) => self.take(messages, handled, &mut done),
+                Attempt::Slow => self.halve(messages, inputs, &mut done).await?,
                 Attempt::Failed(_) if inputs.len() > 1 => {
-                    self.one_by_one(messages, inputs, &mut outgoing).await?;
+                    self.one_by_one(messages, inputs, &mut done).await?;
                 }
                 Attempt::Failed(error) => {
-                    self.retry(&messages[0], &inputs[0], &error, &mut outgoing)
+                    self.retry(&messages[0], &inputs[0], &error, &mut done)
                         .await?;
                 }
             }
         }
-        Ok(outgoing)
+        Ok(done)
     }
 
-    /// Adds what is to be published about `messages`, which were handled.
-    fn take(&self, messages: &[Incoming], handled: Handled, outgoing: &mut Vec<Outgoing>) {
+    /// Adds what came of `messages` to what is done.
+    fn take(&self, messages: &[Origin], handled: Handled<H::Input>, done: &mut Done<H::Input>) {
         let Handled {
-            outgoing: more,
+            outgoing,
             refused,
+            postponed,
+            later,
         } = handled;
-        outgoing.extend(more);
-        let Some((_, first)) = refused.first() else {
-            return;
-        };
-        warn!(
-            queue = self.queue,
-            messages = refused.len(),
-            error = format!("{first:#}"),
-            "dead letters: nothing can be done with them"
-        );
-        for message in messages {
-            let of = |(id, _): &&(_, _)| *id == message.envelope.id;
-            if let Some((_, why)) = refused.iter().find(of) {
-                outgoing.push(self.dead_letter(message, "refused", &format!("{why:#}"), 1));
-            }
+        done.outgoing.extend(outgoing);
+        self.say(&refused, "dead letters: nothing can be done with them");
+        self.say(&postponed, "postponed: they come again after a pause");
+        for (origin, why) in named(messages, refused) {
+            let why = format!("{why:#}");
+            let letter = self.dead_letter(&origin.message, "refused", &why, 1);
+            done.outgoing.push(letter);
+        }
+        for (origin, _) in named(messages, postponed) {
+            let again = Message::postponed(self.queue, origin.message.envelope.clone());
+            done.postponed.push(again);
+        }
+        done.later.extend(named(messages, later));
+    }
+
+    /// One line for all of them.
+    fn say(&self, messages: &[(Uuid, anyhow::Error)], what: &str) {
+        if let Some((_, first)) = messages.first() {
+            let (queue, messages) = (self.queue, messages.len());
+            warn!(queue, messages, error = format!("{first:#}"), "{what}");
         }
     }
 
@@ -116,9 +138,9 @@ impl<H: Handler> Attempts<'_, H> {
     /// too slow, it is not for one message.
     async fn halve(
         &self,
-        mut messages: &[Incoming],
+        mut messages: &[Origin],
         mut inputs: &[H::Input],
-        outgoing: &mut Vec<Outgoing>,
+        done: &mut Done<H::Input>,
     ) -> Result<(), SessionOver> {
         while inputs.len() > 1 {
             let half = inputs.len() / 2;
@@ -129,9 +151,9 @@ impl<H: Handler> Attempts<'_, H> {
             let mut slow = Vec::new();
             for (messages, inputs) in halves {
                 match self.attempt(inputs).await? {
-                    Attempt::Done(handled) => self.take(messages, handled, outgoing),
+                    Attempt::Done(handled) => self.take(messages, handled, done),
                     Attempt::Slow => slow.push((messages, inputs)),
-                    Attempt::Failed(_) => self.one_by_one(messages, inputs, outgoing).await?,
+                    Attempt::Failed(_) => self.one_by_one(messages, inputs, done).await?,
                 }
             }
             match slow[..] {
@@ -140,25 +162,25 @@ impl<H: Handler> Attempts<'_, H> {
                 _ => break,
             }
         }
-        self.one_by_one(messages, inputs, outgoing).await
+        self.one_by_one(messages, inputs, done).await
     }
 
     /// Takes a failed batch apart, so that one bad message cannot hurt its neighbours: good ones first.
     async fn one_by_one(
         &self,
-        messages: &[Incoming],
+        messages: &[Origin],
         inputs: &[H::Input],
-        outgoing: &mut Vec<Outgoing>,
+        done: &mut Done<H::Input>,
     ) -> Result<(), SessionOver> {
         let mut failed = Vec::new();
         for (message, input) in messages.iter().zip(inputs) {
             match self.attempt_alone(input).await? {
-                Ok(handled) => self.take(std::slice::from_ref(message), handled, outgoing),
+                Ok(handled) => self.take(std::slice::from_ref(message), handled, done),
                 Err(error) => failed.push((message, input, error)),
             }
         }
         for (message, input, error) in failed {
-            self.retry(message, input, &error, outgoing).await?;
+            self.retry(message, input, &error, done).await?;
         }
         Ok(())
     }
@@ -166,12 +188,12 @@ impl<H: Handler> Attempts<'_, H> {
     /// Gives a message that failed once its remaining tries, then makes it a dead letter.
     async fn retry(
         &self,
-        message: &Incoming,
+        message: &Origin,
         input: &H::Input,
         first: &anyhow::Error,
-        outgoing: &mut Vec<Outgoing>,
+        done: &mut Done<H::Input>,
     ) -> Result<(), SessionOver> {
-        let envelope = &message.envelope;
+        let envelope = &message.message.envelope;
         let mut last_error = format!("{first:#}");
         let mut backoff = Backoff::default();
         for attempt in 2..=MAX_ATTEMPTS {
@@ -179,14 +201,20 @@ impl<H: Handler> Attempts<'_, H> {
             backoff.wait(self.shutdown).await;
             match self.attempt_alone(input).await? {
                 Ok(handled) => {
-                    self.take(std::slice::from_ref(message), handled, outgoing);
+                    self.take(std::slice::from_ref(message), handled, done);
                     return Ok(());
                 }
                 Err(error) => last_error = format!("{error:#}"),
             }
         }
         error!(message.id = %envelope.id, saga.id = ?envelope.sagaid, error = last_error, "dead letter: every attempt failed");
-        outgoing.push(self.dead_letter(message, "handler-failed", &last_error, MAX_ATTEMPTS));
+        let letter = self.dead_letter(
+            &message.message,
+            "handler-failed",
+            &last_error,
+            MAX_ATTEMPTS,
+        );
+        done.outgoing.push(letter);
         Ok(())
     }
 
@@ -200,7 +228,7 @@ impl<H: Handler> Attempts<'_, H> {
     }
 
     /// Calls the handler until no dependency is away. A batch that is too slow can be taken apart.
-    async fn attempt(&self, inputs: &[H::Input]) -> Result<Attempt, SessionOver> {
+    async fn attempt(&self, inputs: &[H::Input]) -> Result<Attempt<H::Input>, SessionOver> {
         let mut holding = Holding::default();
         loop {
             match self.call(inputs).await {
@@ -218,7 +246,7 @@ impl<H: Handler> Attempts<'_, H> {
     async fn attempt_alone(
         &self,
         input: &H::Input,
-    ) -> Result<Result<Handled, anyhow::Error>, SessionOver> {
+    ) -> Result<Result<Handled<H::Input>, anyhow::Error>, SessionOver> {
         let mut holding = Holding::default();
         loop {
             match self.call(std::slice::from_ref(input)).await {
@@ -245,16 +273,33 @@ impl<H: Handler> Attempts<'_, H> {
         Ok(())
     }
 
-    async fn call(&self, inputs: &[H::Input]) -> Result<Handled, Error> {
+    async fn call(&self, inputs: &[H::Input]) -> Result<Handled<H::Input>, Error> {
         let call = AssertUnwindSafe(self.handle_once(inputs)).catch_unwind();
         let panicked = |_| Err(Error::Failed(anyhow::anyhow!("the handler panicked")));
         call.await.unwrap_or_else(panicked)
     }
 
-    async fn handle_once(&self, inputs: &[H::Input]) -> Result<Handled, Error> {
+    async fn handle_once(&self, inputs: &[H::Input]) -> Result<Handled<H::Input>, Error> {
         let mut connection = self.db.take().await?;
         let handled = db::in_time(self.handler.handle(&mut connection, inputs)).await?;
         self.db.put_back(connection);
         Ok(handled)
     }
+}
+
+/// The messages that `of` names, each with what is said about it.
+fn named<T>(messages: &[Origin], of: Vec<(Uuid, T)>) -> Vec<(Origin, T)> {
+    if of.is_empty() {
+        return Vec::new();
+    }
+    // The same message may be there twice, and is then named twice.
+    let mut by_id: HashMap<Uuid, Vec<&Origin>> = HashMap::with_capacity(messages.len());
+    for origin in messages {
+        let same = by_id.entry(origin.message.envelope.id).or_default();
+        same.push(origin);
+    }
+    let mut take = |id| by_id.get_mut(&id).and_then(Vec::pop).cloned();
+    of.into_iter()
+        .filter_map(|(id, what)| Some((take(id)?, what)))
+        .collect()
 }

@@ -1,29 +1,46 @@
 //! One subscription: it takes what has arrived, has it handled, and passes it on to be acked.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{message::Delivery, options::BasicCancelOptions};
-use metrics::histogram;
-use tokio::{sync::mpsc, task::JoinHandle};
+use metrics::{counter, histogram};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, timeout_at},
+};
 use tracing::{Instrument, info_span, warn};
 
 use super::{
-    ack::{Acks, PendingAck, Saying},
-    decode::{Dead, decode},
+    ack::{Acks, Begun, HandledBatch, Saying},
+    decode::{Dead, DeliveryTag, Item, decode},
     handler::Handler,
-    retry::{Attempts, SessionOver},
+    retry::{Attempts, Done, SessionOver},
 };
-use crate::batch::{BATCH_MAX, BatchingWindow};
+use crate::{
+    amqp::broker::Hold,
+    batch::{BATCH_MAX, BatchingWindow},
+};
 
 /// Batches that may wait for their confirms.
 const UNCONFIRMED_BATCHES: usize = 4;
+/// How long a session that stops waits for answers. What is not handled by then is delivered again.
+const LAST_ANSWERS: Duration = Duration::from_secs(15);
 
 /// One subscription: it ends with its channel.
-pub(super) struct Session<'a, H> {
+pub(super) struct Session<'a, H: Handler> {
     attempts: Attempts<'a, H>,
-    handled: mpsc::Sender<PendingAck>,
+    handled: mpsc::Sender<HandledBatch>,
     acks: JoinHandle<()>,
+    /// Messages that somebody else is being asked about.
+    answers: JoinSet<Item<H::Input>>,
+}
+
+/// What a batch begins with.
+enum First<I> {
+    Delivery(Box<Delivery>),
+    Answer(Item<I>),
 }
 
 impl<'a, H: Handler> Session<'a, H> {
@@ -40,23 +57,27 @@ impl<'a, H: Handler> Session<'a, H> {
             attempts,
             handled,
             acks,
+            answers: JoinSet::new(),
         }
     }
 
-    pub(super) async fn run(self, mut deliveries: lapin::Consumer) {
+    pub(super) async fn run(mut self, mut deliveries: lapin::Consumer) {
         let mut window = BatchingWindow::default();
         loop {
             window.wait().await;
+            let _not_ready = self.hold();
             let first = tokio::select! {
                 biased;
                 () = self.attempts.shutdown.cancelled() => break,
-                next = deliveries.next() => next,
+                Some(answer) = self.answers.join_next() => answer.ok().map(First::Answer),
+                next = next(self.attempts.handler.ready(), &mut deliveries) => next.map(|next| First::Delivery(Box::new(next))),
             };
-            let Some(Ok(first)) = first else { break };
-            let Ok(batch) = self.process(first, &mut deliveries, &mut window).await else {
-                break;
-            };
-            if self.handled.send(batch).await.is_err() {
+            let Some(first) = first else { break };
+            if self
+                .process(first, Some(&mut deliveries), &mut window)
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -67,6 +88,9 @@ impl<'a, H: Handler> Session<'a, H> {
                 .channel
                 .basic_cancel(deliveries.tag(), BasicCancelOptions::default())
                 .await;
+        }
+        if self.attempts.shutdown.is_cancelled() {
+            self.finish(&mut window).await;
         }
         drop(self.handled);
         let _ = self.acks.await;
@@ -79,43 +103,146 @@ impl<'a, H: Handler> Session<'a, H> {
         }
     }
 
-    /// Handles `first` and what has arrived behind it.
-    async fn process(
-        &self,
-        first: Delivery,
-        deliveries: &mut lapin::Consumer,
-        window: &mut BatchingWindow,
-    ) -> Result<PendingAck, SessionOver> {
-        let (queue, handler) = (self.attempts.queue, self.attempts.handler.as_ref());
-        let mut dead = Dead::default();
-        let mut batch = Vec::new();
-        let mut last = first;
-        let mut deliveries_taken = 0;
-        loop {
-            deliveries_taken += 1;
-            decode((queue, handler), &mut last, &mut batch, &mut dead);
-            if batch.len() >= BATCH_MAX {
-                break;
-            }
-            match deliveries.next().now_or_never() {
-                Some(Some(Ok(next))) => last = next,
-                _ => break,
+    /// Says that the service is not ready while the handler can handle nothing.
+    fn hold(&self) -> Option<Hold> {
+        let is_held_up = self.attempts.handler.is_held_up();
+        is_held_up.then(|| self.attempts.broker.hold())
+    }
+
+    /// Handles what somebody else is being asked about already.
+    async fn finish(&mut self, window: &mut BatchingWindow) {
+        let deadline = Instant::now() + LAST_ANSWERS;
+        while let Ok(Some(Ok(answer))) = timeout_at(deadline, self.answers.join_next()).await {
+            let first = First::Answer(answer);
+            if self.process(first, None, window).await.is_err() {
+                return;
             }
         }
-        if let Some(error) = &dead.first {
+    }
+
+    /// Handles `first` and what has arrived behind it, and passes it on to be acked.
+    async fn process(
+        &mut self,
+        first: First<H::Input>,
+        deliveries: Option<&mut lapin::Consumer>,
+        window: &mut BatchingWindow,
+    ) -> Result<(), SessionOver> {
+        let queue = self.attempts.queue;
+        let mut arrived = self.gather(first, deliveries);
+        if let Some(error) = &arrived.dead.first {
             // One line for all of them: whoever sends nonsense may send much of it.
-            let messages = dead.letters.len();
+            let messages = arrived.dead.letters.len();
             warn!(queue, messages, %error, "dead letters: they cannot be read");
         }
+        let batch = arrived.batch;
         window.start(batch.len());
         histogram!("consumer_batch_messages", "queue" => queue).record(batch.len() as f64);
+        let mut tags: Vec<_> = batch.iter().map(|item| item.origin.delivery).collect();
         let span = info_span!("batch", queue, messages = batch.len());
-        let mut outgoing = self.attempts.handle(batch).instrument(span).await?;
-        outgoing.append(&mut dead.letters);
-        Ok(PendingAck {
-            saying: Saying::publish(self.attempts.broker, outgoing).await,
-            deliveries: deliveries_taken,
-            last,
-        })
+        let handled = self.attempts.handle(batch).instrument(span).await?;
+        let Done {
+            mut outgoing,
+            postponed,
+            later,
+        } = handled;
+        outgoing.append(&mut arrived.dead.letters);
+        for (origin, answer) in later {
+            remove_one(&mut tags, origin.delivery);
+            let item = async move {
+                let input = answer.await;
+                Item { origin, input }
+            };
+            self.answers.spawn(item.in_current_span());
+        }
+        let batch = HandledBatch {
+            saying: Saying::publish(self.attempts.broker, outgoing, postponed).await,
+            begun: arrived.begun,
+            done: tags,
+        };
+        self.handled.send(batch).await.map_err(|_| SessionOver)
+    }
+
+    /// Takes what is there, up to a batch: answers, and deliveries while the handler is ready for them.
+    fn gather(
+        &mut self,
+        first: First<H::Input>,
+        deliveries: Option<&mut lapin::Consumer>,
+    ) -> Arrived<H::Input> {
+        let handler = self.attempts.handler.as_ref();
+        let mut arrived = Arrived::default();
+        match first {
+            First::Answer(item) => arrived.batch.push(item),
+            First::Delivery(delivery) => arrived.take(self.attempts.queue, handler, *delivery),
+        }
+        while arrived.batch.len() < BATCH_MAX
+            && let Some(Ok(item)) = self.answers.try_join_next()
+        {
+            arrived.batch.push(item);
+        }
+        let Some(deliveries) = deliveries else {
+            return arrived;
+        };
+        while arrived.batch.len() < BATCH_MAX
+            && let Some(Some(delivery)) = next(handler.ready(), deliveries).now_or_never()
+        {
+            arrived.take(self.attempts.queue, handler, delivery);
+        }
+        arrived
+    }
+}
+
+/// The next delivery, when it may be taken; `None` when no more come.
+async fn next(
+    ready: impl Future<Output = ()>,
+    deliveries: &mut lapin::Consumer,
+) -> Option<Delivery> {
+    ready.await;
+    deliveries.next().await?.ok()
+}
+
+fn remove_one(tags: &mut Vec<DeliveryTag>, tag: DeliveryTag) {
+    if let Some(position) = tags.iter().position(|other| *other == tag) {
+        tags.swap_remove(position);
+    }
+}
+
+/// What has arrived.
+struct Arrived<I> {
+    batch: Vec<Item<I>>,
+    dead: Dead,
+    begun: Vec<Begun>,
+}
+
+impl<I> Default for Arrived<I> {
+    fn default() -> Self {
+        Self {
+            batch: Vec::new(),
+            dead: Dead::default(),
+            begun: Vec::new(),
+        }
+    }
+}
+
+impl<I> Arrived<I> {
+    fn take<H: Handler<Input = I>>(
+        &mut self,
+        queue: &'static str,
+        handler: &H,
+        mut delivery: Delivery,
+    ) {
+        let before = self.batch.len();
+        decode(
+            (queue, handler),
+            &mut delivery,
+            &mut self.batch,
+            &mut self.dead,
+        );
+        let messages = self.batch.len() - before;
+        counter!("consumer_messages_total", "queue" => queue).increment(messages as u64);
+        self.begun.push(Begun {
+            tag: delivery.delivery_tag,
+            acker: delivery.acker,
+            messages,
+        });
     }
 }
