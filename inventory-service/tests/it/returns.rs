@@ -41,6 +41,12 @@ async fn restocks(world: &World) -> Vec<(String, Value)> {
 async fn what_came_back_is_on_the_shelf_again_and_everybody_is_told() {
     let (world, _service) = World::with_stock(&[("a", 7), ("b", 50)]).await;
     let order = shipped(&world, &[("a", 7), ("b", 2)]).await;
+    // What was told so far is not listened to.
+    let untold = || async {
+        let rows = sqlx::query("SELECT FROM outbox").fetch_all(&world.db);
+        rows.await.unwrap().len()
+    };
+    eventually("the outbox is empty", untold, |rows| *rows == 0).await;
     let mut queues = Vec::new();
     for kind in ["restocked", "updated", "back_in_stock"] {
         let key = format!("inventory.{kind}.v1");
