@@ -56,6 +56,7 @@ impl App {
         let probes = health::router(health::Dependencies {
             service: fleet::AUDIT.name,
             checks: checks.collect(),
+            ready_without_broker: false,
             started: Arc::new(AtomicBool::new(true)),
             shutdown: shutdown.clone(),
         });

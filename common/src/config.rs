@@ -189,10 +189,12 @@ pub struct BrokerConfig {
     pub nodes: Vec<Secret>,
     /// Events in one AMQP message at most; 1 turns batching off.
     pub message_batch_max: usize,
+    /// Commands that may wait in a participant's queue; the outbox keeps the others.
+    pub commands_waiting_max: u32,
 }
 
 impl BrokerConfig {
-    /// Reads `RABBITMQ_URL` and `MESSAGE_BATCH_MAX`.
+    /// Reads `RABBITMQ_URL`, `MESSAGE_BATCH_MAX` and `COMMANDS_WAITING_MAX`.
     ///
     /// # Errors
     /// A value cannot be used.
@@ -208,9 +210,16 @@ impl BrokerConfig {
             vars.parse_if("MESSAGE_BATCH_MAX", 64, "a number from 1 to 256", |n| {
                 (1..=256).contains(&n)
             })?;
+        let commands_waiting_max = vars.parse_if(
+            "COMMANDS_WAITING_MAX",
+            1000,
+            "a number of commands, at least 1",
+            |n| n > 0,
+        )?;
         Ok(Self {
             nodes,
             message_batch_max,
+            commands_waiting_max,
         })
     }
 }

@@ -63,6 +63,8 @@ pub struct Service {
     pub outbox: Outbox,
     /// What holds up new work while replies wait.
     pub admission: AdmissionControl,
+    /// Whether it is ready for requests also while RabbitMQ is away.
+    pub ready_without_broker: bool,
     relay: Relay,
     listener: TcpListener,
 }
@@ -89,6 +91,7 @@ impl Service {
             broker,
             outbox,
             admission,
+            ready_without_broker: false,
             relay,
             listener,
         })
@@ -121,6 +124,7 @@ impl Service {
                 Check::Broker(self.broker.clone()),
                 Check::Consumers(self.broker.clone()),
             ],
+            ready_without_broker: self.ready_without_broker,
             started: Arc::clone(&started),
             shutdown: shutdown.clone(),
         });

@@ -1,6 +1,6 @@
 //! The service: its configuration, and its workers.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use common::{
@@ -55,6 +55,7 @@ pub struct Config {
     broker: BrokerConfig,
     retention: Retention,
     deadline_scale: f64,
+    backlog_max: Duration,
 }
 
 impl Config {
@@ -75,6 +76,9 @@ impl Config {
                 "a number from 0.001 to 1000",
                 is_scale,
             )?,
+            backlog_max: vars
+                .parse("ORDER_BACKLOG_MAX_S", 86_400, "a number of seconds")
+                .map(Duration::from_secs)?,
         })
     }
 }
@@ -95,13 +99,15 @@ impl App {
     /// # Errors
     /// The HTTP address cannot be bound, or the sagas cannot be together in one program.
     pub async fn build(config: &Config, sagas: Sagas) -> anyhow::Result<Self> {
-        let service = Service::build(
+        let mut service = Service::build(
             fleet::ORDER.program.name,
             config.http_addr,
             &config.database,
             &config.broker,
         )
         .await?;
+        // Orders are placed, and wait in the outbox.
+        service.ready_without_broker = true;
         let program = Program {
             source: SOURCE,
             reply_to: topology::ORDER_REPLIES.routing_keys[0],
@@ -116,7 +122,8 @@ impl App {
             service.outbox.clone(),
         );
         let admission = service.admission.clone();
-        let (intake, intake_worker) = Intake::new(engine.clone(), sagas.placing, admission);
+        let (intake, intake_worker) =
+            Intake::new(engine.clone(), sagas.placing, admission, config.backlog_max);
         Ok(Self {
             engine,
             service,

@@ -4,7 +4,7 @@
 //! lone order does not wait for others, and a thousand at once need a few commits. What a client does while it
 //! waits, hanging up for example, cannot touch the transaction.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use common::{
     batch::{AdmissionControl, BATCH_MAX, BatchingWindow},
@@ -62,13 +62,22 @@ pub(crate) enum Error {
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopping,
+    /// Earlier orders wait for their turn.
+    #[error("orders have waited for {} s: try again later", _0.as_secs())]
+    Overloaded(Duration),
 }
 
 type Answer = oneshot::Sender<Result<Placed, Error>>;
 
 /// Where requests hand in orders.
 #[derive(Clone, Debug)]
-pub(crate) struct Intake(mpsc::Sender<(Placement, Answer)>);
+pub(crate) struct Intake {
+    waiting: mpsc::Sender<(Placement, Answer)>,
+    engine: Engine,
+    /// Who does the steps of the saga.
+    participants: Arc<[&'static str]>,
+    backlog_max: Duration,
+}
 
 /// Places orders that were handed in.
 #[derive(Debug)]
@@ -82,13 +91,20 @@ pub(crate) struct Worker {
 
 impl Intake {
     /// An intake and its worker, which is to be run. Orders are placed by sagas of `definition`, when `admission` lets
-    /// them begin.
+    /// them begin, and while no command to its participants has waited for longer than `backlog_max`.
     pub(crate) fn new(
         engine: Engine,
         definition: &'static Definition<PlacedOrder>,
         admission: AdmissionControl,
+        backlog_max: Duration,
     ) -> (Self, Worker) {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
+        let intake = Self {
+            waiting: sender,
+            engine: engine.clone(),
+            participants: definition.participants().collect(),
+            backlog_max,
+        };
         let worker = Worker {
             db: PinnedConnection::new(engine.db().clone()),
             engine,
@@ -96,13 +112,17 @@ impl Intake {
             admission,
             waiting,
         };
-        (Self(sender), worker)
+        (intake, worker)
     }
 
     /// Places an order. It is placed whole or not at all, also when the caller does not wait for the answer.
     pub(crate) async fn place(&self, placement: Placement) -> Result<Placed, Error> {
+        let waited = self.engine.waited(&self.participants);
+        if waited > self.backlog_max {
+            return Err(Error::Overloaded(waited));
+        }
         let (answer, answered) = oneshot::channel();
-        self.0
+        self.waiting
             .send((placement, answer))
             .await
             .map_err(|_| Error::Stopping)?;

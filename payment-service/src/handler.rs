@@ -176,6 +176,10 @@ impl<G: Gateway> Participant for Payments<G> {
         })
     }
 
+    fn concurrency(&self) -> Option<u16> {
+        Some(self.gateway.concurrency())
+    }
+
     async fn ready(&self) {
         self.gateway.ready().await;
     }

@@ -19,8 +19,10 @@ use crate::{Engine, Error, Event, store};
 const BATCH_MAX: i64 = 256;
 /// How often the worker looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// When a saga whose command has not left the outbox is looked at again.
+/// When a saga whose command has not left the outbox is looked at again; later, where it has not for long, ...
 const UNSENT_PAUSE: Duration = Duration::from_secs(10);
+/// ... but not later than this: there may be any number of such sagas.
+const UNSENT_LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Works until `shutdown`.
 pub async fn run(engine: Engine, shutdown: CancellationToken) {
@@ -116,11 +118,14 @@ async fn wake(
         let ids: Vec<Uuid> = unsent.iter().map(|row| row.get("id")).collect();
         let pause = UNSENT_PAUSE.as_secs_f64() * engine.program().deadline_scale;
         sqlx::query(
-            "UPDATE sagas SET deadline_at = LEAST(now() + make_interval(secs => $2), expires_at)
+            "UPDATE sagas SET deadline_at = LEAST(
+                 now() + LEAST(GREATEST(make_interval(secs => $2), (now() - updated_at) / 4), make_interval(secs => $3)),
+                 expires_at)
              WHERE id = ANY($1)",
         )
         .bind(ids)
         .bind(pause)
+        .bind(UNSENT_LONGEST_PAUSE.as_secs_f64())
         .execute(&mut **work.transaction().await?)
         .await?;
     }

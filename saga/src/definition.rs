@@ -111,6 +111,11 @@ impl<D> Definition<D> {
         self.excludes = names;
         self
     }
+
+    /// Who does its steps, each once for each step.
+    pub fn participants(&self) -> impl Iterator<Item = &'static str> {
+        self.steps.iter().map(|step| step.plan.participant)
+    }
 }
 
 impl<D> Table for Definition<D> {

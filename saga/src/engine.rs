@@ -11,7 +11,7 @@ mod error;
 mod follow;
 mod work;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use common::outbox::Outbox;
@@ -90,6 +90,12 @@ impl Engine {
     /// Who runs the sagas.
     pub(crate) fn program(&self) -> &Program {
         &self.0.program
+    }
+
+    /// How long the oldest command to one of `participants` has waited because they do not take it.
+    #[must_use]
+    pub fn waited(&self, participants: &[&str]) -> Duration {
+        self.outbox().waited(participants)
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {

@@ -4,16 +4,20 @@
 //! for each [`Lane`] of what goes out. A connection is made when somebody needs it and replaced when it is found
 //! broken; whoever needs it waits with its own backoff.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use lapin::{
     Channel, Consumer,
-    options::{BasicConsumeOptions, BasicQosOptions},
+    options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     Error, Lane, NotPublished, Outgoing,
@@ -25,6 +29,9 @@ use super::{
 };
 use crate::config::BrokerConfig;
 
+/// How long a look at a queue may take. One without a leader does not answer.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A service's access to RabbitMQ. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Broker(Arc<Inner>);
@@ -34,8 +41,19 @@ struct Inner {
     publishers: Lanes<Publisher>,
     consuming: Connection,
     batch_max: usize,
+    commands_waiting_max: u32,
+    /// The channel on which queues are looked at.
+    looking: Mutex<Option<Channel>>,
     /// Consumers that wait for a dependency.
     holding: AtomicUsize,
+}
+
+/// What is in a queue, and who wants it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QueueState {
+    /// AMQP messages that nobody has taken.
+    pub(crate) messages: u32,
+    pub(crate) consumers: u32,
 }
 
 /// A consumer waits for a dependency while this exists.
@@ -58,6 +76,8 @@ impl Broker {
             }),
             consuming: Connection::new(format!("{name} consume"), config.nodes.clone()),
             batch_max: config.message_batch_max,
+            commands_waiting_max: config.commands_waiting_max,
+            looking: Mutex::new(None),
             holding: AtomicUsize::new(0),
         }))
     }
@@ -110,9 +130,55 @@ impl Broker {
         self.0.holding.load(Ordering::Relaxed) > 0
     }
 
+    /// Messages that share an AMQP message at most.
+    pub(crate) fn batch_max(&self) -> usize {
+        self.0.batch_max
+    }
+
+    /// Commands that may wait in a participant's queue.
+    pub(crate) fn commands_waiting_max(&self) -> u32 {
+        self.0.commands_waiting_max
+    }
+
+    /// Looks at `queue`: where there is none, nothing is in it. `None`: the broker does not tell.
+    pub(crate) async fn look(&self, queue: &str) -> Option<QueueState> {
+        let mut looking = self.0.looking.lock().await;
+        let look = async {
+            let channel = match looking.take() {
+                Some(channel) if channel.status().connected() => channel,
+                _ => self.0.consuming.channel().await?,
+            };
+            let passive = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            let seen = channel
+                .queue_declare(queue.into(), passive, FieldTable::default())
+                .await;
+            // After an error it is closed, and another one is opened the next time.
+            match seen {
+                Ok(seen) => {
+                    *looking = Some(channel);
+                    Ok(QueueState {
+                        messages: seen.message_count(),
+                        consumers: seen.consumer_count(),
+                    })
+                }
+                Err(error) if error.is_amqp_soft_error() => Ok(QueueState::default()),
+                Err(error) => Err(Error::from(error)),
+            }
+        };
+        timeout(LOOK_TIMEOUT, look).await.ok()?.ok()
+    }
+
     /// Publishes `outgoing` without waiting for the confirms, which the result does.
     pub async fn publish(&self, outgoing: &[Outgoing]) -> Confirms {
-        let frames = Lanes::sort(frames(outgoing, self.0.batch_max), |frame| frame.lane);
+        self.publish_in(outgoing, self.0.batch_max).await
+    }
+
+    /// The same, with at most `batch_max` messages in an AMQP message.
+    pub(crate) async fn publish_in(&self, outgoing: &[Outgoing], batch_max: usize) -> Confirms {
+        let frames = Lanes::sort(frames(outgoing, batch_max), |frame| frame.lane);
         let (saga, events) = tokio::join!(
             publish_on(&self.0.publishers.saga, frames.saga),
             publish_on(&self.0.publishers.events, frames.events)

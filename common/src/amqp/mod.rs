@@ -20,6 +20,7 @@ mod outgoing;
 mod properties;
 mod publisher;
 
+pub(crate) use broker::QueueState;
 pub use broker::{Broker, Confirms};
 pub use declare::declare;
 pub use error::{Error, Mismatch};

@@ -59,6 +59,12 @@ pub const UNBOUND: Queue = Queue {
     routing_keys: &["order.shipped.v1"],
 };
 
+/// The queue of commands to `participant`, by the rule for their names.
+#[must_use]
+pub fn commands_queue(participant: &str) -> String {
+    format!("{participant}.commands")
+}
+
 /// The dead-letter queue of a working queue.
 #[must_use]
 pub fn dead_letter_queue(queue: &str) -> String {

@@ -1,6 +1,6 @@
 //! While the database is away, requests are refused at once instead of waiting for it one by one.
 //!
-//! An answer of 503 closes the gate. Behind it, one probe at a time asks the database until it answers; then the
+//! An answer of 503 because a dependency is away closes the gate. Behind it, one probe at a time asks the database until it answers; then the
 //! gate opens.
 
 use std::{
@@ -21,7 +21,7 @@ use sqlx::PgPool;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::ApiError;
+use super::{ApiError, problem::Away};
 use crate::db::LONGEST;
 
 /// How often the database is asked while it is away.
@@ -80,7 +80,7 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         Ok(response) => response,
         Err(_) => late().into_response(),
     };
-    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if response.extensions().get::<Away>().is_some() {
         gate.close();
     }
     response

@@ -30,6 +30,8 @@ pub struct Dependencies {
     pub service: &'static str,
     /// What must answer for it to be up.
     pub checks: Vec<Check>,
+    /// Whether it answers requests also while RabbitMQ is away.
+    pub ready_without_broker: bool,
     /// Set when its workers run: the schema is there.
     pub started: Arc<AtomicBool>,
     /// Cancelled when it is stopping.
@@ -48,6 +50,11 @@ pub enum Check {
 }
 
 impl Check {
+    /// Whether requests can be answered without it.
+    fn is_spared(&self, of: &Dependencies) -> bool {
+        of.ready_without_broker && matches!(self, Self::Broker(_))
+    }
+
     async fn make(&self) -> Dependency {
         match self {
             Self::Database(name, db) => {
@@ -135,11 +142,17 @@ async fn live() -> StatusCode {
               (status = 503, description = "A dependency is down, or the service is stopping", body = Health)))]
 async fn ready(State(dependencies): State<Dependencies>) -> impl IntoResponse {
     let mut health = examine(&dependencies).await;
+    let checks = dependencies.checks.iter().zip(&health.dependencies);
+    let can_answer = checks
+        .filter(|(check, _)| !check.is_spared(&dependencies))
+        .all(|(_, dependency)| dependency.status == Status::Up);
     let running =
         dependencies.started.load(Ordering::Relaxed) && !dependencies.shutdown.is_cancelled();
-    if !running {
-        health.status = Status::Down;
-    }
+    health.status = if running && can_answer {
+        Status::Up
+    } else {
+        Status::Down
+    };
     answer(health)
 }
 

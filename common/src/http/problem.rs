@@ -57,6 +57,10 @@ impl FieldError {
     }
 }
 
+/// Marks an answer that was refused because a dependency is away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Away;
+
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -78,6 +82,9 @@ pub enum ApiError {
     /// 503: a dependency is away; the same will work later.
     #[error("a dependency is away")]
     Unavailable(#[source] anyhow::Error),
+    /// 503: there is too much to do already; the same will work later.
+    #[error("{0}")]
+    Overloaded(String),
     /// 500: somebody has to look.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
@@ -104,7 +111,7 @@ impl ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Refused(status, _) => *status,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -113,9 +120,10 @@ impl ApiError {
         let status = self.status();
         let (detail, errors) = match self {
             Self::BadRequest(detail, errors) => (detail, errors),
-            Self::NotFound(detail) | Self::Conflict(detail) | Self::Refused(_, detail) => {
-                (detail, Vec::new())
-            }
+            Self::NotFound(detail)
+            | Self::Conflict(detail)
+            | Self::Refused(_, detail)
+            | Self::Overloaded(detail) => (detail, Vec::new()),
             Self::Invalid(errors) => {
                 let plural = if errors.len() == 1 {
                     "field is"
@@ -181,6 +189,11 @@ impl IntoResponse for ApiError {
             _ => {}
         }
         let status = self.status();
+        let retry_after = match &self {
+            Self::Overloaded(_) => "10",
+            _ => "1",
+        };
+        let is_away = matches!(self, Self::Unavailable(_));
         let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
@@ -189,7 +202,10 @@ impl IntoResponse for ApiError {
             HeaderValue::from_static("application/problem+json"),
         );
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+        }
+        if is_away {
+            response.extensions_mut().insert(Away);
         }
         response
     }

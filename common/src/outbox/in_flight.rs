@@ -15,12 +15,13 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// Publishes `messages` without waiting for their confirms.
-    pub(super) async fn publish(broker: &Broker, messages: Vec<Message>) -> Self {
+    /// At most `batch_max` share an AMQP message.
+    pub(super) async fn publish(broker: &Broker, messages: Vec<Message>, batch_max: usize) -> Self {
         let ids = messages.iter().map(Message::row_id).collect();
         let outgoing: Vec<_> = messages.into_iter().map(Outgoing::from).collect();
         Self {
             ids,
-            confirms: broker.publish(&outgoing).await,
+            confirms: broker.publish_in(&outgoing, batch_max).await,
         }
     }
 

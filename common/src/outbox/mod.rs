@@ -11,6 +11,7 @@
 //! go out twice, but it always goes out. Memory holds nothing that the table does not. Each [`Lane`] has a relay and a
 //! sweep of its own.
 
+mod flow;
 mod handover;
 mod in_flight;
 mod relay;
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 
 pub use self::relay::Relay;
 use self::{
+    flow::Flow,
     handover::Handover,
     in_flight::Results,
     relay::LaneRelay,
@@ -45,6 +47,7 @@ const SETTLED_MAX: usize = 64;
 pub struct Outbox {
     db: PgPool,
     broker: Broker,
+    flow: Flow,
     handovers: Lanes<Handover>,
     /// Where the relay learns what became of rows.
     settled: mpsc::WeakSender<Results>,
@@ -54,20 +57,23 @@ impl Outbox {
     /// An outbox in `db` and its relay, which is to be run. Its sweep of commands asks `admission`.
     #[must_use]
     pub fn new(db: PgPool, broker: Broker, admission: AdmissionControl) -> (Self, Relay) {
-        let relay = |lane, admission| {
+        let flow = Flow::default();
+        let relay = |lane, flow, admission| {
             let table = Table {
                 db: db.clone(),
                 lane,
             };
-            LaneRelay::new(table, broker.clone(), admission)
+            LaneRelay::new(table, broker.clone(), flow, admission)
         };
-        let (saga, saga_relay) = relay(Lane::Saga, admission);
-        // No public event causes a reply, so nothing holds up these.
-        let (events, events_relay) = relay(Lane::Events, AdmissionControl::default());
+        let (saga, saga_relay) = relay(Lane::Saga, flow.clone(), admission);
+        // No public event causes a reply or is for a participant, so nothing holds up these.
+        let (events, events_relay) =
+            relay(Lane::Events, Flow::default(), AdmissionControl::default());
         let (settled, results) = mpsc::channel(SETTLED_MAX);
         let outbox = Self {
             db,
             broker,
+            flow,
             handovers: Lanes { saga, events },
             settled: settled.downgrade(),
         };
@@ -85,23 +91,32 @@ impl Outbox {
 
     /// Adds `messages` to what the caller writes. After the commit they are to be handed over.
     pub fn enqueue(&self, writes: &mut Writes, messages: &[Message]) {
-        // Without a broker nobody will be handed the rows, so they are leased to nobody.
+        // Rows that nobody will be handed are leased to nobody.
         let lease = |message: &Message| {
-            let connected = self.broker.is_connected(message.lane());
-            if connected { LEASE } else { Duration::ZERO }
+            let handed_over =
+                self.broker.is_connected(message.lane()) && self.flow.is_open(message);
+            if handed_over { LEASE } else { Duration::ZERO }
         };
         insert(writes, messages, lease);
+    }
+
+    /// How long the oldest command to one of `participants` has waited here, because they take none or their queues are
+    /// full.
+    #[must_use]
+    pub fn waited(&self, participants: &[&str]) -> Duration {
+        self.flow.waited(participants)
     }
 
     /// Has `messages`, which are committed, published soon.
     ///
     /// Waits while the broker is slower than the callers, but not while it is away or confirms nothing: the sweep
     /// publishes them then.
-    pub async fn hand_over(&self, messages: Vec<Message>) {
+    pub async fn hand_over(&self, mut messages: Vec<Message>) {
         if messages.is_empty() {
             return;
         }
         crash::point("outbox.committed");
+        messages.retain(|message| self.flow.is_open(message));
         let Lanes { saga, events } = Lanes::sort(messages, Message::lane);
         for (lane, messages) in [(Lane::Saga, saga), (Lane::Events, events)] {
             if messages.is_empty() || !self.broker.is_connected(lane) {

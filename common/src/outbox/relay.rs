@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
+    flow::Flow,
     handover::{BATCHES_MAX, Handover, Receiver, handover},
     in_flight::{InFlight, Results},
     sweep::sweep,
@@ -51,8 +52,9 @@ impl Relay {
             settled,
             results,
         } = self;
-        let table = saga.table.clone();
+        let (table, flow, broker) = (saga.table.clone(), saga.flow.clone(), saga.broker.clone());
         tokio::join!(
+            flow.watch(&broker, &table, &shutdown),
             saga.run(settled.clone(), &shutdown),
             events.run(settled, &shutdown),
             settle(&table, results),
@@ -65,6 +67,7 @@ impl Relay {
 pub(super) struct LaneRelay {
     table: Table,
     broker: Broker,
+    flow: Flow,
     admission: AdmissionControl,
     handed_over: Receiver,
 }
@@ -73,12 +76,14 @@ impl LaneRelay {
     pub(super) fn new(
         table: Table,
         broker: Broker,
+        flow: Flow,
         admission: AdmissionControl,
     ) -> (Handover, Self) {
         let (handover, handed_over) = handover();
         let relay = Self {
             table,
             broker,
+            flow,
             admission,
             handed_over,
         };
@@ -89,21 +94,27 @@ impl LaneRelay {
         let Self {
             table,
             broker,
+            flow,
             admission,
             handed_over,
         } = self;
         let (in_flight, confirms) = mpsc::channel(UNCONFIRMED_MAX);
         tokio::join!(
-            publish((table.lane, &broker), handed_over, in_flight, shutdown),
+            publish(
+                (table.lane, &broker, &flow),
+                handed_over,
+                in_flight,
+                shutdown
+            ),
             confirm(confirms, settled),
-            sweep(&table, &broker, &admission, shutdown),
+            sweep(&table, &broker, &flow, &admission, shutdown),
         );
     }
 }
 
 /// Publishes without waiting for confirms.
 async fn publish(
-    (lane, broker): (Lane, &Broker),
+    (lane, broker, flow): (Lane, &Broker, &Flow),
     handed_over: Receiver,
     in_flight: mpsc::Sender<InFlight>,
     shutdown: &CancellationToken,
@@ -129,7 +140,8 @@ async fn publish(
             taken.send_replace(Instant::now());
         }
         let messages: Vec<_> = batches.drain(..).flatten().collect();
-        let published = InFlight::publish(broker, messages).await;
+        flow.published(&messages, broker.batch_max());
+        let published = InFlight::publish(broker, messages, broker.batch_max()).await;
         if in_flight.send(published).await.is_err() {
             return;
         }

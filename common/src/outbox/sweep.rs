@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{in_flight::InFlight, table::Table};
+use super::{flow::Flow, in_flight::InFlight, table::Table};
 use crate::{amqp::Broker, batch::AdmissionControl};
 
 /// Rows that a sweep takes at a time.
@@ -23,6 +23,7 @@ const CONNECT_EVERY: Duration = Duration::from_millis(250);
 pub(super) async fn sweep(
     table: &Table,
     broker: &Broker,
+    flow: &Flow,
     admission: &AdmissionControl,
     shutdown: &CancellationToken,
 ) {
@@ -32,6 +33,7 @@ pub(super) async fn sweep(
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = turns.tick() => {}
+            () = flow.has_room() => {}
         }
         // Connecting is part of it: on an idle service, nobody else would notice that the broker is back.
         if broker.check_lane(table.lane).await.is_err() {
@@ -42,7 +44,7 @@ pub(super) async fn sweep(
         while !shutdown.is_cancelled() {
             let not_before = Instant::now() + SWEEP_PAUSE;
             admission.admit().await;
-            match sweep_once(table, broker).await {
+            match sweep_once(table, broker, flow).await {
                 Ok(0) => break,
                 Ok(rows) => {
                     swept += rows;
@@ -62,14 +64,24 @@ pub(super) async fn sweep(
 }
 
 /// Claims some rows, publishes them, and returns how many were confirmed.
-async fn sweep_once(table: &Table, broker: &Broker) -> sqlx::Result<usize> {
+async fn sweep_once(table: &Table, broker: &Broker, flow: &Flow) -> sqlx::Result<usize> {
     // While nothing is confirmed, one row at a time finds out when that is over.
     let stalled = broker.is_stalled(table.lane);
-    let messages = table.claim(if stalled { 1 } else { SWEEP_MAX }).await?;
+    let room = flow.room();
+    let max = if stalled {
+        1
+    } else {
+        room.map_or(SWEEP_MAX, |room| room.min(SWEEP_MAX))
+    };
+    let messages = table.claim(max, &flow.closed()).await?;
     if messages.is_empty() {
+        flow.drained();
         return Ok(0);
     }
-    let results = InFlight::publish(broker, messages).await.wait().await;
+    let batch_max = room.map_or(broker.batch_max(), |_| 1);
+    flow.published(&messages, batch_max);
+    let published = InFlight::publish(broker, messages, batch_max).await;
+    let results = published.wait().await;
     let confirmed = results.iter().filter(|(_, result)| result.is_ok()).count();
     table.record(results).await?;
     Ok(confirmed)

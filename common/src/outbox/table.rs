@@ -1,6 +1,6 @@
 //! The table `outbox`: what is inserted, claimed, deleted and kept in it.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use sqlx::{PgPool, Row};
 use tracing::{error, warn};
@@ -53,12 +53,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Leases at most `max` of the rows whose lease is over, the oldest first.
-    pub(super) async fn claim(&self, max: i64) -> sqlx::Result<Vec<Message>> {
+    /// Leases at most `max` of the rows whose lease is over, the oldest first, but no commands to those who are `closed`.
+    pub(super) async fn claim(&self, max: i64, closed: &[String]) -> sqlx::Result<Vec<Message>> {
         let rows = sqlx::query(
             // Materialized: as a subquery in WHERE, it may be executed for each row of the table.
             "WITH due AS MATERIALIZED (
                  SELECT id FROM outbox WHERE lease_until <= now() AND (exchange = $2) = $3
+                   AND NOT (exchange = $5 AND routing_key = ANY($6))
                  ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
              UPDATE outbox o SET lease_until = now() + make_interval(secs => $4) FROM due WHERE o.id = due.id
              RETURNING o.id, exchange, routing_key, message::text",
@@ -67,11 +68,38 @@ impl Table {
         .bind(topology::EVENTS)
         .bind(self.lane == Lane::Events)
         .bind(LEASE.as_secs_f64())
+        .bind(topology::COMMANDS)
+        .bind(closed)
         .fetch_all(&self.db)
         .await?;
         let mut rows: Vec<(Uuid, Message)> = rows.iter().filter_map(read).collect();
         rows.sort_unstable_by_key(|(id, _)| *id);
         Ok(rows.into_iter().map(|(_, message)| message).collect())
+    }
+
+    /// How long the oldest command to each of `participants` has waited.
+    pub(super) async fn waited(
+        &self,
+        participants: &[String],
+    ) -> sqlx::Result<HashMap<String, Duration>> {
+        let rows = sqlx::query(
+            "SELECT participant, COALESCE(EXTRACT(epoch FROM now() - oldest)::float8, 0) AS seconds
+             FROM UNNEST($1::text[]) AS participant,
+                  LATERAL (SELECT (SELECT created_at FROM outbox WHERE exchange = $2 AND routing_key = participant
+                                   ORDER BY id LIMIT 1) AS oldest) AS o",
+        )
+        .bind(participants)
+        .bind(topology::COMMANDS)
+        .fetch_all(&self.db)
+        .await?;
+        let waited = rows.iter().map(|row| {
+            let seconds: f64 = row.get("seconds");
+            (
+                row.get("participant"),
+                Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+            )
+        });
+        Ok(waited.collect())
     }
 
     /// Deletes what is confirmed, and postpones the rest to a later sweep.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     amqp::{
         Message, Outgoing, Reply,
-        consumer::{Error, Handled, Handler, Incoming},
+        consumer::{Error, Handled, Handler, Incoming, PREFETCH},
     },
     batch::one_per_saga,
     contract::{Envelope, Unreadable},
@@ -312,6 +312,14 @@ impl<P: Participant> Handler for CommandHandler<P> {
             handled.extend(self.reply(db, tasks).await?);
         }
         Ok(handled)
+    }
+
+    fn prefetch(&self) -> u16 {
+        // Half as many again: while they are asked about, others are acked.
+        let enough = |concurrency: u16| concurrency.saturating_add(concurrency / 2).max(2);
+        self.participant
+            .concurrency()
+            .map_or(PREFETCH, |concurrency| enough(concurrency).min(PREFETCH))
     }
 
     async fn ready(&self) {

@@ -89,6 +89,11 @@ pub trait Participant: Send + Sync + 'static {
         new: &[(&Command<Self::Body>, &Self::Found)],
     ) -> impl Future<Output = Result<Output, Error>> + Send;
 
+    /// How many commands others are asked about at once; `None` where nobody is asked.
+    fn concurrency(&self) -> Option<u16> {
+        None
+    }
+
     /// Waits until more commands can be taken.
     fn ready(&self) -> impl Future<Output = ()> + Send {
         async {}

@@ -56,7 +56,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
               (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
               (status = 422, description = "Invalid fields, or the key came with another body before", body = Problem,
                content_type = "application/problem+json"),
-              (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json")))]
+              (status = 503, description = "The database is away, or earlier orders have waited for too long: try again after \
+                             `Retry-After` seconds", body = Problem, content_type = "application/problem+json")))]
 async fn place(
     State(api): State<Api>,
     headers: HeaderMap,
@@ -81,6 +82,7 @@ impl From<intake::Error> for ApiError {
     fn from(error: intake::Error) -> Self {
         match error {
             intake::Error::Saga(cause) if !cause.is_transient() => Self::Internal(cause.into()),
+            intake::Error::Overloaded(_) => Self::Overloaded(error.to_string()),
             away => Self::Unavailable(away.into()),
         }
     }

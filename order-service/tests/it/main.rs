@@ -6,6 +6,7 @@ mod bad_input;
 mod crash;
 mod dead_sockets;
 mod ends;
+mod flow;
 mod growth;
 mod harness;
 mod idempotency_key;

@@ -66,11 +66,13 @@ async fn orders_are_placed_without_the_broker_and_go_on_when_it_is_back() {
     for _ in 0..50 {
         system.place("prod-1", 1).await;
     }
-    let ready = || async { system.orders.get("/health/ready").await.status() };
-    eventually("readiness is red", ready, |status| {
+    let health = || async { system.orders.get("/health").await.status() };
+    eventually("its health says so", health, |status| {
         *status == StatusCode::SERVICE_UNAVAILABLE
     })
     .await;
+    let ready = system.orders.get("/health/ready").await;
+    assert_eq!(ready.status(), StatusCode::OK, "and orders may come");
     own.rabbitmq.start().await.unwrap();
     until_all_completed(&system, 51).await;
     system.audit().await;

@@ -59,6 +59,7 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct Guarded<G> {
     gateway: G,
+    concurrency: NonZeroU16,
     timeout: Duration,
     permits: Semaphore,
     breaker: AsyncRecloser,
@@ -78,12 +79,18 @@ impl<G: Gateway> Guarded<G> {
             .build();
         Self {
             gateway,
+            concurrency: limits.concurrency,
             timeout: limits.timeout,
             permits: Semaphore::new(limits.concurrency.get().into()),
             breaker: AsyncRecloser::from(breaker),
             open_until: watch::Sender::new(None),
             probe: Mutex::new(()),
         }
+    }
+
+    /// How many calls are made at once.
+    pub(crate) fn concurrency(&self) -> u16 {
+        self.concurrency.get()
     }
 
     /// Whether it is left alone.

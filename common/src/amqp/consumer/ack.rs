@@ -17,8 +17,6 @@ use super::{
 };
 use crate::{backoff::Backoff, crash};
 
-/// Deliveries that RabbitMQ sends ahead of their acks.
-pub(super) const PREFETCH: u16 = 384;
 /// How long an ack may wait for those of later batches. To a quorum queue, each costs as much as a message.
 const ACK_EVERY: Duration = Duration::from_millis(50);
 /// Deliveries that are acked at once, so that RabbitMQ sends more.

@@ -9,6 +9,9 @@ use uuid::Uuid;
 use super::super::{Message, Outgoing};
 use crate::contract::{Envelope, Unreadable};
 
+/// Deliveries that RabbitMQ sends ahead of their acks, unless a handler wants fewer.
+pub(crate) const PREFETCH: u16 = 384;
+
 /// Why a batch was not handled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -139,6 +142,12 @@ pub trait Handler: Send + Sync + 'static {
         db: &mut PgConnection,
         batch: &[Self::Input],
     ) -> impl Future<Output = Result<Handled<Self::Input>, Error>> + Send;
+
+    /// Deliveries that RabbitMQ sends ahead of their acks. Whoever asks others about messages is to have not many more of
+    /// them than it can ask about at once.
+    fn prefetch(&self) -> u16 {
+        PREFETCH
+    }
 
     /// Waits until more messages can be handled: until then, they stay in the queue.
     fn ready(&self) -> impl Future<Output = ()> + Send {

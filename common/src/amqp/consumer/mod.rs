@@ -25,8 +25,9 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub(crate) use self::handler::PREFETCH;
 pub use self::handler::{Error, Handled, Handler, Incoming};
-use self::{ack::PREFETCH, retry::Attempts, session::Session};
+use self::{retry::Attempts, session::Session};
 use super::Broker;
 use crate::{backoff::Backoff, db::PinnedConnection};
 
@@ -42,7 +43,7 @@ pub async fn run<H: Handler>(
     let db = PinnedConnection::new(db);
     let mut backoff = Backoff::default();
     while !shutdown.is_cancelled() {
-        match broker.subscribe(queue, PREFETCH).await {
+        match broker.subscribe(queue, handler.prefetch()).await {
             Ok((channel, deliveries)) => {
                 info!(queue, "consuming");
                 backoff.reset();

@@ -1,0 +1,330 @@
+//! Flow control: a command goes out while its participant takes commands, and waits in the outbox while it does not.
+//!
+//! ```text
+//! open ── its queue is full, or has had no consumer for a while ──► closed ── half empty ──► draining ──► open
+//!   commands are handed over                    they stay in the outbox       the sweep sends them, in order
+//! ```
+//!
+//! What is in a queue is beyond recall: its deadline passes there, and it is done however late. So only so much is let
+//! in that it is done in time; and for what waits in the outbox, time stands still. Every replica looks at the queues by
+//! itself, so that none has to know of the others.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use metrics::gauge;
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::table::Table;
+use crate::{
+    amqp::{Broker, Lane, Message, QueueState},
+    contract::topology,
+};
+
+/// How often the queues are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long nobody consumes a queue before its participant counts as absent: longer than it takes to start again.
+const ABSENT_AFTER: Duration = Duration::from_secs(5);
+
+/// Whether commands can go out. Clones share the state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flow(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    known: RwLock<HashMap<String, Destination>>,
+    /// There is room for what has waited.
+    room: Notify,
+}
+
+/// What is known of a participant.
+#[derive(Debug)]
+struct Destination {
+    state: State,
+    /// Commands in one AMQP message of late: queues count these.
+    batch: f64,
+    /// How many more may go out before its queue is looked at again.
+    room: i64,
+    /// Since when nobody consumes what is in its queue.
+    absent_since: Option<Instant>,
+    /// How long the oldest command has waited in the outbox, while the state is not open.
+    waited: Duration,
+}
+
+impl Default for Destination {
+    fn default() -> Self {
+        Self {
+            state: State::Open,
+            batch: 1.0,
+            room: i64::MAX,
+            absent_since: None,
+            waited: Duration::ZERO,
+        }
+    }
+}
+
+/// Whether commands to a participant can go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The sweep sends what has waited, before anything new goes out.
+    Draining,
+    Closed(Why),
+}
+
+/// Why commands do not go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+enum Why {
+    #[strum(to_string = "nobody consumes them")]
+    Absent,
+    #[strum(to_string = "its queue is full")]
+    Full,
+}
+
+impl Flow {
+    /// Whether `message` can be handed over. The first time that a participant is asked about, it can.
+    pub(super) fn is_open(&self, message: &Message) -> bool {
+        let Some(participant) = participant(message) else {
+            return true;
+        };
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(destination) = known.get(participant) {
+            return destination.state == State::Open && destination.room > 0;
+        }
+        drop(known);
+        self.write(|known| {
+            known.entry(participant.to_owned()).or_default();
+        });
+        true
+    }
+
+    /// Ends when there is room for what has waited.
+    pub(super) async fn has_room(&self) {
+        self.0.room.notified().await;
+    }
+
+    /// How many commands the sweep may send at once to those who are behind with them; `None` where nobody is. They go out
+    /// one by one: whoever is behind takes some ahead, counted in AMQP messages, and so that is not much.
+    pub(super) fn room(&self) -> Option<i64> {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let draining = known.values().filter(|one| one.state == State::Draining);
+        draining.map(|one| one.room).filter(|room| *room > 0).min()
+    }
+
+    /// The participants whose commands have to wait.
+    pub(super) fn closed(&self) -> Vec<String> {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = known
+            .iter()
+            .filter(|(_, one)| matches!(one.state, State::Closed(_)) || one.room <= 0);
+        closed.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Takes note of what is published at once, in AMQP messages of up to `batch_max` commands.
+    pub(super) fn published(&self, messages: &[Message], batch_max: usize) {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for participant in messages.iter().filter_map(participant) {
+            *counts.entry(participant).or_default() += 1;
+        }
+        if counts.is_empty() {
+            return;
+        }
+        self.write(|known| {
+            for (participant, count) in counts {
+                let batch = count as f64 / count.div_ceil(batch_max) as f64;
+                let one = known.entry(participant.to_owned()).or_default();
+                one.batch += (batch - one.batch) / 8.0;
+                one.room = one.room.saturating_sub_unsigned(count as u64);
+            }
+        });
+    }
+
+    /// The sweep found nothing more to send: whatever was draining is open.
+    pub(super) fn drained(&self) {
+        self.write(|known| {
+            for (participant, one) in known.iter_mut() {
+                if one.state == State::Draining && one.room > 0 {
+                    one.state = State::Open;
+                    one.waited = Duration::ZERO;
+                    info!(participant, "commands go out again");
+                }
+            }
+        });
+    }
+
+    /// How long the oldest command to one of `participants` has waited, because they do not take it.
+    pub(super) fn waited(&self, participants: &[&str]) -> Duration {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let waited = participants.iter().filter_map(|one| known.get(*one));
+        waited.map(|one| one.waited).max().unwrap_or_default()
+    }
+
+    /// Looks at the queues until `shutdown`.
+    pub(super) async fn watch(&self, broker: &Broker, table: &Table, shutdown: &CancellationToken) {
+        let mut turns = interval(LOOK_EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = turns.tick() => {}
+            }
+            if !broker.is_connected(Lane::Saga) {
+                continue;
+            }
+            let participants: Vec<_> = {
+                let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+                known.keys().cloned().collect()
+            };
+            for participant in participants {
+                let queue = topology::commands_queue(&participant);
+                if let Some(seen) = broker.look(&queue).await {
+                    self.saw(&participant, seen, broker.commands_waiting_max());
+                }
+            }
+            let held: Vec<_> = {
+                let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+                let held = known.iter().filter(|(_, one)| one.state != State::Open);
+                held.map(|(name, _)| name.clone()).collect()
+            };
+            if !held.is_empty() {
+                // Where the database does not tell, they have waited for as long as they had.
+                let waited = table.waited(&held).await.unwrap_or_default();
+                self.write(|known| {
+                    for (participant, waited) in waited {
+                        known.entry(participant).or_default().waited = waited;
+                    }
+                });
+            }
+        }
+    }
+
+    fn saw(&self, participant: &str, seen: QueueState, max: u32) {
+        self.write(|known| {
+            let Some(one) = known.get_mut(participant) else {
+                return;
+            };
+            let is_absent = seen.messages > 0 && seen.consumers == 0;
+            let since = *one.absent_since.get_or_insert_with(Instant::now);
+            if !is_absent {
+                one.absent_since = None;
+            }
+            let waiting = f64::from(seen.messages) * one.batch;
+            let max = f64::from(max);
+            one.room = (max - waiting).ceil() as i64;
+            let next = match one.state {
+                _ if is_absent && since.elapsed() >= ABSENT_AFTER => State::Closed(Why::Absent),
+                _ if waiting >= max => State::Closed(Why::Full),
+                State::Closed(Why::Full) if waiting > max / 2.0 => one.state,
+                State::Closed(Why::Absent) if is_absent => one.state,
+                State::Closed(_) => State::Draining,
+                State::Open | State::Draining => one.state,
+            };
+            gauge!("commands_waiting", "participant" => participant.to_owned()).set(waiting);
+            if let (State::Open, State::Closed(why)) = (one.state, next) {
+                warn!(participant, %why, "commands stay in the outbox");
+            }
+            one.state = next;
+            if next == State::Draining && one.room > 0 {
+                self.0.room.notify_one();
+            }
+        });
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut HashMap<String, Destination>) -> T) -> T {
+        change(&mut self.0.known.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Where a command goes; `None` for anything else.
+fn participant(message: &Message) -> Option<&str> {
+    (message.exchange() == topology::COMMANDS).then(|| message.routing_key())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::contract::{Envelope, OrderId, Reason, payment::RefundPayment};
+
+    const MAX: u32 = 100;
+
+    fn command() -> Message {
+        let refund = RefundPayment {
+            order_id: OrderId::generate(),
+            reason: Reason::ALREADY_COMPENSATED,
+        };
+        Message::command("payment", Envelope::new("a test", "an order", &refund))
+    }
+
+    fn seen(messages: u32, consumers: u32) -> QueueState {
+        QueueState {
+            messages,
+            consumers,
+        }
+    }
+
+    fn flow() -> (Flow, Message) {
+        let (flow, command) = (Flow::default(), command());
+        assert!(flow.is_open(&command));
+        (flow, command)
+    }
+
+    #[test]
+    fn a_full_queue_is_sent_nothing_until_it_is_half_empty_and_then_the_oldest_first() {
+        let (flow, command) = flow();
+        flow.saw("payment", seen(99, 1), MAX);
+        assert!(flow.is_open(&command));
+        flow.saw("payment", seen(100, 1), MAX);
+        assert!(!flow.is_open(&command));
+        assert_eq!(flow.closed(), ["payment"]);
+        flow.saw("payment", seen(51, 1), MAX);
+        assert_eq!(flow.closed(), ["payment"]);
+        flow.saw("payment", seen(50, 1), MAX);
+        assert!(flow.closed().is_empty(), "the sweep may send");
+        assert!(!flow.is_open(&command), "what is new waits behind the old");
+        flow.drained();
+        assert!(flow.is_open(&command));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_participant_that_does_not_consume_is_sent_nothing_after_a_while() {
+        let (flow, command) = flow();
+        flow.saw("payment", seen(0, 0), MAX);
+        advance(ABSENT_AFTER).await;
+        flow.saw("payment", seen(1, 0), MAX);
+        assert!(flow.is_open(&command), "nothing has waited so far");
+        advance(ABSENT_AFTER - LOOK_EVERY).await;
+        flow.saw("payment", seen(1, 0), MAX);
+        assert!(flow.is_open(&command), "it may be starting again");
+        advance(LOOK_EVERY).await;
+        flow.saw("payment", seen(1, 0), MAX);
+        assert!(!flow.is_open(&command));
+        flow.saw("payment", seen(1, 1), MAX);
+        assert!(flow.closed().is_empty());
+        flow.drained();
+        assert!(flow.is_open(&command));
+    }
+
+    #[test]
+    fn a_message_counts_as_so_many_commands_as_it_has_of_late() {
+        let (flow, command) = flow();
+        let many: Vec<_> = (0..256).map(|_| command.clone()).collect();
+        for _ in 0..50 {
+            flow.published(&many, 64);
+        }
+        flow.saw("payment", seen(1, 1), MAX);
+        assert!(flow.is_open(&command));
+        flow.saw("payment", seen(2, 1), MAX);
+        assert!(!flow.is_open(&command));
+    }
+}
