@@ -212,7 +212,7 @@ impl BrokerConfig {
             })?;
         let commands_waiting_max = vars.parse_if(
             "COMMANDS_WAITING_MAX",
-            1000,
+            2000,
             "a number of commands, at least 1",
             |n| n > 0,
         )?;

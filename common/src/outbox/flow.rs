@@ -11,7 +11,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,6 +45,8 @@ pub(super) struct Flow(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     known: RwLock<HashMap<String, Destination>>,
+    /// Whether commands to anybody have to wait: mostly, this is all that has to be looked at.
+    holds: AtomicBool,
     /// There is room for what has waited.
     room: Notify,
 }
@@ -52,8 +57,10 @@ struct Destination {
     state: State,
     /// Commands in one AMQP message of late: queues count these.
     batch: f64,
-    /// How many more may go out before its queue is looked at again.
+    /// How many more may go out before its queue is looked at again, ...
     room: i64,
+    /// ... and how many have since the last time.
+    sent: u64,
     /// Since when nobody consumes what is in its queue.
     absent_since: Option<Instant>,
     /// How long the oldest command has waited in the outbox, while the state is not open.
@@ -66,9 +73,16 @@ impl Default for Destination {
             state: State::Open,
             batch: 1.0,
             room: i64::MAX,
+            sent: 0,
             absent_since: None,
             waited: Duration::ZERO,
         }
+    }
+}
+
+impl Destination {
+    fn is_open(&self) -> bool {
+        self.state == State::Open && self.room > 0
     }
 }
 
@@ -91,20 +105,14 @@ enum Why {
 }
 
 impl Flow {
-    /// Whether `message` can be handed over. The first time that a participant is asked about, it can.
+    /// Whether `message` can be handed over.
     pub(super) fn is_open(&self, message: &Message) -> bool {
-        let Some(participant) = participant(message) else {
+        if !self.0.holds.load(Ordering::Relaxed) {
             return true;
-        };
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(destination) = known.get(participant) {
-            return destination.state == State::Open && destination.room > 0;
         }
-        drop(known);
-        self.write(|known| {
-            known.entry(participant.to_owned()).or_default();
-        });
-        true
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let destination = participant(message).and_then(|participant| known.get(participant));
+        destination.is_none_or(Destination::is_open)
     }
 
     /// Ends when there is room for what has waited.
@@ -131,19 +139,23 @@ impl Flow {
 
     /// Takes note of what is published at once, in AMQP messages of up to `batch_max` commands.
     pub(super) fn published(&self, messages: &[Message], batch_max: usize) {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let mut counts: Vec<(&str, u64)> = Vec::new();
         for participant in messages.iter().filter_map(participant) {
-            *counts.entry(participant).or_default() += 1;
+            match counts.iter_mut().find(|(name, _)| *name == participant) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((participant, 1)),
+            }
         }
         if counts.is_empty() {
             return;
         }
         self.write(|known| {
             for (participant, count) in counts {
-                let batch = count as f64 / count.div_ceil(batch_max) as f64;
+                let batch = count as f64 / count.div_ceil(batch_max as u64) as f64;
                 let one = known.entry(participant.to_owned()).or_default();
                 one.batch += (batch - one.batch) / 8.0;
-                one.room = one.room.saturating_sub_unsigned(count as u64);
+                one.room = one.room.saturating_sub_unsigned(count);
+                one.sent += count;
             }
         });
     }
@@ -172,6 +184,7 @@ impl Flow {
     pub(super) async fn watch(&self, broker: &Broker, table: &Table, shutdown: &CancellationToken) {
         let mut turns = interval(LOOK_EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turn = 0_u32;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -180,14 +193,12 @@ impl Flow {
             if !broker.is_connected(Lane::Saga) {
                 continue;
             }
-            let participants: Vec<_> = {
-                let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-                known.keys().cloned().collect()
-            };
-            for participant in participants {
+            turn += 1;
+            let max = broker.commands_waiting_max();
+            for participant in self.in_question(max, turn) {
                 let queue = topology::commands_queue(&participant);
                 if let Some(seen) = broker.look(&queue).await {
-                    self.saw(&participant, seen, broker.commands_waiting_max());
+                    self.saw(&participant, seen, max);
                 }
             }
             let held: Vec<_> = {
@@ -207,6 +218,16 @@ impl Flow {
         }
     }
 
+    /// Whose queue is to be looked at: at each turn where it matters, else at every fourth.
+    fn in_question(&self, max: u32, turn: u32) -> Vec<String> {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let matters = |one: &Destination| !one.is_open() || one.sent > u64::from(max) / 8;
+        let in_question = known
+            .iter()
+            .filter(|(_, one)| matters(one) || turn.is_multiple_of(4));
+        in_question.map(|(name, _)| name.clone()).collect()
+    }
+
     fn saw(&self, participant: &str, seen: QueueState, max: u32) {
         self.write(|known| {
             let Some(one) = known.get_mut(participant) else {
@@ -219,7 +240,9 @@ impl Flow {
             }
             let waiting = f64::from(seen.messages) * one.batch;
             let max = f64::from(max);
+            let had_room = one.room > 0;
             one.room = (max - waiting).ceil() as i64;
+            one.sent = 0;
             let next = match one.state {
                 _ if is_absent && since.elapsed() >= ABSENT_AFTER => State::Closed(Why::Absent),
                 _ if waiting >= max => State::Closed(Why::Full),
@@ -233,14 +256,18 @@ impl Flow {
                 warn!(participant, %why, "commands stay in the outbox");
             }
             one.state = next;
-            if next == State::Draining && one.room > 0 {
+            if one.room > 0 && (next == State::Draining || !had_room) {
                 self.0.room.notify_one();
             }
         });
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut HashMap<String, Destination>) -> T) -> T {
-        change(&mut self.0.known.write().unwrap_or_else(PoisonError::into_inner))
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut known);
+        let holds = known.values().any(|one| !one.is_open());
+        self.0.holds.store(holds, Ordering::Relaxed);
+        result
     }
 }
 
@@ -276,6 +303,7 @@ mod tests {
     fn flow() -> (Flow, Message) {
         let (flow, command) = (Flow::default(), command());
         assert!(flow.is_open(&command));
+        flow.published(std::slice::from_ref(&command), 64);
         (flow, command)
     }
 
@@ -312,6 +340,18 @@ mod tests {
         flow.saw("payment", seen(1, 1), MAX);
         assert!(flow.closed().is_empty());
         flow.drained();
+        assert!(flow.is_open(&command));
+    }
+
+    #[test]
+    fn no_more_is_sent_between_two_looks_than_there_is_room_for() {
+        let (flow, command) = flow();
+        flow.saw("payment", seen(90, 1), MAX);
+        let some: Vec<_> = (0..10).map(|_| command.clone()).collect();
+        flow.published(&some, 1);
+        assert!(!flow.is_open(&command));
+        assert_eq!(flow.closed(), ["payment"]);
+        flow.saw("payment", seen(0, 1), MAX);
         assert!(flow.is_open(&command));
     }
 
