@@ -13,7 +13,8 @@ use sqlx::PgConnection;
 
 use crate::{
     engine::{Engine, Error},
-    reply::Reply,
+    reply::{Reply, UnknownReply},
+    store,
 };
 
 /// The handler of the program's queue of replies.
@@ -32,26 +33,51 @@ impl Replies {
 }
 
 impl Handler for Replies {
-    type Input = Reply;
+    type Input = Result<Reply, UnknownReply>;
 
-    fn decode(&self, event: &Incoming) -> Result<Reply, Unreadable> {
+    fn decode(&self, event: &Incoming) -> Result<Self::Input, Unreadable> {
         Reply::read(self.engine.registry(), &event.envelope)
     }
 
     async fn handle(
         &self,
         db: &mut PgConnection,
-        batch: &[Reply],
-    ) -> Result<Handled<Reply>, consumer::Error> {
+        batch: &[Self::Input],
+    ) -> Result<Handled<Self::Input>, consumer::Error> {
         self.admission.took(batch.len());
         // All that follows goes through the outbox, so nothing has to be published before the ack.
         let mut handled = Handled::default();
-        for replies in one_per_saga(batch, |reply| reply.saga) {
+        let known: Vec<_> = batch.iter().flatten().cloned().collect();
+        for replies in one_per_saga(&known, |reply| reply.saga) {
             let mut work = self.engine.work(db);
             let strays = work.take(&replies).await?;
             work.commit().await?;
-            let refused = |(reply, why): (&Reply, Error)| (reply.id, why.into());
-            handled.refused.extend(strays.into_iter().map(refused));
+            for (reply, why) in strays {
+                // A replica of another version has its definition, and this one comes to an end.
+                let is_foreign = matches!(why, Error::Saga(store::Error::Foreign(..)));
+                let left_out = if is_foreign {
+                    &mut handled.postponed
+                } else {
+                    &mut handled.refused
+                };
+                left_out.push((reply.id, why.into()));
+            }
+        }
+        let unknown: Vec<_> = batch
+            .iter()
+            .filter_map(|reply| reply.as_ref().err())
+            .collect();
+        if !unknown.is_empty() {
+            let sagas: Vec<_> = unknown.iter().map(|reply| reply.saga).collect();
+            let foreign = store::foreign(&mut *db, self.engine.registry(), &sagas).await?;
+            for reply in unknown {
+                let left_out = if foreign.contains(&reply.saga) {
+                    &mut handled.postponed
+                } else {
+                    &mut handled.refused
+                };
+                left_out.push((reply.id, reply.clone().into()));
+            }
         }
         counter!("saga_stray_replies_total").increment(handled.refused.len() as u64);
         Ok(handled)

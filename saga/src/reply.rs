@@ -24,28 +24,40 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Reads a message of the queue of replies.
+    /// Reads a message of the queue of replies; or what is known of it, where no definition of `registry` has such a
+    /// reply.
     ///
     /// # Errors
-    /// No definition of `registry` has such a reply, or it is not what its type promises.
-    pub(crate) fn read(registry: &Registry, envelope: &Envelope) -> Result<Self, Unreadable> {
+    /// It is not what its type promises, or an attribute is missing.
+    pub(crate) fn read(
+        registry: &Registry,
+        envelope: &Envelope,
+    ) -> Result<Result<Self, UnknownReply>, Unreadable> {
         let step = envelope
             .sagastep
             .clone()
             .ok_or(Unreadable::Attribute("sagastep"))?;
-        let reading = registry
-            .read(&step, envelope)
-            .ok_or_else(|| Unreadable::UnknownType(envelope.kind.clone()))?;
-        Ok(Self {
-            id: envelope.id,
-            saga: envelope.sagaid.ok_or(Unreadable::Attribute("sagaid"))?,
+        let saga = envelope.sagaid.ok_or(Unreadable::Attribute("sagaid"))?;
+        let (id, kind) = (envelope.id, envelope.kind.clone());
+        let Some(reading) = registry.read(&step, envelope) else {
+            return Ok(Err(UnknownReply {
+                id,
+                saga,
+                step,
+                kind,
+            }));
+        };
+        let reading = reading.map_err(|error| Unreadable::Data {
+            kind: kind.clone(),
+            error: error.to_string(),
+        })?;
+        Ok(Ok(Self {
+            id,
+            saga,
             step,
-            kind: envelope.kind.clone(),
-            reading: reading.map_err(|error| Unreadable::Data {
-                kind: envelope.kind.clone(),
-                error: error.to_string(),
-            })?,
-        })
+            kind,
+            reading,
+        }))
     }
 
     /// What is recorded of it, so that it has its consequences only once.
@@ -76,6 +88,16 @@ impl Reply {
             step: self.step.clone(),
         })
     }
+}
+
+/// A reply that no definition has: that of another version may.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no definition has {kind} as a reply of step {step:?}")]
+pub struct UnknownReply {
+    pub(crate) id: Uuid,
+    pub(crate) saga: SagaId,
+    step: String,
+    kind: String,
 }
 
 /// A reply that its saga has no meaning for.

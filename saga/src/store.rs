@@ -5,7 +5,7 @@
 mod log;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use common::{
     contract::{Reason, SagaId},
@@ -39,9 +39,12 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// Its row makes no sense: it was written by a program that knows more, or was damaged.
+    /// Its row makes no sense.
     #[error("saga {0} cannot be understood: {1}")]
     Corrupt(SagaId, String),
+    /// Another version of this program has its definition.
+    #[error("this program does not have the definition of saga {0}: {1}")]
+    Foreign(SagaId, String),
 }
 
 /// A saga that nobody else can change, and whether the reply about it is new.
@@ -90,7 +93,7 @@ fn read(registry: &Registry, row: &PgRow) -> Result<Saga, Error> {
     let (name, version): (&str, i32) = (row.get("type"), row.get("definition_version"));
     let definition = registry
         .find(name, version)
-        .ok_or_else(|| corrupt(format!("this program has no definition {name} v{version}")))?;
+        .ok_or_else(|| Error::Foreign(id, format!("{name} v{version}")))?;
     let reason = row
         .get::<Option<&str>, _>("reason")
         .map(str::parse::<Reason>)
@@ -202,6 +205,27 @@ pub async fn quarantine(db: impl PgExecutor<'_>, id: SagaId, problem: &str) -> s
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Those of `ids` whose saga exists and is of a definition that `registry` does not have.
+///
+/// # Errors
+/// The database failed.
+pub async fn foreign(
+    db: impl PgExecutor<'_>,
+    registry: &Registry,
+    ids: &[SagaId],
+) -> sqlx::Result<HashSet<SagaId>> {
+    let rows = sqlx::query(
+        "SELECT id FROM sagas
+         WHERE id = ANY($1) AND (type, definition_version) NOT IN (SELECT * FROM UNNEST($2::text[], $3::int[]))",
+    )
+    .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+    .bind(registry.names())
+    .bind(registry.versions())
+    .fetch_all(db)
+    .await?;
+    Ok(rows.iter().map(|row| SagaId(row.get("id"))).collect())
 }
 
 /// Sagas that are open or parked and whose definition `registry` does not have: `id (name vN)`.

@@ -166,7 +166,7 @@ async fn a_poisoned_reply_goes_alone() {
         [
             "missing-attribute",
             "refused",
-            "unknown-type",
+            "refused",
             "unreadable",
             "unreadable"
         ]

@@ -196,6 +196,46 @@ async fn a_saga_of_a_later_version_is_left_to_those_who_have_its_definition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reply_to_a_saga_of_a_later_version_waits_for_those_who_have_its_definition() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let db = system.environment.pool("order").await;
+    let order = system.place("prod-1", 1).await;
+    let paid = processed(&participants.command("payment").await);
+    let mut unheard_of = paid.clone();
+    unheard_of["id"] = json!(uuid::Uuid::now_v7());
+    unheard_of["type"] = json!("payment.deferred.v1");
+    let be_of = |version: i32| {
+        let saga = crate::harness::id(&order, "sagaId");
+        sqlx::query("UPDATE sagas SET definition_version = $2 WHERE id = $1")
+            .bind(saga)
+            .bind(version)
+            .execute(&db)
+    };
+    be_of(99).await.unwrap();
+    participants.reply(&[paid, unheard_of]).await;
+    let waiting = || {
+        count(
+            &db,
+            "SELECT count(*) FROM outbox WHERE routing_key = 'order.saga.replies'",
+        )
+    };
+    test_support::eventually("both wait", waiting, |replies| *replies == 2).await;
+    let dead = common::contract::topology::dead_letter_queue("order.saga.replies");
+    assert_eq!(participants.amqp.ready(&dead).await, 0);
+
+    // As if a replica that has the definition took them.
+    be_of(1).await.unwrap();
+    assert_eq!(
+        participants.command("inventory").await["subject"],
+        order["orderId"]
+    );
+    let letter = participants.amqp.next(&dead).await;
+    let letter: serde_json::Value = serde_json::from_slice(&letter.data).unwrap();
+    assert_eq!(letter["type"], "payment.deferred.v1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fault_of_the_database_is_no_fault_of_sagas() {
     let system = System::alone().await;
     let participants = Participants::of(&system.environment).await;
