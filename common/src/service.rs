@@ -152,6 +152,7 @@ impl Service {
                 () = shutdown.cancelled() => Ok(()),
                 error = topology_error(&self.broker) => Err(error),
                 Some(result) = running.join_next() => Err(stopped_by_itself(result)),
+                Some(result) = relay.join_next() => Err(stopped_by_itself(result)),
             },
             Err(error) => Err(error),
         };

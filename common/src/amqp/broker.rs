@@ -17,6 +17,7 @@ use lapin::{
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use metrics::gauge;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -62,7 +63,8 @@ pub(super) struct Hold(Broker);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.0.holding.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.0.holding.fetch_sub(1, Ordering::Relaxed);
+        gauge!("consumers_holding").set((before - 1) as f64);
     }
 }
 
@@ -120,7 +122,8 @@ impl Broker {
 
     /// Says that a consumer waits for a dependency, which makes the service not ready until the result is dropped.
     pub(super) fn hold(&self) -> Hold {
-        self.0.holding.fetch_add(1, Ordering::Relaxed);
+        let before = self.0.holding.fetch_add(1, Ordering::Relaxed);
+        gauge!("consumers_holding").set((before + 1) as f64);
         Hold(self.clone())
     }
 

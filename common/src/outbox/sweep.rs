@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::counter;
+use metrics::{counter, gauge};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,6 +16,8 @@ const SWEEP_MAX: i64 = 250;
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 /// How often the sweep looks for rows whose lease is over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often it says how old the oldest row is.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often the sweep looks for a broker that is away.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
@@ -27,6 +29,7 @@ pub(super) async fn sweep(
     admission: &AdmissionControl,
     shutdown: &CancellationToken,
 ) {
+    let mut looked_at = Instant::now();
     let mut turns = interval(SWEEP_EVERY);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -55,6 +58,13 @@ pub(super) async fn sweep(
                     break;
                 }
             }
+        }
+        if looked_at.elapsed() >= LOOK_EVERY
+            && let Ok(oldest) = table.oldest().await
+        {
+            looked_at = Instant::now();
+            let lane = table.lane.to_string();
+            gauge!("outbox_oldest_seconds", "lane" => lane).set(oldest);
         }
         if swept > 0 {
             info!(rows = swept, "published outbox rows that were left over");

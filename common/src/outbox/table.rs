@@ -77,6 +77,20 @@ impl Table {
         Ok(rows.into_iter().map(|(_, message)| message).collect())
     }
 
+    /// How long the oldest row has been there; nothing where there is none.
+    pub(super) async fn oldest(&self) -> sqlx::Result<Duration> {
+        let row = sqlx::query(
+            "SELECT EXTRACT(epoch FROM now() - created_at)::float8 FROM outbox
+             WHERE (exchange = $1) = $2 ORDER BY id LIMIT 1",
+        )
+        .bind(topology::EVENTS)
+        .bind(self.lane == Lane::Events)
+        .fetch_optional(&self.db)
+        .await?;
+        let seconds = row.map_or(0.0, |row| row.get(0));
+        Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+    }
+
     /// How long the oldest command to each of `participants` has waited.
     pub(super) async fn waited(
         &self,

@@ -1,9 +1,10 @@
 //! For tests and tools only: a database and a vhost per test, a plain AMQP client, private servers, a whole system of
-//! its own, waiting, and trouble: a proxy that cuts, stalls and delays, and messages that come twice and in another
-//! order.
+//! its own, waiting, and trouble: a proxy that cuts, stalls and delays, messages that come twice and in another order,
+//! and garbage.
 
 mod amqp;
 mod environment;
+pub mod garbage;
 pub mod participant;
 mod proxy;
 pub mod servers;

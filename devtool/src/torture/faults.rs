@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
-use common::contract::topology::QUEUES;
+use common::contract::topology::{self, QUEUES};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, ConnectionProperties};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use test_support::servers::Signal;
-use test_support::{Shuffle, Shuffled};
+use test_support::{Shuffle, Shuffled, garbage};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::schedule::{Fault, Kind, Link, Planned};
@@ -165,6 +168,18 @@ impl<'a> Torturer<'a> {
             Fault::Shuffle { queue, most, hold } => {
                 self.shuffle(queue, most, hold, &mut random).await;
             }
+            Fault::Garbage { count } => {
+                // Where the broker goes down meanwhile, there is less of it.
+                let _ = garbage::throw(&system.servers.rabbitmq.url(), count, &mut random).await;
+            }
+            Fault::FullQueue { lasts } => {
+                // It is gone with its connection, whatever ends that.
+                let url = system.servers.rabbitmq.url();
+                let full = FullQueue::bind(&url);
+                if let Ok(Ok(_bound)) = timeout(SHUFFLE_MAX, full).await {
+                    sleep(lasts).await;
+                }
+            }
         }
         Ok(())
     }
@@ -272,6 +287,44 @@ async fn has_no_leader(url: &str, queue: &str) -> bool {
         }
     }
     true
+}
+
+/// A queue that refuses public events.
+struct FullQueue {
+    // Held, for the queue goes with it.
+    _connection: Connection,
+}
+
+impl FullQueue {
+    async fn bind(url: &str) -> lapin::Result<Self> {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        arguments.insert(
+            "x-overflow".into(),
+            AMQPValue::LongString("reject-publish".into()),
+        );
+        let exclusive = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = channel
+            .queue_declare("".into(), exclusive, arguments)
+            .await?;
+        channel
+            .queue_bind(
+                queue.name().clone(),
+                topology::EVENTS.into(),
+                "#".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(Self {
+            _connection: connection,
+        })
+    }
 }
 
 async fn restart(replica: &Replica, signal: Signal, down: Duration) -> Result<()> {

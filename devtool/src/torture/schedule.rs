@@ -81,6 +81,10 @@ pub(super) enum Fault {
         most: u16,
         hold: Duration,
     },
+    /// Somebody sends messages that nobody can want.
+    Garbage { count: usize },
+    /// A queue for public events takes none, and is then removed.
+    FullQueue { lasts: Duration },
 }
 
 /// Queues whose messages are shuffled.
@@ -91,7 +95,7 @@ const SHUFFLED: [&str; 3] = [
 ];
 
 /// The kinds, as often as they come before all begin again.
-const DECK: [(Kind, usize); 9] = [
+const DECK: [(Kind, usize); 11] = [
     (Kind::Kill, 5),
     (Kind::Restart, 2),
     (Kind::RestartBroker, 1),
@@ -101,6 +105,8 @@ const DECK: [(Kind, usize); 9] = [
     (Kind::Delay, 2),
     (Kind::Partition, 1),
     (Kind::Shuffle, 6),
+    (Kind::Garbage, 2),
+    (Kind::FullQueue, 1),
 ];
 
 /// What kind of fault it is.
@@ -116,6 +122,8 @@ pub(super) enum Kind {
     Delay,
     Partition,
     Shuffle,
+    Garbage,
+    FullQueue,
 }
 
 /// The faults of a run, in order. RabbitMQ loses its data once.
@@ -189,6 +197,10 @@ impl Kind {
                     Duration::ZERO
                 },
             },
+            Self::Garbage => Fault::Garbage {
+                count: random.random_range(50..500),
+            },
+            Self::FullQueue => Fault::FullQueue { lasts },
         }
     }
 }
@@ -206,6 +218,8 @@ impl Fault {
             Self::Delay { .. } => Kind::Delay,
             Self::Partition { .. } => Kind::Partition,
             Self::Shuffle { .. } => Kind::Shuffle,
+            Self::Garbage { .. } => Kind::Garbage,
+            Self::FullQueue { .. } => Kind::FullQueue,
         }
     }
 }
@@ -223,6 +237,8 @@ impl fmt::Display for Kind {
             Self::Delay => "delay",
             Self::Partition => "partition",
             Self::Shuffle => "shuffle",
+            Self::Garbage => "garbage",
+            Self::FullQueue => "full queue",
         })
     }
 }
@@ -286,6 +302,10 @@ impl fmt::Display for Fault {
                     return Ok(());
                 }
                 write!(f, ", {} late", s(hold))
+            }
+            Self::Garbage { count } => write!(f, "{count} messages for all queues"),
+            Self::FullQueue { lasts } => {
+                write!(f, "a stranger's, which takes no event, for {}", s(lasts))
             }
         }
     }

@@ -24,10 +24,13 @@ use crate::workspace::Workspace;
 pub(super) const REPLICAS: usize = 2;
 
 /// What all replicas are given. Deadlines: 1.5 s a step, 1.5 to 15 s a compensation.
-const CONFIGURATION: [(&str, &str); 6] = [
+/// Some calls to the gateway hang.
+const CONFIGURATION: [(&str, &str); 8] = [
     ("USE_SIMULATED_PAYMENT", "true"),
     ("PAYMENT_SUCCESS_RATE", "0.85"),
     ("PAYMENT_LATENCY_MS", "2"),
+    ("PAYMENT_HANG_RATE", "0.01"),
+    ("PAYMENT_TIMEOUT_MS", "500"),
     ("SAGA_DEADLINE_SCALE", "0.05"),
     ("DATABASE_MAX_CONNECTIONS", "8"),
     ("LOG_LEVEL", "warn"),

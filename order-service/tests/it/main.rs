@@ -7,6 +7,7 @@ mod crash;
 mod dead_sockets;
 mod ends;
 mod flow;
+mod garbage;
 mod growth;
 mod harness;
 mod idempotency_key;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::config::{self, Vars};
+use rand::Rng as _;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
@@ -16,6 +17,7 @@ use super::{Charge, Error, Gateway, PartialRefund, Refund, Verdict};
 pub struct Simulated {
     success_rate: f64,
     latency: Duration,
+    hang_rate: f64,
 }
 
 /// Payment methods that always work.
@@ -57,7 +59,7 @@ pub fn declined(payment_method: &str) -> Option<&'static str> {
 }
 
 impl Simulated {
-    /// Reads `USE_SIMULATED_PAYMENT`, `PAYMENT_SUCCESS_RATE` and `PAYMENT_LATENCY_MS`.
+    /// Reads `USE_SIMULATED_PAYMENT`, `PAYMENT_SUCCESS_RATE`, `PAYMENT_LATENCY_MS` and `PAYMENT_HANG_RATE`.
     ///
     /// # Errors
     /// A value cannot be used, or another gateway is asked for.
@@ -79,6 +81,7 @@ impl Simulated {
                 is_share,
             )?,
             latency: config::millis(vars, "PAYMENT_LATENCY_MS", 0)?,
+            hang_rate: vars.parse_if("PAYMENT_HANG_RATE", 0.0, "a number from 0 to 1", is_share)?,
         })
     }
 
@@ -100,8 +103,12 @@ impl Simulated {
         }
     }
 
-    /// Not even a timer where there is no latency to simulate.
+    /// Not even a timer where there is no latency to simulate. Of calls that hang, each one draws its own lot: when it is
+    /// made again, it may be answered.
     async fn take_time(&self) {
+        if self.hang_rate > 0.0 && rand::rng().random_bool(self.hang_rate) {
+            std::future::pending::<()>().await;
+        }
         if !self.latency.is_zero() {
             sleep(self.latency).await;
         }
