@@ -57,7 +57,8 @@ const FLOOR: Duration = Duration::from_secs(5);
 #[derive(Debug, Parser)]
 #[command(name = "./dev bench")]
 struct Options {
-    /// Only these, separated by commas: burst-64, burst-512, closed-64, open-50, open-1000, hot, stream, replicas-2, outage
+    /// Only these, separated by commas: burst-64, burst-512, closed-64, open-50, open-1000, hot, stream, replicas-2, overload,
+    /// outage
     #[arg(long, value_delimiter = ',', value_parser = scenario_named)]
     scenario: Vec<Scenario>,
     /// How long each is measured

@@ -20,7 +20,7 @@ use crate::meter::Meter;
 use crate::orders::Orders;
 use crate::report::Outcome;
 use crate::stream;
-use crate::system::System;
+use crate::system::{Configuration, System};
 
 /// Connections of the open loops; more orders than that in flight wait, and the wait counts.
 const OPEN_CLIENTS: usize = 64;
@@ -50,6 +50,8 @@ pub(crate) struct Scenario {
     has_stream: bool,
     /// Of each service.
     replicas: usize,
+    /// What the services are given beside what they have in all scenarios.
+    configuration: Configuration,
 }
 
 const fn scenario(name: &'static str, load: Load, about: &'static str) -> Scenario {
@@ -60,11 +62,12 @@ const fn scenario(name: &'static str, load: Load, about: &'static str) -> Scenar
         is_hot: false,
         has_stream: false,
         replicas: 1,
+        configuration: &[],
     }
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const SCENARIOS: [Scenario; 9] = [
+pub(crate) const SCENARIOS: [Scenario; 10] = [
     scenario(
         "burst-64",
         Load::Burst(64),
@@ -114,6 +117,14 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
             "burst-64, two processes of each service",
         )
     },
+    Scenario {
+        configuration: &[("PAYMENT_LATENCY_MS", "2000")],
+        ..scenario(
+            "overload",
+            Load::Open(256),
+            "256 orders a second at a gateway that takes 2 s for each: 128 payments a second are possible",
+        )
+    },
     scenario(
         "outage",
         Load::Outage,
@@ -138,6 +149,9 @@ impl Scenario {
         if matches!(self.load, Load::Outage) {
             return crate::outage::run(self, system, times).await;
         }
+        if !self.configuration.is_empty() {
+            system.configure(self.configuration).await?;
+        }
         if self.replicas != 1 {
             system.scale(self.replicas).await?;
         }
@@ -147,6 +161,9 @@ impl Scenario {
         let outcome = self.measure(system, times).await?;
         if self.has_stream {
             stream::delete(&system.servers.rabbitmq.url()).await?;
+        }
+        if !self.configuration.is_empty() {
+            system.configure(&[]).await?;
         }
         system.scale(1).await?;
         Ok(outcome)

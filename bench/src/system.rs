@@ -35,7 +35,12 @@ pub(crate) struct System {
     pub(crate) servers: system::System,
     pub(crate) databases: Databases,
     replicas: Vec<Replica>,
+    /// What the services are given in this scenario.
+    configuration: Configuration,
 }
+
+/// Variables and their values.
+pub(crate) type Configuration = &'static [(&'static str, &'static str)];
 
 impl System {
     /// Starts everything from nothing below `dir`. What an earlier run left there is stopped and removed.
@@ -49,9 +54,20 @@ impl System {
             databases: servers.databases().await?,
             servers,
             replicas: Vec::new(),
+            configuration: &[],
         };
         system.scale(1).await?;
         Ok(system)
+    }
+
+    /// Has one replica of each service run with `configuration`.
+    ///
+    /// # Errors
+    /// One of them does not start or end.
+    pub(crate) async fn configure(&mut self, configuration: Configuration) -> Result<()> {
+        self.scale(0).await?;
+        self.configuration = configuration;
+        self.scale(1).await
     }
 
     /// Has `count` replicas of each service run, all of them ready.
@@ -68,9 +84,10 @@ impl System {
             let n = self.replicas.len();
             let service = SERVICES[n % SERVICES.len()];
             let number = n / SERVICES.len() + 1;
+            let configuration = [&CONFIGURATION, self.configuration].concat();
             let replica = self
                 .servers
-                .replica(service, number, port, &CONFIGURATION)?;
+                .replica(service, number, port, &configuration)?;
             replica.spawn()?;
             self.replicas.push(replica);
         }

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use super::table::Table;
 use crate::{
-    amqp::{Broker, Lane, Message, QueueState},
+    amqp::{Broker, Lane, Message, QueueState, consumer::PREFETCH},
     contract::topology,
 };
 
@@ -37,6 +37,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long nobody consumes a queue before its participant counts as absent: longer than it takes to start again.
 const ABSENT_AFTER: Duration = Duration::from_secs(5);
+
+/// For how long a participant that is behind may have taken commands ahead.
+const AHEAD: Duration = Duration::from_secs(5);
 
 /// Whether commands can go out. Clones share the state.
 #[derive(Clone, Debug, Default)]
@@ -57,10 +60,15 @@ struct Destination {
     state: State,
     /// Commands in one AMQP message of late: queues count these.
     batch: f64,
-    /// How many more may go out before its queue is looked at again, ...
+    /// How many more the sweep may send before its queue is looked at again. What is new comes by itself, as fast as
+    /// orders do.
     room: i64,
-    /// ... and how many have since the last time.
+    /// How many have gone out since it was looked at, when that was, and how many waited then.
     sent: u64,
+    looked_at: Instant,
+    waiting: f64,
+    /// Commands that it takes in a second, of late.
+    rate: f64,
     /// Since when nobody consumes what is in its queue.
     absent_since: Option<Instant>,
     /// How long the oldest command has waited in the outbox, while the state is not open.
@@ -74,6 +82,9 @@ impl Default for Destination {
             batch: 1.0,
             room: i64::MAX,
             sent: 0,
+            looked_at: Instant::now(),
+            waiting: 0.0,
+            rate: 0.0,
             absent_since: None,
             waited: Duration::ZERO,
         }
@@ -82,7 +93,21 @@ impl Default for Destination {
 
 impl Destination {
     fn is_open(&self) -> bool {
-        self.state == State::Open && self.room > 0
+        self.state == State::Open
+    }
+
+    /// Takes note of how many commands wait.
+    fn count(&mut self, waiting: f64) {
+        let seconds = self.looked_at.elapsed().as_secs_f64().max(0.001);
+        let taken = (self.waiting + self.sent as f64 - waiting).max(0.0);
+        self.rate += (taken / seconds - self.rate) / 4.0;
+        (self.waiting, self.sent, self.looked_at) = (waiting, 0, Instant::now());
+    }
+
+    /// How many commands may share an AMQP message while it is behind. It takes some ahead, counted in these: that is to be
+    /// what it does in some seconds.
+    fn batch_max(&self) -> usize {
+        ((self.rate * AHEAD.as_secs_f64() / f64::from(PREFETCH)) as usize).max(1)
     }
 }
 
@@ -120,15 +145,19 @@ impl Flow {
         self.0.room.notified().await;
     }
 
-    /// How many commands the sweep may send at once to those who are behind with them; `None` where nobody is. They go out
-    /// one by one: whoever is behind takes some ahead, counted in AMQP messages, and so that is not much.
-    pub(super) fn room(&self) -> Option<i64> {
+    /// How many commands the sweep may send at once to those who are behind with them, and how many in an AMQP message;
+    /// `None` where nobody is.
+    pub(super) fn room(&self) -> Option<(i64, usize)> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        let draining = known.values().filter(|one| one.state == State::Draining);
-        draining.map(|one| one.room).filter(|room| *room > 0).min()
+        let draining = known
+            .values()
+            .filter(|one| one.state == State::Draining && one.room > 0);
+        draining
+            .map(|one| (one.room, one.batch_max()))
+            .reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
     }
 
-    /// The participants whose commands have to wait.
+    /// The participants whose commands the sweep leaves where they are.
     pub(super) fn closed(&self) -> Vec<String> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
         let closed = known
@@ -221,7 +250,8 @@ impl Flow {
     /// Whose queue is to be looked at: at each turn where it matters, else at every fourth.
     fn in_question(&self, max: u32, turn: u32) -> Vec<String> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        let matters = |one: &Destination| !one.is_open() || one.sent > u64::from(max) / 8;
+        let matters =
+            |one: &Destination| !one.is_open() || one.room <= 0 || one.sent > u64::from(max) / 8;
         let in_question = known
             .iter()
             .filter(|(_, one)| matters(one) || turn.is_multiple_of(4));
@@ -242,7 +272,7 @@ impl Flow {
             let max = f64::from(max);
             let had_room = one.room > 0;
             one.room = (max - waiting).ceil() as i64;
-            one.sent = 0;
+            one.count(waiting);
             let next = match one.state {
                 _ if is_absent && since.elapsed() >= ABSENT_AFTER => State::Closed(Why::Absent),
                 _ if waiting >= max => State::Closed(Why::Full),
@@ -344,15 +374,33 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_sent_between_two_looks_than_there_is_room_for() {
+    fn the_sweep_sends_no_more_between_two_looks_than_there_is_room_for() {
         let (flow, command) = flow();
         flow.saw("payment", seen(90, 1), MAX);
         let some: Vec<_> = (0..10).map(|_| command.clone()).collect();
         flow.published(&some, 1);
-        assert!(!flow.is_open(&command));
         assert_eq!(flow.closed(), ["payment"]);
+        assert!(flow.is_open(&command), "what is new does not wait for that");
         flow.saw("payment", seen(0, 1), MAX);
-        assert!(flow.is_open(&command));
+        assert!(flow.closed().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_gets_few_commands_in_a_message() {
+        for (taken_at_once, batch_max) in [(1, 1), (20, 1), (400, 20)] {
+            let (flow, command) = flow();
+            let many: Vec<_> = (0..taken_at_once).map(|_| command.clone()).collect();
+            flow.saw("payment", seen(MAX, 1), MAX);
+            flow.saw("payment", seen(1, 1), MAX);
+            for _ in 0..50 {
+                flow.published(&many, 1);
+                advance(LOOK_EVERY).await;
+                flow.saw("payment", seen(1, 1), MAX);
+            }
+            let (room, batch) = flow.room().unwrap();
+            assert_eq!(room, i64::from(MAX) - 1);
+            assert_eq!(batch, batch_max);
+        }
     }
 
     #[test]

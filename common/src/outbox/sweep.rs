@@ -81,14 +81,15 @@ async fn sweep_once(table: &Table, broker: &Broker, flow: &Flow) -> sqlx::Result
     let max = if stalled {
         1
     } else {
-        room.map_or(SWEEP_MAX, |room| room.min(SWEEP_MAX))
+        room.map_or(SWEEP_MAX, |(room, _)| room.min(SWEEP_MAX))
     };
     let messages = table.claim(max, &flow.closed()).await?;
     if messages.is_empty() {
         flow.drained();
         return Ok(0);
     }
-    let batch_max = room.map_or(broker.batch_max(), |_| 1);
+    let usual = broker.batch_max();
+    let batch_max = room.map_or(usual, |(_, batch_max)| batch_max.min(usual));
     flow.published(&messages, batch_max);
     let published = InFlight::publish(broker, messages, batch_max).await;
     let results = published.wait().await;
