@@ -155,6 +155,51 @@ async fn a_charge_that_a_refund_overtook_is_given_back() {
     assert!(orchestrator.payments(&saga).await.is_empty());
 }
 
+/// The same within one process, where calls are beside each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_that_a_refund_overtook_in_its_own_process_is_given_back() {
+    let orchestrator = Orchestrator::new().await;
+    let bank = Bank::new();
+    bank.charges().close();
+    let _service = orchestrator.start(bank.clone()).await;
+    let saga = Saga::new();
+    orchestrator.send(&saga.process("pm_card_visa")).await;
+    bank.charges().holds(1).await;
+    orchestrator.send(&saga.refund()).await;
+    assert_eq!(orchestrator.reply().await["type"], "payment.refunded.v1");
+    bank.charges().open();
+
+    let reply = orchestrator.reply().await;
+    assert_eq!(reply["type"], "payment.failed.v1");
+    assert_eq!(reply["data"]["reason"], "ALREADY_COMPENSATED");
+    assert_eq!(bank.charged(), 1);
+    assert!(!bank.holds_money_of(&saga.charge_key()));
+    assert!(orchestrator.payments(&saga).await.is_empty());
+    assert_eq!(orchestrator.waiting().await, 0);
+}
+
+/// And where the charge is recorded while the refund is at the gateway.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_a_charge_overtook_in_its_own_process_is_made_again() {
+    let orchestrator = Orchestrator::new().await;
+    let bank = Bank::new();
+    bank.refunds().close();
+    let _service = orchestrator.start(bank.clone()).await;
+    let saga = Saga::new();
+    orchestrator.send(&saga.refund()).await;
+    bank.refunds().holds(1).await;
+    orchestrator.send(&saga.process("pm_card_visa")).await;
+    let paid = orchestrator.reply().await;
+    assert_eq!(paid["type"], "payment.processed.v1");
+    bank.refunds().open();
+
+    let refunded = orchestrator.reply().await;
+    assert_eq!(refunded["type"], "payment.refunded.v1");
+    assert_eq!(refunded["data"]["paymentId"], paid["data"]["paymentId"]);
+    assert!(!bank.holds_money_of(&saga.charge_key()));
+    assert_eq!(orchestrator.payments(&saga).await, ["REFUNDED"]);
+}
+
 /// One replica has refunded nothing and not yet recorded it while the other one charges and records that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_that_a_charge_overtook_is_made_again() {
