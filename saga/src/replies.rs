@@ -10,6 +10,7 @@ use common::{
 };
 use metrics::counter;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::{
     engine::{Engine, Error},
@@ -47,20 +48,14 @@ impl Handler for Replies {
         self.admission.took(batch.len());
         // All that follows goes through the outbox, so nothing has to be published before the ack.
         let mut handled = Handled::default();
-        let known: Vec<_> = batch.iter().flatten().cloned().collect();
+        let known: Vec<&Reply> = batch.iter().flatten().collect();
         for replies in one_per_saga(&known, |reply| reply.saga) {
             let mut work = self.engine.work(db);
             let strays = work.take(&replies).await?;
             work.commit().await?;
             for (reply, why) in strays {
-                // A replica of another version has its definition, and this one comes to an end.
                 let is_foreign = matches!(why, Error::Saga(store::Error::Foreign(..)));
-                let left_out = if is_foreign {
-                    &mut handled.postponed
-                } else {
-                    &mut handled.refused
-                };
-                left_out.push((reply.id, why.into()));
+                leave_out(&mut handled, reply.id, is_foreign, why.into());
             }
         }
         let unknown: Vec<_> = batch
@@ -71,12 +66,8 @@ impl Handler for Replies {
             let sagas: Vec<_> = unknown.iter().map(|reply| reply.saga).collect();
             let foreign = store::foreign(&mut *db, self.engine.registry(), &sagas).await?;
             for reply in unknown {
-                let left_out = if foreign.contains(&reply.saga) {
-                    &mut handled.postponed
-                } else {
-                    &mut handled.refused
-                };
-                left_out.push((reply.id, reply.clone().into()));
+                let is_foreign = foreign.contains(&reply.saga);
+                leave_out(&mut handled, reply.id, is_foreign, reply.clone().into());
             }
         }
         counter!("saga_stray_replies_total").increment(handled.refused.len() as u64);
@@ -86,4 +77,15 @@ impl Handler for Replies {
     async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {
         self.engine.outbox().store(messages).await
     }
+}
+
+/// Leaves a reply out of its batch. That to a foreign saga comes again: a replica of another version has the definition,
+/// and one of the two versions comes to an end.
+fn leave_out<I>(handled: &mut Handled<I>, reply: Uuid, is_foreign: bool, why: anyhow::Error) {
+    let left_out = if is_foreign {
+        &mut handled.postponed
+    } else {
+        &mut handled.refused
+    };
+    left_out.push((reply, why));
 }

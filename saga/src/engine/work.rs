@@ -178,14 +178,14 @@ impl<'c> Work<'c> {
     /// The database failed.
     pub(crate) async fn take<'r>(
         &mut self,
-        replies: &'r [Reply],
+        replies: &[&'r Reply],
     ) -> Result<Vec<(&'r Reply, Error)>, Error> {
         let ids: Vec<_> = replies.iter().map(|reply| reply.saga).collect();
-        let records: Vec<_> = replies.iter().map(Reply::record).collect();
+        let records: Vec<_> = replies.iter().map(|reply| reply.record()).collect();
         let tx = self.transaction.transaction().await?;
         let mut sagas = store::lock(tx, &self.engine.0.registry, &ids, &records).await?;
         let (mut strays, mut unrecorded) = (Vec::new(), Vec::new());
-        for reply in replies {
+        for &reply in replies {
             let taken = match sagas.remove(&reply.saga) {
                 None => Err(Error::NoSuchSaga(reply.saga)),
                 Some(Err(error)) => Err(error.into()),
