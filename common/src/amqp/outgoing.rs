@@ -35,7 +35,7 @@ impl Raw {
             properties = properties.with_correlation_id(short(id));
         }
         Self {
-            exchange: "",
+            exchange: topology::DEFAULT,
             routing_key: reply_to.to_owned(),
             body: envelope.to_json().into_bytes(),
             properties: Box::new(properties),

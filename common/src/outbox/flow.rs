@@ -12,7 +12,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -135,7 +135,7 @@ impl Flow {
         if !self.0.holds.load(Ordering::Relaxed) {
             return true;
         }
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.read();
         let destination = participant(message).and_then(|participant| known.get(participant));
         destination.is_none_or(Destination::is_open)
     }
@@ -148,7 +148,7 @@ impl Flow {
     /// How many commands the sweep may send at once to those who are behind with them, and how many in an AMQP message;
     /// `None` where nobody is.
     pub(super) fn room(&self) -> Option<(i64, usize)> {
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.read();
         let draining = known
             .values()
             .filter(|one| one.state == State::Draining && one.room > 0);
@@ -159,11 +159,7 @@ impl Flow {
 
     /// The participants whose commands the sweep leaves where they are.
     pub(super) fn closed(&self) -> Vec<String> {
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        let closed = known
-            .iter()
-            .filter(|(_, one)| matches!(one.state, State::Closed(_)) || one.room <= 0);
-        closed.map(|(name, _)| name.clone()).collect()
+        self.names(|one| matches!(one.state, State::Closed(_)) || one.room <= 0)
     }
 
     /// Takes note of what is published at once, in AMQP messages of up to `batch_max` commands.
@@ -204,7 +200,7 @@ impl Flow {
 
     /// How long the oldest command to one of `participants` has waited, because they do not take it.
     pub(super) fn waited(&self, participants: &[&str]) -> Duration {
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.read();
         let waited = participants.iter().filter_map(|one| known.get(*one));
         waited.map(|one| one.waited).max().unwrap_or_default()
     }
@@ -230,11 +226,7 @@ impl Flow {
                     self.saw(&participant, seen, max);
                 }
             }
-            let held: Vec<_> = {
-                let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-                let held = known.iter().filter(|(_, one)| one.state != State::Open);
-                held.map(|(name, _)| name.clone()).collect()
-            };
+            let held = self.names(|one| !one.is_open());
             if !held.is_empty() {
                 // Where the database does not tell, they have waited for as long as they had.
                 let waited = table.waited(&held).await.unwrap_or_default();
@@ -249,13 +241,9 @@ impl Flow {
 
     /// Whose queue is to be looked at: at each turn where it matters, else at every fourth.
     fn in_question(&self, max: u32, turn: u32) -> Vec<String> {
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
         let matters =
             |one: &Destination| !one.is_open() || one.room <= 0 || one.sent > u64::from(max) / 8;
-        let in_question = known
-            .iter()
-            .filter(|(_, one)| matters(one) || turn.is_multiple_of(4));
-        in_question.map(|(name, _)| name.clone()).collect()
+        self.names(|one| matters(one) || turn.is_multiple_of(4))
     }
 
     fn saw(&self, participant: &str, seen: QueueState, max: u32) {
@@ -264,10 +252,8 @@ impl Flow {
                 return;
             };
             let is_absent = seen.messages > 0 && seen.consumers == 0;
-            let since = *one.absent_since.get_or_insert_with(Instant::now);
-            if !is_absent {
-                one.absent_since = None;
-            }
+            let since = one.absent_since.unwrap_or_else(Instant::now);
+            one.absent_since = is_absent.then_some(since);
             let waiting = f64::from(seen.messages) * one.batch;
             let max = f64::from(max);
             let had_room = one.room > 0;
@@ -290,6 +276,17 @@ impl Flow {
                 self.0.room.notify_one();
             }
         });
+    }
+
+    /// The participants of which `is_meant` says so.
+    fn names(&self, is_meant: impl Fn(&Destination) -> bool) -> Vec<String> {
+        let known = self.read();
+        let meant = known.iter().filter(|(_, one)| is_meant(one));
+        meant.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Destination>> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut HashMap<String, Destination>) -> T) -> T {

@@ -9,7 +9,7 @@
 //! Whoever commits a row hands it over to the relay in memory, so nothing is read back while all goes well. A row is
 //! leased to that process for some seconds; after that, any replica's sweep may take it. A message may therefore
 //! go out twice, but it always goes out. Memory holds nothing that the table does not. Each [`Lane`] has a relay and a
-//! sweep of its own.
+//! sweep of its own. Commands that their participant does not take stay rows until it does: `flow` says when.
 
 mod flow;
 mod handover;

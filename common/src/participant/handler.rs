@@ -104,17 +104,13 @@ impl<P: Participant> CommandHandler<P> {
             refused,
             postponed,
         } = self.triage(tasks);
-        let mut outgoing: Vec<_> = recorded
-            .iter()
-            .flat_map(|(reply_to, reply)| reply.messages(reply_to))
-            .map(Outgoing::from)
-            .collect();
+        let mut replies = recorded;
         if !new.is_empty() {
             let mut work = LazyTransaction::new(db);
             let commands: Vec<_> = new.iter().map(|one| (one.command, one.found)).collect();
             let output = self.participant.apply(&mut work, &commands).await?;
             self.outbox.enqueue(&mut work.writes, &output.events);
-            let (records, replies) = self.records(&new, output.replies);
+            let (records, new_replies) = self.records(&new, output.replies);
             idempotency::insert(&mut work.writes, &records);
             crash::point("participant.applied");
             match work.commit().await {
@@ -122,15 +118,15 @@ impl<P: Participant> CommandHandler<P> {
                 committed => committed?,
             };
             self.outbox.hand_over(output.events).await;
-            let replies = commands.iter().zip(&replies);
-            outgoing.extend(
-                replies
-                    .flat_map(|((command, _), reply)| reply.messages(&command.reply_to))
-                    .map(Outgoing::from),
-            );
+            let reply_to = new.iter().map(|one| one.command.reply_to.as_str());
+            replies.extend(reply_to.zip(new_replies));
         }
+        let outgoing = replies
+            .iter()
+            .flat_map(|(reply_to, reply)| reply.messages(reply_to))
+            .map(Outgoing::from);
         Ok(Some(Handled {
-            outgoing,
+            outgoing: outgoing.collect(),
             refused,
             postponed,
             later: Vec::new(),

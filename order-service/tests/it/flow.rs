@@ -16,6 +16,14 @@ async fn orders(system: &System, status: &str) -> usize {
     page["items"].as_array().unwrap().len()
 }
 
+/// Asserts that all orders end, and that each of `count` is completed.
+async fn assert_all_complete(system: &System, count: usize) {
+    let pending = || orders(system, "PENDING");
+    eventually("all orders end", pending, |pending| *pending == 0).await;
+    assert_eq!(orders(system, "COMPLETED").await, count);
+    system.audit().await;
+}
+
 /// Deadlines come after a twentieth of their time: three attempts are over after less than five seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_participant_that_is_away_cancels_no_order() {
@@ -59,10 +67,7 @@ async fn a_participant_that_is_away_cancels_no_order() {
     ];
     system.add_participants(own).await;
     system.stock(&[("prod-1", 1000)]).await;
-    let pending = || orders(&system, "PENDING");
-    eventually("all orders end", pending, |pending| *pending == 0).await;
-    assert_eq!(orders(&system, "COMPLETED").await, 60);
-    system.audit().await;
+    assert_all_complete(&system, 60).await;
 }
 
 /// A payment takes half a second and four are made at once: eight a second. The last of 120 is made after 15 seconds,
@@ -81,10 +86,7 @@ async fn a_slow_participant_is_sent_what_it_can_do_in_time() {
     for _ in 0..120 {
         system.place("prod-9", 1).await;
     }
-    let pending = || orders(&system, "PENDING");
-    eventually("all orders end", pending, |pending| *pending == 0).await;
-    assert_eq!(orders(&system, "COMPLETED").await, 120);
-    system.audit().await;
+    assert_all_complete(&system, 120).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

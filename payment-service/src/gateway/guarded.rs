@@ -115,14 +115,13 @@ impl<G: Gateway> Guarded<G> {
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let _permit = self.permits.acquire().await;
-        let mut alone = None;
-        if self.is_open() {
-            alone = Some(self.probe.lock().await);
-        }
-        if !self.is_open() {
-            // It works again: nobody need wait for this call.
-            drop(alone.take());
-        }
+        let turn = if self.is_open() {
+            Some(self.probe.lock().await)
+        } else {
+            None
+        };
+        // Where it works again by now, nobody need wait for this call.
+        let _alone = turn.filter(|_| self.is_open());
         let started = Instant::now();
         let in_time = async {
             let late = |_| Err(Error::Away(anyhow!("no answer within {:?}", self.timeout)));

@@ -4,13 +4,15 @@
 //! deliveries that are there ──► decode ──► handle: one transaction ──► publish ──► confirmed, or stored ──► ack
 //!                                 │                 │
 //!                      cannot be read ─► .dlq       ├─ nothing can be done with some of them ─► .dlq
+//!                                                   ├─ somebody else is asked about some: later, with the answer
+//!                                                   ├─ or is away: stored, and back in the queue after a pause
 //!                                                   ├─ a dependency is away: hold, no try is used up
 //!                                                   └─ any other error: one by one, 3 tries each, then ─► .dlq
 //! ```
 //!
 //! Batches form by themselves: what has arrived is taken, in a [`BatchingWindow`](crate::batch::BatchingWindow) that
-//! makes no lone message wait. While one batch waits for its confirms, the next one is handled. Acks go out in order,
-//! one for all batches of a moment.
+//! makes no lone message wait. While one batch waits for its confirms, the next one is handled. One ack goes out for
+//! all that is done at a moment, and single ones for what is done behind a delivery that is not.
 
 mod ack;
 mod dead_letter;
