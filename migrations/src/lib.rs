@@ -8,6 +8,7 @@ mod m20261121_000001_initial;
 mod m20261121_000002_retention;
 mod m20261122_000003_returns;
 mod m20261122_000003_subjects;
+mod m20261122_000005_outbox_waiting;
 
 use std::pin::Pin;
 
@@ -44,18 +45,21 @@ migrators! {
         m20261121_000001_initial::ORDER,
         m20261121_000002_retention::ORDER,
         m20261122_000003_subjects::Subjects,
+        m20261122_000005_outbox_waiting::OutboxWaiting,
     ],
     /// payment_db
     Payment: [
         m20261121_000001_initial::PAYMENT,
         m20261121_000002_retention::PAYMENT,
         m20261122_000003_returns::PAYMENT,
+        m20261122_000005_outbox_waiting::OutboxWaiting,
     ],
     /// inventory_db
     Inventory: [
         m20261121_000001_initial::INVENTORY,
         m20261121_000002_retention::INVENTORY,
         m20261122_000003_returns::INVENTORY,
+        m20261122_000005_outbox_waiting::OutboxWaiting,
     ],
 }
 

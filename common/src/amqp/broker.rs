@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use lapin::{
     Channel, Consumer,
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
@@ -21,12 +22,13 @@ use metrics::gauge;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
-    Error, Lane, NotPublished, Outgoing,
+    Destination, Error, Lane, NotPublished, Outgoing,
     connection::Connection,
     declare::declare,
     frame::{Frame, frames},
     lane::Lanes,
-    publisher::{self, Publisher},
+    line::{self, Line},
+    publisher::Publisher,
 };
 use crate::config::BrokerConfig;
 
@@ -89,9 +91,8 @@ impl Broker {
     /// # Errors
     /// No node can be reached, or the topology is not ours.
     pub async fn check(&self) -> Result<(), Error> {
-        self.0.publishers.saga.channel().await?;
-        self.0.publishers.events.channel().await?;
-        Ok(())
+        self.0.publishers.saga.check().await?;
+        self.0.publishers.events.check().await
     }
 
     /// Makes sure that there is a connection to publish on in one lane, with the topology declared.
@@ -99,7 +100,7 @@ impl Broker {
     /// # Errors
     /// No node can be reached, or the topology is not ours.
     pub async fn check_lane(&self, lane: Lane) -> Result<(), Error> {
-        self.0.publishers.get(lane).channel().await.map(drop)
+        self.0.publishers.get(lane).check().await
     }
 
     /// Whether the lane's connection stood when last looked at. Costs nothing.
@@ -108,16 +109,21 @@ impl Broker {
         self.0.publishers.get(lane).is_up()
     }
 
-    /// Whether the lane's last confirms did not come in time.
+    /// Whether what is published to `destination` now is likely to be confirmed soon.
     #[must_use]
-    pub fn is_late(&self, lane: Lane) -> bool {
-        self.0.publishers.get(lane).is_late()
+    pub fn takes(&self, destination: &Destination) -> bool {
+        self.is_connected(destination.lane()) && !self.line(destination).patience().is_late()
     }
 
-    /// Whether the lane's last confirms did not come in time, or none has come yet on its channel.
+    /// Whether what goes to `destination` is confirmed late or not at all, or no confirm has come yet on its channel.
     #[must_use]
-    pub fn is_stalled(&self, lane: Lane) -> bool {
-        self.0.publishers.get(lane).is_stalled()
+    pub fn is_stalled(&self, destination: &Destination) -> bool {
+        self.line(destination).patience().is_stalled()
+    }
+
+    fn line(&self, destination: &Destination) -> Arc<Line> {
+        let publisher = self.0.publishers.get(destination.lane());
+        publisher.line(destination)
     }
 
     /// Says that a consumer waits for a dependency, which makes the service not ready until the result is dropped.
@@ -181,13 +187,14 @@ impl Broker {
 
     /// The same, with at most `batch_max` messages in an AMQP message.
     pub(crate) async fn publish_in(&self, outgoing: &[Outgoing], batch_max: usize) -> Confirms {
-        let frames = Lanes::sort(frames(outgoing, batch_max), |frame| frame.lane);
+        let lane = |frame: &Frame| frame.destination.lane();
+        let Lanes { saga, events } = Lanes::sort(frames(outgoing, batch_max), lane);
         let (saga, events) = tokio::join!(
-            publish_on(&self.0.publishers.saga, frames.saga),
-            publish_on(&self.0.publishers.events, frames.events)
+            self.0.publishers.saga.publish(saga),
+            self.0.publishers.events.publish(events)
         );
         Confirms {
-            lanes: saga.into_iter().chain(events).collect(),
+            lines: saga.into_iter().chain(events).collect(),
             messages: outgoing.len(),
         }
     }
@@ -229,18 +236,10 @@ impl Broker {
     }
 }
 
-async fn publish_on(publisher: &Publisher, frames: Vec<Frame>) -> Option<publisher::Confirms> {
-    if frames.is_empty() {
-        return None;
-    }
-    Some(publisher.publish(frames).await)
-}
-
 /// Confirms that are on their way.
-#[derive(Debug)]
 #[must_use = "a message is with the broker only when it is confirmed"]
 pub struct Confirms {
-    lanes: Vec<publisher::Confirms>,
+    lines: Vec<line::Confirms>,
     messages: usize,
 }
 
@@ -248,9 +247,15 @@ impl Confirms {
     /// Waits for all confirms: one result for each message, in order.
     pub async fn wait(self) -> Vec<Result<(), NotPublished>> {
         let mut results = vec![Err(NotPublished::Lost); self.messages];
-        for lane in self.lanes {
-            lane.wait(&mut results).await;
+        let lines = self.lines.into_iter().map(line::Confirms::wait);
+        for (position, result) in join_all(lines).await.into_iter().flatten() {
+            results[position] = result;
         }
         results
+    }
+
+    /// The confirms of each destination, which do not wait for one another.
+    pub(crate) fn lines(self) -> Vec<line::Confirms> {
+        self.lines
     }
 }

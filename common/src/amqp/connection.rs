@@ -3,7 +3,7 @@
 //! lapin's automatic recovery is not used: it tries one node only, and a publish hangs while it works.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use rand::Rng;
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tracing::{info, warn};
 
-use super::Error;
+use super::{Error, declare::declare};
 use crate::config::Secret;
 
 /// A node that has not answered by then is given up for the next one.
@@ -28,6 +28,10 @@ pub(super) struct Connection {
     nodes: Vec<Secret>,
     next: AtomicUsize,
     connection: Mutex<Option<lapin::Connection>>,
+    /// How often it was made.
+    made: AtomicU64,
+    /// Which of these the topology was declared on.
+    declared: Mutex<u64>,
     up: AtomicBool,
 }
 
@@ -39,6 +43,8 @@ impl Connection {
             // Any of them: so connections are spread over the nodes, and the leaders of queues with them.
             next: AtomicUsize::new(rand::rng().random_range(0..1024)),
             connection: Mutex::new(None),
+            made: AtomicU64::new(0),
+            declared: Mutex::new(0),
             up: AtomicBool::new(false),
         }
     }
@@ -46,6 +52,27 @@ impl Connection {
     /// Whether the connection stood when last looked at. Costs nothing.
     pub(super) fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
+    }
+
+    /// Makes sure that it stands, with the topology declared.
+    pub(super) async fn check(&self) -> Result<(), Error> {
+        let mut declared = self.declared.lock().await;
+        let made = self.made.load(Ordering::Relaxed);
+        if *declared == made && self.is_open().await {
+            return Ok(());
+        }
+        let channel = self.channel().await?;
+        let made = self.made.load(Ordering::Relaxed);
+        self.in_time(declare(&channel)).await?;
+        *declared = made;
+        Ok(())
+    }
+
+    async fn is_open(&self) -> bool {
+        let connection = self.connection.lock().await;
+        connection
+            .as_ref()
+            .is_some_and(|open| open.status().connected())
     }
 
     /// A new channel, on a new connection if need be. Each node is tried once.
@@ -66,6 +93,7 @@ impl Connection {
             match self.connect(node).await {
                 Ok((open, channel)) => {
                     *connection = Some(open);
+                    self.made.fetch_add(1, Ordering::Relaxed);
                     self.changed(true, "");
                     return Ok(channel);
                 }

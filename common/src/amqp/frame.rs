@@ -3,14 +3,14 @@
 use lapin::BasicProperties;
 
 use super::{
-    Lane, Message, Outgoing, Raw,
+    Destination, Message, Outgoing, Raw,
     properties::{batch_properties, message_properties},
 };
 
 /// An AMQP message that carries one or several of a batch.
 #[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) lane: Lane,
+    pub(super) destination: Destination,
     pub(super) message: AmqpMessage,
     /// Which messages of the batch it carries, by position.
     pub(super) carries: Vec<usize>,
@@ -63,7 +63,9 @@ fn group_of<'g, 'a>(
         return None;
     }
     let same_destination = groups.iter_mut().rev().find_map(|group| match group {
-        Group::Messages(messages) if messages[0].1.goes_with(message) => Some(messages),
+        Group::Messages(messages) if messages[0].1.destination() == message.destination() => {
+            Some(messages)
+        }
         Group::Messages(_) | Group::Raw(..) => None,
     });
     same_destination.filter(|group| group.len() < batch_max)
@@ -71,7 +73,7 @@ fn group_of<'g, 'a>(
 
 fn frame_of_raw(position: usize, raw: &Raw) -> Frame {
     Frame {
-        lane: Lane::Saga,
+        destination: raw.destination(),
         message: AmqpMessage {
             exchange: raw.exchange().to_owned(),
             routing_key: raw.routing_key().to_owned(),
@@ -94,10 +96,10 @@ fn frame_of_messages(messages: &[(usize, &Message)]) -> Frame {
         (batch_properties(first.envelope()), batch_payload(messages))
     };
     Frame {
-        lane: first.lane(),
+        destination: first.destination().clone(),
         message: AmqpMessage {
-            exchange: first.exchange().to_owned(),
-            routing_key: first.routing_key().to_owned(),
+            exchange: first.destination().exchange().to_owned(),
+            routing_key: first.destination().routing_key().to_owned(),
             mandatory: first.mandatory(),
             properties,
             payload,
@@ -120,7 +122,10 @@ fn batch_payload(messages: &[(usize, &Message)]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::properties::MANY, *};
+    use super::{
+        super::{Lane, properties::MANY},
+        *,
+    };
     use crate::contract::{
         Envelope, OrderId, Reason, inventory::ReleaseStock, payment::RefundPayment,
     };
@@ -222,7 +227,10 @@ mod tests {
             event(),
             Raw::response("a client", None, &refund()).into(),
         ];
-        let lanes: Vec<_> = frames(&outgoing, 64).into_iter().map(|f| f.lane).collect();
+        let lanes: Vec<_> = frames(&outgoing, 64)
+            .into_iter()
+            .map(|frame| frame.destination.lane())
+            .collect();
         assert_eq!(lanes, [Lane::Saga, Lane::Events, Lane::Saga]);
     }
 }

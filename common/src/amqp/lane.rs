@@ -1,4 +1,7 @@
-//! Lanes: what is kept apart on its way out, so that a queue that is stuck holds up its own lane only.
+//! Lanes: what sagas wait for and what nobody here waits for have a connection each.
+//!
+//! A queue that is stuck holds up the line to its destination. But a client may do to RabbitMQ what makes it read a whole
+//! connection more slowly, and anybody may bind a queue to public events.
 
 use std::fmt;
 

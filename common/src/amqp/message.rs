@@ -1,11 +1,11 @@
 //! A message and where it goes: plain data, which an outbox can store.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use uuid::Uuid;
 
-use super::Lane;
+use super::Destination;
 use crate::contract::{Envelope, Unreadable, topology};
 
 /// How long a message is postponed at least, ...
@@ -16,8 +16,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A command, a reply or a public event, with its destination.
 #[derive(Clone, Debug)]
 pub struct Message {
-    exchange: Cow<'static, str>,
-    routing_key: String,
+    destination: Destination,
     envelope: Arc<Envelope>,
     /// The envelope as JSON, which is made once.
     json: Arc<str>,
@@ -29,14 +28,14 @@ impl Message {
     /// A command to a participant.
     #[must_use]
     pub fn command(participant: &str, envelope: Envelope) -> Self {
-        Self::new(topology::COMMANDS, participant, envelope)
+        Self::new(Destination::new(topology::COMMANDS, participant), envelope)
     }
 
     /// A public event.
     #[must_use]
     pub fn event(envelope: Envelope) -> Self {
-        let kind = envelope.kind.clone();
-        Self::new(topology::EVENTS, &kind, envelope)
+        let destination = Destination::new(topology::EVENTS, envelope.kind.clone());
+        Self::new(destination, envelope)
     }
 
     /// A message that came from `queue` and goes there again after a pause: half as long as it has been on its way, within
@@ -47,7 +46,7 @@ impl Message {
             // Its row may meet the row of the time before, which is about to be deleted.
             row_id: Uuid::now_v7(),
             pause: (age / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
-            ..Self::new(topology::DEFAULT, queue, envelope)
+            ..Self::new(Destination::new(topology::DEFAULT, queue), envelope)
         }
     }
 
@@ -57,14 +56,12 @@ impl Message {
     /// `json` is not a CloudEvent.
     pub(crate) fn stored(
         row_id: Uuid,
-        exchange: String,
-        routing_key: String,
+        destination: Destination,
         json: String,
     ) -> Result<Self, Unreadable> {
         let envelope = Envelope::parse(json.as_bytes())?;
         Ok(Self {
-            exchange: Cow::Owned(exchange),
-            routing_key,
+            destination,
             envelope: Arc::new(envelope),
             json: json.into(),
             row_id,
@@ -72,11 +69,10 @@ impl Message {
         })
     }
 
-    fn new(exchange: &'static str, routing_key: &str, envelope: Envelope) -> Self {
+    fn new(destination: Destination, envelope: Envelope) -> Self {
         let json = envelope.to_json();
         Self {
-            exchange: Cow::Borrowed(exchange),
-            routing_key: routing_key.to_owned(),
+            destination,
             row_id: envelope.id,
             envelope: Arc::new(envelope),
             json: json.into(),
@@ -108,45 +104,25 @@ impl Message {
         &self.json
     }
 
-    /// The exchange that it goes to.
+    /// Where it goes.
     #[must_use]
-    pub fn exchange(&self) -> &str {
-        &self.exchange
-    }
-
-    /// The key that it is routed with.
-    #[must_use]
-    pub fn routing_key(&self) -> &str {
-        &self.routing_key
+    pub fn destination(&self) -> &Destination {
+        &self.destination
     }
 
     pub(super) fn envelope(&self) -> &Envelope {
         &self.envelope
     }
 
-    /// Whether both have the same destination.
-    pub(super) fn goes_with(&self, other: &Self) -> bool {
-        self.exchange == other.exchange && self.routing_key == other.routing_key
-    }
-
-    /// The lane that it takes.
-    #[must_use]
-    pub fn lane(&self) -> Lane {
-        if self.exchange == topology::EVENTS {
-            Lane::Events
-        } else {
-            Lane::Saga
-        }
-    }
-
     /// Whether being unroutable is an error: not for an event, to which nobody may listen.
     pub(super) fn mandatory(&self) -> bool {
-        self.exchange != topology::EVENTS
+        self.destination.exchange() != topology::EVENTS
     }
 
     /// Whether several may share one AMQP message: only what is private to orchestrators and participants.
     pub(super) fn batchable(&self) -> bool {
-        matches!(&*self.exchange, topology::COMMANDS | topology::REPLIES)
+        let exchange = self.destination.exchange();
+        matches!(exchange, topology::COMMANDS | topology::REPLIES)
     }
 }
 
@@ -195,9 +171,8 @@ impl Reply {
     #[must_use]
     pub fn messages(&self, reply_to: &str) -> [Message; 2] {
         let id = self.id();
-        let to = |exchange, routing_key: &str, row_id| Message {
-            exchange: Cow::Borrowed(exchange),
-            routing_key: routing_key.to_owned(),
+        let to = |exchange: &'static str, routing_key: &str, row_id| Message {
+            destination: Destination::new(exchange, routing_key),
             envelope: Arc::clone(&self.envelope),
             json: Arc::clone(&self.json),
             row_id,

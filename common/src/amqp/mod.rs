@@ -1,7 +1,8 @@
 //! Messages over RabbitMQ. This is the only room that sees lapin.
 //!
 //! ```text
-//! Message, Raw ─► frame: those that may share one ─► publisher of their lane ─► RabbitMQ ─► confirm, or NotPublished
+//! Message, Raw ─► frame: those that may share one ─► publisher of their lane ─► line to their destination
+//!                 ─► RabbitMQ ─► confirm, or NotPublished
 //! RabbitMQ ─► consumer: a batch ─► decode ─► handler ─► what it returns is published as above ─► ack
 //! ```
 //!
@@ -12,20 +13,23 @@ mod broker;
 mod connection;
 pub mod consumer;
 mod declare;
+mod destination;
 mod error;
 mod frame;
 mod lane;
+mod line;
 mod message;
 mod outgoing;
+mod patience;
 mod properties;
 mod publisher;
 
 pub(crate) use broker::QueueState;
 pub use broker::{Broker, Confirms};
 pub use declare::declare;
+pub use destination::Destination;
 pub use error::{Error, Mismatch};
 pub use lane::Lane;
-pub(crate) use lane::Lanes;
+pub use line::NotPublished;
 pub use message::{Message, Reply};
 pub use outgoing::{Outgoing, Raw};
-pub use publisher::NotPublished;

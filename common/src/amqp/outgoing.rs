@@ -3,7 +3,7 @@
 use lapin::BasicProperties;
 
 use super::{
-    Message,
+    Destination, Message,
     properties::{PERSISTENT, message_properties, short},
 };
 use crate::contract::{Envelope, topology};
@@ -50,6 +50,16 @@ impl Raw {
             body,
             properties: Box::new(properties.with_delivery_mode(PERSISTENT)),
         }
+    }
+
+    /// Where it goes. All responses share a line: nobody waits for their confirms, and their queues are anybody's.
+    pub(super) fn destination(&self) -> Destination {
+        let key = if self.mandatory() {
+            self.routing_key.as_str()
+        } else {
+            ""
+        };
+        Destination::new(self.exchange, key)
     }
 
     pub(super) fn exchange(&self) -> &str {

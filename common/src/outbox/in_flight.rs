@@ -1,5 +1,7 @@
 //! Messages of the outbox that are on their way to the broker.
 
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::amqp::{Broker, Confirms, Message, NotPublished, Outgoing};
@@ -31,5 +33,17 @@ impl InFlight {
             .into_iter()
             .zip(self.confirms.wait().await)
             .collect()
+    }
+
+    /// Passes on what became of the rows of each destination, as soon as it is known.
+    pub(super) async fn settle(self, settled: mpsc::Sender<Results>) {
+        let (ids, settled) = (&self.ids, &settled);
+        let settling = self.confirms.lines().into_iter().map(|line| async move {
+            let results = line.wait().await.into_iter();
+            let results = results.map(|(position, result)| (ids[position], result));
+            // Without a relay, the leases end by themselves.
+            let _ = settled.send(results.collect()).await;
+        });
+        join_all(settling).await;
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! enqueue(tx) ─ commit ─ hand_over ──► publish ──► confirmed ──► row deleted
-//!                 │                       └──► lost, refused, unroutable: the row stays
-//!                 └─ crash, broker away ──► the sweep finds the row when its lease is over
+//!                 │                       └──► lost, refused, unroutable: the row waits
+//!                 └─ crash, broker away ──► the row waits ──► the sweep publishes it
 //! ```
 //!
-//! Whoever commits a row hands it over to the relay in memory, so nothing is read back while all goes well. A row is
-//! leased to that process for some seconds; after that, any replica's sweep may take it. A message may therefore
-//! go out twice, but it always goes out. Memory holds nothing that the table does not. Each [`Lane`] has a relay and a
-//! sweep of its own. Commands that their participant does not take stay rows until it does: `flow` says when.
+//! Whoever commits a row publishes it, so nothing is read back while all goes well. The row is leased to that process
+//! for some seconds; after that, any replica's sweep may take it. A message may therefore go out twice, but it always
+//! goes out. Memory holds nothing that the table does not.
+//!
+//! Each [`Destination`] has a line of its own, and waits for nobody else: rows for one that is away, confirms nothing or
+//! takes no more are in a table beside the others, by destination, and each is swept by itself. Commands that their
+//! participant does not take stay there until it does: `flow` says when.
 
 mod flow;
-mod handover;
 mod in_flight;
 mod relay;
 mod sweep;
@@ -23,17 +25,16 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 pub use self::relay::Relay;
 use self::{
     flow::Flow,
-    handover::Handover,
-    in_flight::Results,
-    relay::LaneRelay,
-    table::{LEASE, Table, insert},
+    in_flight::{InFlight, Results},
+    table::{Table, insert, insert_waiting},
 };
 use crate::{
-    amqp::{Broker, Lane, Lanes, Message, NotPublished},
+    amqp::{Broker, Destination, Message},
     batch::AdmissionControl,
     crash,
     db::Writes,
@@ -48,9 +49,9 @@ pub struct Outbox {
     db: PgPool,
     broker: Broker,
     flow: Flow,
-    handovers: Lanes<Handover>,
+    in_flight: TaskTracker,
     /// Where the relay learns what became of rows.
-    settled: mpsc::WeakSender<Results>,
+    settled: mpsc::Sender<Results>,
 }
 
 impl Outbox {
@@ -58,46 +59,38 @@ impl Outbox {
     #[must_use]
     pub fn new(db: PgPool, broker: Broker, admission: AdmissionControl) -> (Self, Relay) {
         let flow = Flow::default();
-        let relay = |lane, flow, admission| {
-            let table = Table {
-                db: db.clone(),
-                lane,
-            };
-            LaneRelay::new(table, broker.clone(), flow, admission)
-        };
-        let (saga, saga_relay) = relay(Lane::Saga, flow.clone(), admission);
-        // No public event causes a reply or is for a participant, so nothing holds up these.
-        let (events, events_relay) =
-            relay(Lane::Events, Flow::default(), AdmissionControl::default());
+        let in_flight = TaskTracker::new();
         let (settled, results) = mpsc::channel(SETTLED_MAX);
+        let relay = Relay {
+            table: Table { db: db.clone() },
+            broker: broker.clone(),
+            flow: flow.clone(),
+            admission,
+            in_flight: in_flight.clone(),
+            results,
+        };
         let outbox = Self {
             db,
             broker,
             flow,
-            handovers: Lanes { saga, events },
-            settled: settled.downgrade(),
-        };
-        let relays = Lanes {
-            saga: saga_relay,
-            events: events_relay,
-        };
-        let relay = Relay {
-            relays,
+            in_flight,
             settled,
-            results,
         };
         (outbox, relay)
     }
 
     /// Adds `messages` to what the caller writes. After the commit they are to be handed over.
     pub fn enqueue(&self, writes: &mut Writes, messages: &[Message]) {
-        // Rows that nobody will be handed are leased to nobody.
-        let lease = |message: &Message| {
-            let handed_over =
-                self.broker.is_connected(message.lane()) && self.flow.is_open(message);
-            if handed_over { LEASE } else { Duration::ZERO }
-        };
-        insert(writes, messages, lease);
+        let (now, later): (Vec<_>, Vec<_>) = messages
+            .iter()
+            .partition(|message| self.goes_out(message.destination()));
+        insert(writes, &now);
+        insert_waiting(writes, &later);
+    }
+
+    /// Whether what is for `destination` is published at once.
+    fn goes_out(&self, destination: &Destination) -> bool {
+        self.flow.is_open(destination) && self.broker.takes(destination)
     }
 
     /// How long the oldest command to one of `participants` has waited here, because they take none or their queues are
@@ -107,7 +100,7 @@ impl Outbox {
         self.flow.waited(participants)
     }
 
-    /// Has `messages`, which are committed, published soon.
+    /// Publishes `messages`, which are committed, and sees to what becomes of them.
     ///
     /// Waits while the broker is slower than the callers, but not while it is away or confirms nothing: the sweep
     /// publishes them then.
@@ -116,26 +109,14 @@ impl Outbox {
             return;
         }
         crash::point("outbox.committed");
-        messages.retain(|message| self.flow.is_open(message));
-        let Lanes { saga, events } = Lanes::sort(messages, Message::lane);
-        for (lane, messages) in [(Lane::Saga, saga), (Lane::Events, events)] {
-            if messages.is_empty() || !self.broker.is_connected(lane) {
-                continue;
-            }
-            if let Err(left_over) = self.handovers.get(lane).send(messages).await {
-                self.give_up(&left_over);
-            }
+        messages.retain(|message| self.goes_out(message.destination()));
+        if messages.is_empty() {
+            return;
         }
-    }
-
-    /// Has the leases of rows ended that nobody is going to publish, so that the next sweep does. Whoever commits holds a
-    /// connection of the pool and must not wait for another one: this is done by the relay, or by time.
-    fn give_up(&self, messages: &[Message]) {
-        let lost = |message: &Message| (message.row_id(), Err(NotPublished::Lost));
-        if let Some(settled) = self.settled.upgrade() {
-            // Where it is full, the database is slow, and the leases end by themselves.
-            let _ = settled.try_send(messages.iter().map(lost).collect());
-        }
+        let batch_max = self.broker.batch_max();
+        self.flow.published(&messages, batch_max);
+        let published = InFlight::publish(&self.broker, messages, batch_max).await;
+        self.in_flight.spawn(published.settle(self.settled.clone()));
     }
 
     /// Stores messages that no transaction enqueued, because they could not be published, or are to go out after a
@@ -146,7 +127,7 @@ impl Outbox {
     pub async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {
         // A row may be there already: a command that comes twice has the same reply twice, and so the same event.
         let mut writes = Writes::default();
-        insert(&mut writes, messages, Message::pause);
+        insert_waiting(&mut writes, &messages.iter().collect::<Vec<_>>());
         writes.execute(&self.db).await?;
         Ok(())
     }

@@ -1,53 +1,105 @@
 //! Publishes rows that nobody else does.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use metrics::{counter, gauge};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{flow::Flow, in_flight::InFlight, table::Table};
-use crate::{amqp::Broker, batch::AdmissionControl};
+use super::{
+    flow::Flow,
+    in_flight::InFlight,
+    table::{DESTINATIONS_MAX, Table},
+};
+use crate::{
+    amqp::{Broker, Destination, Lane},
+    batch::AdmissionControl,
+};
 
 /// Rows that a sweep takes at a time.
 const SWEEP_MAX: i64 = 250;
 /// The least time for each [`SWEEP_MAX`] rows: what follows from them is to be seen before more of them go out.
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
-/// How often the sweep looks for rows whose lease is over.
+/// How often the sweep looks for rows.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// How often it says how old the oldest row is.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often the sweep looks for a broker that is away.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
-/// Publishes rows that nobody does: of a process that died, or from a time without the broker.
-pub(super) async fn sweep(
-    table: &Table,
-    broker: &Broker,
-    flow: &Flow,
-    admission: &AdmissionControl,
-    shutdown: &CancellationToken,
-) {
-    let mut looked_at = Instant::now();
-    let mut turns = interval(SWEEP_EVERY);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = turns.tick() => {}
-            () = flow.has_room() => {}
+/// Publishes what waits in one lane: rows of a process that died, from a time without the broker, or for somebody who
+/// did not take them.
+#[derive(Clone)]
+pub(super) struct Sweep {
+    pub(super) lane: Lane,
+    pub(super) table: Table,
+    pub(super) broker: Broker,
+    pub(super) flow: Flow,
+    pub(super) admission: AdmissionControl,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Sweep {
+    pub(super) async fn run(self) {
+        let mut turns = interval(SWEEP_EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sweeping = Sweeping::default();
+        let mut after = None;
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                Some(ended) = sweeping.tasks.join_next() => {
+                    sweeping.ended(ended);
+                    continue;
+                }
+                () = self.flow.has_room(), if self.lane == Lane::Saga => {}
+                _ = turns.tick() => {}
+            }
+            // Connecting is part of it: on an idle service, nobody else would notice that the broker is back.
+            if self.broker.check_lane(self.lane).await.is_err() {
+                turns.reset_after(CONNECT_EVERY);
+                continue;
+            }
+            match self.begin(&mut sweeping, after.as_ref()).await {
+                Ok(last) => after = last,
+                Err(error) => warn!(%error, "cannot sweep the outbox"),
+            }
         }
-        // Connecting is part of it: on an idle service, nobody else would notice that the broker is back.
-        if broker.check_lane(table.lane).await.is_err() {
-            turns.reset_after(CONNECT_EVERY);
-            continue;
+        while sweeping.tasks.join_next().await.is_some() {}
+    }
+
+    /// Begins to sweep destinations that come after one, and returns after which the next turn goes on.
+    async fn begin(
+        &self,
+        sweeping: &mut Sweeping,
+        after: Option<&Destination>,
+    ) -> sqlx::Result<Option<Destination>> {
+        self.table.move_orphans().await?;
+        let waiting = self.table.destinations(after).await?;
+        let mut oldest = Duration::ZERO;
+        for (destination, waited) in &waiting {
+            if destination.lane() == self.lane {
+                oldest = oldest.max(*waited);
+                sweeping.begin(self, destination);
+            }
         }
+        gauge!("outbox_oldest_seconds", "lane" => self.lane.to_string()).set(oldest);
+        let more = waiting.len() as i64 == DESTINATIONS_MAX;
+        let last = waiting.into_iter().next_back();
+        Ok(last.filter(|_| more).map(|(destination, _)| destination))
+    }
+
+    /// Publishes what waits for `destination`, until nothing does, or it is not taken.
+    async fn drain(self, destination: Destination) -> Destination {
         let mut swept = 0;
-        while !shutdown.is_cancelled() {
+        while !self.shutdown.is_cancelled() {
             let not_before = Instant::now() + SWEEP_PAUSE;
-            admission.admit().await;
-            match sweep_once(table, broker, flow).await {
+            if destination.participant().is_some() {
+                self.admission.admit().await;
+            }
+            match self.publish_some(&destination).await {
                 Ok(0) => break,
                 Ok(rows) => {
                     swept += rows;
@@ -59,41 +111,68 @@ pub(super) async fn sweep(
                 }
             }
         }
-        if looked_at.elapsed() >= LOOK_EVERY
-            && let Ok(oldest) = table.oldest().await
-        {
-            looked_at = Instant::now();
-            let lane = table.lane.to_string();
-            gauge!("outbox_oldest_seconds", "lane" => lane).set(oldest);
-        }
         if swept > 0 {
-            info!(rows = swept, "published outbox rows that were left over");
+            let (exchange, routing_key) = (destination.exchange(), destination.routing_key());
+            info!(
+                exchange,
+                routing_key,
+                rows = swept,
+                "published outbox rows that were left over"
+            );
             counter!("outbox_swept_total").increment(swept as u64);
         }
+        destination
+    }
+
+    /// Claims some rows, publishes them, and returns how many were confirmed.
+    async fn publish_some(&self, destination: &Destination) -> sqlx::Result<usize> {
+        let (room, batch_max) = self.flow.room(destination);
+        if room == 0 {
+            return Ok(0);
+        }
+        // While nothing is confirmed, one row at a time finds out when that is over.
+        let is_stalled = self.broker.is_stalled(destination);
+        let max = if is_stalled { 1 } else { room.min(SWEEP_MAX) };
+        let messages = self.table.claim(destination, max).await?;
+        if messages.is_empty() {
+            self.flow.drained(destination);
+            return Ok(0);
+        }
+        let usual = self.broker.batch_max();
+        let batch_max = batch_max.map_or(usual, |batch_max| batch_max.min(usual));
+        self.flow.published(&messages, batch_max);
+        let published = InFlight::publish(&self.broker, messages, batch_max).await;
+        let results = published.wait().await;
+        let confirmed = results.iter().filter(|(_, result)| result.is_ok()).count();
+        self.table.record(results).await?;
+        Ok(confirmed)
     }
 }
 
-/// Claims some rows, publishes them, and returns how many were confirmed.
-async fn sweep_once(table: &Table, broker: &Broker, flow: &Flow) -> sqlx::Result<usize> {
-    // While nothing is confirmed, one row at a time finds out when that is over.
-    let stalled = broker.is_stalled(table.lane);
-    let room = flow.room();
-    let max = if stalled {
-        1
-    } else {
-        room.map_or(SWEEP_MAX, |(room, _)| room.min(SWEEP_MAX))
-    };
-    let messages = table.claim(max, &flow.closed()).await?;
-    if messages.is_empty() {
-        flow.drained();
-        return Ok(0);
+/// The destinations that are being swept, each by a task of its own: none waits for another.
+#[derive(Default)]
+struct Sweeping {
+    tasks: JoinSet<Destination>,
+    destinations: HashSet<Destination>,
+}
+
+impl Sweeping {
+    fn begin(&mut self, sweep: &Sweep, destination: &Destination) {
+        if self.destinations.insert(destination.clone()) {
+            self.tasks.spawn(sweep.clone().drain(destination.clone()));
+        }
     }
-    let usual = broker.batch_max();
-    let batch_max = room.map_or(usual, |(_, batch_max)| batch_max.min(usual));
-    flow.published(&messages, batch_max);
-    let published = InFlight::publish(broker, messages, batch_max).await;
-    let results = published.wait().await;
-    let confirmed = results.iter().filter(|(_, result)| result.is_ok()).count();
-    table.record(results).await?;
-    Ok(confirmed)
+
+    fn ended(&mut self, ended: Result<Destination, tokio::task::JoinError>) {
+        match ended {
+            Ok(destination) => {
+                self.destinations.remove(&destination);
+            }
+            // Whose it was is not known, so all are looked at again.
+            Err(error) => {
+                warn!(%error, "a sweep of the outbox panicked");
+                self.destinations.clear();
+            }
+        }
+    }
 }

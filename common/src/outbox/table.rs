@@ -1,94 +1,145 @@
-//! The table `outbox`: what is inserted, claimed, deleted and kept in it.
+//! The tables `outbox` and `outbox_waiting`: what is inserted, claimed, moved and deleted.
+//!
+//! A row is in `outbox` while the process that wrote it publishes it, and in `outbox_waiting` when it is for a sweep.
+//! The latter inherits from the former, so that a statement about `outbox` is about both, and one about `ONLY outbox` is
+//! not. Backlogs can be large, and have an index by destination; what is under way is little, and needs none.
 
 use std::{collections::HashMap, time::Duration};
 
-use sqlx::{PgPool, Row};
+use sqlx::{PgPool, Row, postgres::PgRow};
 use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::in_flight::Results;
 use crate::{
-    amqp::{Lane, Message, NotPublished},
+    amqp::{Destination, Message, NotPublished},
     contract::topology,
     db::Writes,
 };
 
 /// How long a row belongs to the process that wrote or claimed it.
-pub(super) const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(10);
+/// Rows of processes that died that are moved at once.
+const ORPHANS_MAX: i64 = 1000;
+/// Destinations that are looked at in one go.
+pub(super) const DESTINATIONS_MAX: i64 = 100;
 
-pub(super) fn insert(
+/// Adds the rows of what the caller publishes after the commit.
+pub(super) fn insert(writes: &mut Writes, messages: &[&Message]) {
+    insert_into(writes, "outbox", messages, |_| LEASE);
+}
+
+/// Adds the rows of what a sweep publishes, when it is due.
+pub(super) fn insert_waiting(writes: &mut Writes, messages: &[&Message]) {
+    insert_into(writes, "outbox_waiting", messages, Message::pause);
+}
+
+fn insert_into(
     writes: &mut Writes,
-    messages: &[Message],
+    table: &str,
+    messages: &[&Message],
     lease: impl Fn(&Message) -> Duration,
 ) {
     if messages.is_empty() {
         return;
     }
-    let column = |get: fn(&Message) -> &str| messages.iter().map(get).collect::<Vec<_>>();
-    writes
-        .add(
-            "INSERT INTO outbox (id, exchange, routing_key, message, lease_until)
+    let exchange = |message: &&Message| message.destination().exchange().to_owned();
+    let routing_key = |message: &&Message| message.destination().routing_key().to_owned();
+    let json = |message: &&Message| message.json().to_owned();
+    let column = |get: fn(&&Message) -> String| messages.iter().map(get).collect::<Vec<_>>();
+    let insert = format!(
+        "INSERT INTO {table} (id, exchange, routing_key, message, lease_until)
          SELECT id, exchange, routing_key, message::json, now() + make_interval(secs => lease)
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::float8[])
               AS m (id, exchange, routing_key, message, lease)
-         ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(messages.iter().map(Message::row_id).collect::<Vec<_>>())
-        .bind(column(Message::exchange))
-        .bind(column(Message::routing_key))
-        .bind(column(Message::json))
-        .bind(
-            messages
-                .iter()
-                .map(|message| lease(message).as_secs_f64())
-                .collect::<Vec<_>>(),
-        );
+         ON CONFLICT (id) DO NOTHING"
+    );
+    let ids: Vec<_> = messages.iter().map(|message| message.row_id()).collect();
+    let leases = messages.iter().map(|message| lease(message).as_secs_f64());
+    writes
+        .add(&insert)
+        .bind(ids)
+        .bind(column(exchange))
+        .bind(column(routing_key))
+        .bind(column(json))
+        .bind(leases.collect::<Vec<_>>());
 }
 
-/// The rows of one lane.
+/// The rows.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     pub(super) db: PgPool,
-    pub(super) lane: Lane,
 }
 
 impl Table {
-    /// Leases at most `max` of the rows whose lease is over, the oldest first, but no commands to those who are `closed`.
-    pub(super) async fn claim(&self, max: i64, closed: &[String]) -> sqlx::Result<Vec<Message>> {
-        let rows = sqlx::query(
+    /// Has some rows wait that nobody publishes any more, and returns how many.
+    pub(super) async fn move_orphans(&self) -> sqlx::Result<u64> {
+        let moved = sqlx::query(
             // Materialized: as a subquery in WHERE, it may be executed for each row of the table.
             "WITH due AS MATERIALIZED (
-                 SELECT id FROM outbox WHERE lease_until <= now() AND (exchange = $2) = $3
-                   AND NOT (exchange = $5 AND routing_key = ANY($6))
+                 SELECT id FROM ONLY outbox WHERE lease_until <= now() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED),
+             moved AS (
+                 DELETE FROM ONLY outbox o USING due WHERE o.id = due.id
+                 RETURNING o.id, exchange, routing_key, message, attempts, last_error, lease_until, created_at)
+             INSERT INTO outbox_waiting
+                 (id, exchange, routing_key, message, attempts, last_error, lease_until, created_at)
+             SELECT * FROM moved ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(ORPHANS_MAX)
+        .execute(&self.db)
+        .await?;
+        Ok(moved.rows_affected())
+    }
+
+    /// For whom rows wait, in order, and since when the oldest does: some of them, after `after`.
+    pub(super) async fn destinations(
+        &self,
+        after: Option<&Destination>,
+    ) -> sqlx::Result<Vec<(Destination, Duration)>> {
+        // One look into the index for each destination, however many rows it has.
+        let rows = sqlx::query(
+            "WITH RECURSIVE d AS (
+                 (SELECT exchange, routing_key, created_at FROM outbox_waiting
+                  WHERE (exchange, routing_key) > ($1, $2) ORDER BY exchange, routing_key, id LIMIT 1)
+                 UNION ALL
+                 SELECT next.* FROM d, LATERAL (
+                     SELECT w.exchange, w.routing_key, w.created_at FROM outbox_waiting w
+                     WHERE (w.exchange, w.routing_key) > (d.exchange, d.routing_key)
+                     ORDER BY w.exchange, w.routing_key, w.id LIMIT 1) AS next)
+             SELECT exchange, routing_key, EXTRACT(epoch FROM now() - created_at)::float8 AS waited FROM d LIMIT $3",
+        )
+        .bind(after.map_or("", Destination::exchange))
+        .bind(after.map_or("", Destination::routing_key))
+        .bind(DESTINATIONS_MAX)
+        .fetch_all(&self.db)
+        .await?;
+        let waiting = rows.iter().map(|row| (destination(row), waited(row)));
+        Ok(waiting.collect())
+    }
+
+    /// Leases at most `max` of the rows for `destination` that are due, the oldest first.
+    pub(super) async fn claim(
+        &self,
+        destination: &Destination,
+        max: i64,
+    ) -> sqlx::Result<Vec<Message>> {
+        let rows = sqlx::query(
+            "WITH due AS MATERIALIZED (
+                 SELECT id FROM outbox_waiting
+                 WHERE exchange = $2 AND routing_key = $3 AND lease_until <= now()
                  ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
-             UPDATE outbox o SET lease_until = now() + make_interval(secs => $4) FROM due WHERE o.id = due.id
+             UPDATE outbox_waiting o SET lease_until = now() + make_interval(secs => $4) FROM due WHERE o.id = due.id
              RETURNING o.id, exchange, routing_key, message::text",
         )
         .bind(max)
-        .bind(topology::EVENTS)
-        .bind(self.lane == Lane::Events)
+        .bind(destination.exchange())
+        .bind(destination.routing_key())
         .bind(LEASE.as_secs_f64())
-        .bind(topology::COMMANDS)
-        .bind(closed)
         .fetch_all(&self.db)
         .await?;
-        let mut rows: Vec<(Uuid, Message)> = rows.iter().filter_map(read).collect();
-        rows.sort_unstable_by_key(|(id, _)| *id);
-        Ok(rows.into_iter().map(|(_, message)| message).collect())
-    }
-
-    /// How long the oldest row has been there; nothing where there is none.
-    pub(super) async fn oldest(&self) -> sqlx::Result<Duration> {
-        let row = sqlx::query(
-            "SELECT EXTRACT(epoch FROM now() - created_at)::float8 FROM outbox
-             WHERE (exchange = $1) = $2 ORDER BY id LIMIT 1",
-        )
-        .bind(topology::EVENTS)
-        .bind(self.lane == Lane::Events)
-        .fetch_optional(&self.db)
-        .await?;
-        let seconds = row.map_or(0.0, |row| row.get(0));
-        Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+        let mut messages: Vec<Message> = rows.iter().filter_map(message).collect();
+        messages.sort_unstable_by_key(Message::row_id);
+        Ok(messages)
     }
 
     /// How long the oldest command to each of `participants` has waited.
@@ -97,22 +148,16 @@ impl Table {
         participants: &[String],
     ) -> sqlx::Result<HashMap<String, Duration>> {
         let rows = sqlx::query(
-            "SELECT participant, COALESCE(EXTRACT(epoch FROM now() - oldest)::float8, 0) AS seconds
+            "SELECT participant, COALESCE(EXTRACT(epoch FROM now() - oldest)::float8, 0) AS waited
              FROM UNNEST($1::text[]) AS participant,
-                  LATERAL (SELECT (SELECT created_at FROM outbox WHERE exchange = $2 AND routing_key = participant
-                                   ORDER BY id LIMIT 1) AS oldest) AS o",
+                  LATERAL (SELECT (SELECT created_at FROM outbox_waiting
+                                   WHERE exchange = $2 AND routing_key = participant ORDER BY id LIMIT 1) AS oldest) AS o",
         )
         .bind(participants)
         .bind(topology::COMMANDS)
         .fetch_all(&self.db)
         .await?;
-        let waited = rows.iter().map(|row| {
-            let seconds: f64 = row.get("seconds");
-            (
-                row.get("participant"),
-                Duration::try_from_secs_f64(seconds).unwrap_or_default(),
-            )
-        });
+        let waited = rows.iter().map(|row| (row.get("participant"), waited(row)));
         Ok(waited.collect())
     }
 
@@ -146,11 +191,22 @@ impl Table {
 
     async fn postpone(&self, ids: &[Uuid], why: NotPublished) -> sqlx::Result<()> {
         warn!(rows = ids.len(), reason = %why, "messages stay in the outbox");
+        sqlx::query(
+            "WITH moved AS (
+                 DELETE FROM ONLY outbox WHERE id = ANY($1)
+                 RETURNING id, exchange, routing_key, message, attempts, last_error, lease_until, created_at)
+             INSERT INTO outbox_waiting
+                 (id, exchange, routing_key, message, attempts, last_error, lease_until, created_at)
+             SELECT * FROM moved ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(ids)
+        .execute(&self.db)
+        .await?;
         // After a lost connection they go out as soon as there is one. But what is lost again and again gets in the way
         // of others, for a queue that confirms nothing looks the same. What was sent back is in no hurry.
         let first_pause = if why == NotPublished::Lost { 0 } else { 5 };
         sqlx::query(
-            "UPDATE outbox SET attempts = attempts + 1, last_error = $2,
+            "UPDATE outbox_waiting SET attempts = attempts + 1, last_error = $2,
                  lease_until = now() + make_interval(secs => LEAST($3 + power(2, LEAST(attempts, 6)) - 1, 60))
              WHERE id = ANY($1)",
         )
@@ -163,18 +219,22 @@ impl Table {
     }
 }
 
-fn read(row: &sqlx::postgres::PgRow) -> Option<(Uuid, Message)> {
+fn message(row: &PgRow) -> Option<Message> {
     let id = row.get("id");
-    match Message::stored(
-        id,
-        row.get("exchange"),
-        row.get("routing_key"),
-        row.get("message"),
-    ) {
-        Ok(message) => Some((id, message)),
+    match Message::stored(id, destination(row), row.get("message")) {
+        Ok(message) => Some(message),
         Err(error) => {
             error!(message.id = %id, %error, "an outbox row is no message: it stays, and somebody must look");
             None
         }
     }
+}
+
+fn destination(row: &PgRow) -> Destination {
+    let (exchange, routing_key): (String, String) = (row.get("exchange"), row.get("routing_key"));
+    Destination::new(exchange, routing_key)
+}
+
+fn waited(row: &PgRow) -> Duration {
+    Duration::try_from_secs_f64(row.get("waited")).unwrap_or_default()
 }

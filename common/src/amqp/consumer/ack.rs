@@ -6,7 +6,7 @@ use lapin::{Acker, Channel, options::BasicAckOptions};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::warn;
 
@@ -21,7 +21,8 @@ use crate::{backoff::Backoff, crash};
 const ACK_EVERY: Duration = Duration::from_millis(50);
 /// Deliveries that are acked at once, so that RabbitMQ sends more.
 const ACK_MAX: usize = 64;
-/// How long an ack waits for confirms of replies. Later, their queue is not well, and they wait in the outbox.
+/// How long after they were published confirms of replies are waited for. Later, their queue is not well, and they wait
+/// in the outbox.
 const REPLIES_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for public events, for which nobody here waits and whose queues are anybody's.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(1);
@@ -78,19 +79,23 @@ impl<A> Unacked<A> {
 pub(super) struct Saying {
     /// What was published.
     published: Vec<Published>,
-    /// Messages that are postponed, and those of a lane that is away or confirms nothing: they need not wait to find
+    /// Messages that are postponed, and those whose destinations are away or confirm nothing: they need not wait to find
     /// that out.
     unsent: Vec<Message>,
     /// Dead letters, which cannot be stored.
     letters: Vec<Outgoing>,
 }
 
-/// Messages of one lane whose confirms are awaited.
+/// Messages whose confirms are awaited until a time.
 struct Published {
     messages: Vec<Message>,
-    confirms: JoinHandle<Vec<Result<(), NotPublished>>>,
-    patience: Duration,
+    /// The confirms of each destination.
+    confirms: Vec<JoinHandle<Vec<Confirmed>>>,
+    until: Instant,
 }
+
+/// The position of a message, and what became of it.
+type Confirmed = (usize, Result<(), NotPublished>);
 
 impl Saying {
     /// Publishes `outgoing`, without waiting for confirms; `postponed` goes out later.
@@ -106,28 +111,21 @@ impl Saying {
         let (mut replies, mut events, mut responses) = (Vec::new(), Vec::new(), Vec::new());
         for one in outgoing {
             match one {
-                Outgoing::Message(message) if message.lane() == Lane::Events => {
-                    events.push(message)
+                Outgoing::Message(message) if !broker.takes(message.destination()) => {
+                    saying.unsent.push(message);
+                }
+                Outgoing::Message(message) if message.destination().lane() == Lane::Events => {
+                    events.push(message);
                 }
                 Outgoing::Message(message) => replies.push(message),
                 Outgoing::Raw(raw) if raw.mandatory() => saying.letters.push(raw.into()),
                 Outgoing::Raw(raw) => responses.push(Outgoing::from(raw)),
             }
         }
-        for (lane, messages, patience) in [
-            (Lane::Saga, replies, REPLIES_PATIENCE),
-            (Lane::Events, events, EVENTS_PATIENCE),
-        ] {
-            if broker.is_late(lane) || !broker.is_connected(lane) {
-                saying.unsent.extend(messages);
-            } else if !messages.is_empty() {
-                let outgoing: Vec<_> = messages.iter().cloned().map(Outgoing::from).collect();
-                let confirms = broker.publish(&outgoing).await;
-                saying.published.push(Published {
-                    messages,
-                    confirms: tokio::spawn(confirms.wait()),
-                    patience,
-                });
+        for (messages, patience) in [(replies, REPLIES_PATIENCE), (events, EVENTS_PATIENCE)] {
+            if !messages.is_empty() {
+                let published = Published::publish(broker, messages, patience).await;
+                saying.published.push(published);
             }
         }
         if !responses.is_empty() {
@@ -135,6 +133,35 @@ impl Saying {
             let _unconfirmed = broker.publish(&responses).await;
         }
         saying
+    }
+}
+
+impl Published {
+    async fn publish(broker: &Broker, messages: Vec<Message>, patience: Duration) -> Self {
+        let until = Instant::now() + patience;
+        let outgoing: Vec<_> = messages.iter().cloned().map(Outgoing::from).collect();
+        let lines = broker.publish(&outgoing).await.lines();
+        // Of what is not awaited here any more, the line still learns how its queues are.
+        let confirms = lines.into_iter().map(|line| tokio::spawn(line.wait()));
+        Self {
+            messages,
+            confirms: confirms.collect(),
+            until,
+        }
+    }
+
+    /// What is not confirmed in time.
+    async fn unconfirmed(self) -> Vec<Message> {
+        let mut unconfirmed: Vec<_> = self.messages.into_iter().map(Some).collect();
+        for confirms in self.confirms {
+            let results = timeout_at(self.until, confirms).await;
+            for (position, result) in results.into_iter().flatten().flatten() {
+                if result.is_ok() {
+                    unconfirmed[position] = None;
+                }
+            }
+        }
+        unconfirmed.into_iter().flatten().collect()
     }
 }
 
@@ -198,23 +225,8 @@ impl<H: Handler> Acks<H> {
             mut unsent,
             letters,
         } = saying;
-        for Published {
-            messages,
-            confirms,
-            patience,
-        } in published
-        {
-            // Of what is not awaited here any more, the publisher still learns how its queues are.
-            match timeout(patience, confirms).await {
-                Ok(Ok(results)) => {
-                    let unconfirmed = messages
-                        .into_iter()
-                        .zip(results)
-                        .filter(|(_, result)| result.is_err());
-                    unsent.extend(unconfirmed.map(|(message, _)| message));
-                }
-                Ok(Err(_)) | Err(_) => unsent.extend(messages),
-            }
+        for published in published {
+            unsent.extend(published.unconfirmed().await);
         }
         if !unsent.is_empty() {
             self.store(&unsent).await?;

@@ -23,8 +23,9 @@ use crate::{
     batch::{BATCH_MAX, BatchingWindow},
 };
 
-/// Batches that may wait for their confirms.
-const UNCONFIRMED_BATCHES: usize = 4;
+/// Batches that may wait for their confirms. A destination that does not confirm delays acks for a second, and what is
+/// handled meanwhile is no more than was delivered.
+const UNCONFIRMED_BATCHES: usize = 64;
 /// How long a session that stops waits for answers. What is not handled by then is delivered again.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
 
