@@ -6,6 +6,8 @@ use rand::Rng;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::watchdog::idle;
+
 /// Exponential backoff with jitter: 50 to 100 ms first, doubling, at most half a second.
 #[derive(Debug, Default)]
 pub struct Backoff {
@@ -30,9 +32,12 @@ impl Backoff {
 
     /// Waits, or returns at once when stopping.
     pub async fn wait(&mut self, shutdown: &CancellationToken) {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = sleep(self.next_delay()) => {}
-        }
+        idle(async {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = sleep(self.next_delay()) => {}
+            }
+        })
+        .await;
     }
 }

@@ -8,7 +8,7 @@
 //! db           transactions, writes of many rows, and what is dropped when it is old
 //! batch        when a batch begins, how large it is, and who goes first
 //! http         problem+json, extractors, probes, Swagger UI
-//! service      the frame of a process, with config, telemetry, shutdown, backoff and crash points
+//! service      the frame of a process, with config, telemetry, shutdown, backoff, watchdog and crash points
 //! asyncapi     the published documents, made from contract and fleet
 //! fleet        the list of all programs, which the tools, the tests and the documents read
 //! ```
@@ -45,3 +45,4 @@ pub mod participant;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;
+pub mod watchdog;

@@ -43,13 +43,27 @@ use crate::{
     },
     outbox::{Outbox, Relay},
     shutdown, telemetry,
+    watchdog::Watchdog,
 };
 
 /// The services of this system stop within 30 s; what has not ended by then is cut off.
 const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A worker: a task that runs until its token is cancelled.
-pub type Worker = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub struct Worker {
+    name: &'static str,
+    run: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Worker {
+    /// What `run` does, which operators know as `name`.
+    pub fn new(name: &'static str, run: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self {
+            name,
+            run: Box::pin(run),
+        }
+    }
+}
 
 /// What every service has.
 #[derive(Debug)]
@@ -117,12 +131,14 @@ impl Service {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         let started = Arc::new(AtomicBool::new(false));
+        let watchdog = Watchdog::default();
         let probes = health::router(health::Dependencies {
             service: self.name,
             checks: vec![
                 Check::Database("postgresql", self.db.clone()),
                 Check::Broker(self.broker.clone()),
                 Check::Consumers(self.broker.clone()),
+                Check::Workers(watchdog.clone()),
             ],
             ready_without_broker: self.ready_without_broker,
             started: Arc::clone(&started),
@@ -139,10 +155,12 @@ impl Service {
         let mut running = JoinSet::new();
         let mut relay = JoinSet::new();
         if prepared.is_ok() && !shutdown.is_cancelled() {
-            for worker in workers(stop_workers.clone()) {
-                running.spawn(worker);
+            for Worker { name, run } in workers(stop_workers.clone()) {
+                let watchdog = watchdog.clone();
+                running.spawn(async move { watchdog.watch(name, run).await });
             }
-            relay.spawn(self.relay.run(stop_relay.clone()));
+            let relaying = self.relay.run(stop_relay.clone());
+            relay.spawn(async move { watchdog.watch("outbox", relaying).await });
             started.store(true, Ordering::Relaxed);
         }
         let ended = match prepared {

@@ -85,16 +85,10 @@ impl App {
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let commands = Commands::new(outbox.clone(), retention);
             let tables = &[idempotency::TABLE];
-            vec![
-                Box::pin(retention::run(db.clone(), tables, retention, stop.clone())),
-                Box::pin(consumer::run(
-                    broker,
-                    db,
-                    INVENTORY_COMMANDS.name,
-                    commands,
-                    stop,
-                )),
-            ]
+            let queue = INVENTORY_COMMANDS.name;
+            let keep = retention::run(db.clone(), tables, retention, stop.clone());
+            let consume = consumer::run(broker, db, queue, commands, stop);
+            vec![Worker::new("retention", keep), Worker::new(queue, consume)]
         };
         service.run(routes, prepare, workers, shutdown).await
     }

@@ -10,7 +10,7 @@ use common::{
     db::retention::{self, Retention},
     fleet,
     participant::idempotency,
-    service::{Service, wait_for_schema},
+    service::{Service, Worker, wait_for_schema},
 };
 use saga::{Definition, Engine, Program, Replies, deadlines, store};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     follow::Orders,
     http,
-    intake::{Intake, Worker},
+    intake::{self, Intake},
     orders::SOURCE,
     sagas::{self, CREATE_ORDER, OrderSaga, PlacedOrder, SAGAS},
 };
@@ -89,7 +89,7 @@ pub struct App {
     service: Service,
     engine: Engine,
     intake: Intake,
-    intake_worker: Worker,
+    intake_worker: intake::Worker,
     retention: Retention,
 }
 
@@ -161,22 +161,16 @@ impl App {
             engine.check_definitions().await
         };
         let workers = |stop: CancellationToken| {
+            let keep = retention::run(db.clone(), PARTITIONED, retention, stop.clone());
+            let queue = topology::ORDER_REPLIES.name;
             vec![
-                Box::pin(retention::run(
-                    db.clone(),
-                    PARTITIONED,
-                    retention,
-                    stop.clone(),
-                )) as _,
-                Box::pin(intake_worker.run(stop.clone())) as _,
-                Box::pin(deadlines::run(engine.clone(), stop.clone())) as _,
-                Box::pin(consumer::run(
-                    broker,
-                    db.clone(),
-                    topology::ORDER_REPLIES.name,
-                    replies,
-                    stop,
-                )) as _,
+                Worker::new("retention", keep),
+                Worker::new("intake", intake_worker.run(stop.clone())),
+                Worker::new("deadlines", deadlines::run(engine.clone(), stop.clone())),
+                Worker::new(
+                    queue,
+                    consumer::run(broker, db.clone(), queue, replies, stop),
+                ),
             ]
         };
         service.run(routes, prepare, workers, shutdown).await

@@ -10,6 +10,7 @@ use common::{
     batch::{AdmissionControl, BATCH_MAX, BatchingWindow},
     contract::order::OrderCreated,
     db::{self, PinnedConnection, Writes},
+    watchdog::idle,
 };
 use metrics::counter;
 use saga::{Beginning, Context, Definition, Engine, Origin, Work};
@@ -136,14 +137,17 @@ impl Worker {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut window = BatchingWindow::default();
         loop {
-            window.wait().await;
-            self.admission.admit().await;
-            let received = tokio::select! {
-                n = self.waiting.recv_many(&mut batch, BATCH_MAX) => n,
-                () = shutdown.cancelled(), if !self.waiting.is_closed() => {
-                    self.waiting.close();
-                    continue;
+            let received = idle(async {
+                window.wait().await;
+                self.admission.admit().await;
+                tokio::select! {
+                    n = self.waiting.recv_many(&mut batch, BATCH_MAX) => Some(n),
+                    () = shutdown.cancelled(), if !self.waiting.is_closed() => None,
                 }
+            });
+            let Some(received) = received.await else {
+                self.waiting.close();
+                continue;
             };
             if received == 0 {
                 return;

@@ -122,15 +122,10 @@ impl<G: Gateway> App<G> {
         let pool = db.clone();
         let workers = move |stop: CancellationToken| -> Vec<Worker> {
             let queue = topology::PAYMENT_COMMANDS.name;
-            vec![
-                Box::pin(retention::run(
-                    pool.clone(),
-                    &[idempotency::TABLE],
-                    retention,
-                    stop.clone(),
-                )),
-                Box::pin(consumer::run(broker, pool, queue, commands, stop)),
-            ]
+            let tables = &[idempotency::TABLE];
+            let keep = retention::run(pool.clone(), tables, retention, stop.clone());
+            let consume = consumer::run(broker, pool, queue, commands, stop);
+            vec![Worker::new("retention", keep), Worker::new(queue, consume)]
         };
         service.run(routes, schema, workers, shutdown).await
     }

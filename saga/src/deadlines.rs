@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use common::{backoff::Backoff, contract::SagaId, db};
+use common::{backoff::Backoff, contract::SagaId, db, watchdog::idle};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -31,10 +31,13 @@ pub async fn run(engine: Engine, shutdown: CancellationToken) {
         match wake_due(&engine).await {
             Ok(0) => {
                 backoff.reset();
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = sleep(LOOK_EVERY) => {}
-                }
+                idle(async {
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = sleep(LOOK_EVERY) => {}
+                    }
+                })
+                .await;
             }
             Ok(_) => backoff.reset(),
             Err(error) => {

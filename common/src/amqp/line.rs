@@ -63,6 +63,12 @@ struct Open {
     window: Arc<Semaphore>,
 }
 
+impl Open {
+    fn is_connected(&self) -> bool {
+        self.channel.status().connected()
+    }
+}
+
 /// One `basic.publish` and its confirm, which may have failed already.
 type Sending = Either<BoxFuture<'static, Confirmed>, Ready<Confirmed>>;
 type Confirmed = lapin::Result<Confirmation>;
@@ -81,7 +87,11 @@ impl Line {
     }
 
     /// Publishes `frames` without waiting for confirms; what could not even be sent counts as lost.
-    pub(super) async fn publish(&self, connection: &Connection, frames: Vec<Frame>) -> Confirms {
+    pub(super) async fn publish(
+        self: Arc<Self>,
+        connection: &Arc<Connection>,
+        frames: Vec<Frame>,
+    ) -> Confirms {
         let (carried, messages): (Vec<_>, Vec<_>) = frames
             .into_iter()
             .map(|frame| (frame.carries, frame.message))
@@ -110,23 +120,42 @@ impl Line {
 
     /// The channel, and places on it for so many AMQP messages, which a broker that reads nothing any more does not give.
     async fn channel(
-        &self,
-        connection: &Connection,
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
         messages: usize,
     ) -> Option<(Channel, OwnedSemaphorePermit)> {
-        let Open { channel, window } = self.open(connection).await.ok()?;
+        let Open { channel, window } = match self.current() {
+            Some(open) => open,
+            None => self.open_soon(connection).await?,
+        };
         let places = u32::try_from(messages.min(WINDOW)).ok()?;
         let places = timeout(UNCONFIRMED_LONGEST, window.acquire_many_owned(places)).await;
         Some((channel, places.ok()?.ok()?))
     }
 
+    /// What is open, if anything is.
+    fn current(&self) -> Option<Open> {
+        let current = self.open.try_lock().ok()?;
+        current.clone().filter(Open::is_connected)
+    }
+
+    /// A new channel. Where it takes long, it is for those who come later.
+    async fn open_soon(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Open> {
+        let (line, connection) = (Arc::clone(self), Arc::clone(connection));
+        let opening = tokio::spawn(async move { line.open(&connection).await });
+        match timeout(UNCONFIRMED_LONGEST, opening).await {
+            Ok(opened) => opened.ok()?.ok(),
+            Err(_) => {
+                self.patience.late();
+                None
+            }
+        }
+    }
+
     async fn open(&self, connection: &Connection) -> Result<Open, Error> {
         let mut current = self.open.lock().await;
-        if let Some(open) = current
-            .as_ref()
-            .filter(|open| open.channel.status().connected())
-        {
-            return Ok(open.clone());
+        if let Some(open) = current.clone().filter(Open::is_connected) {
+            return Ok(open);
         }
         connection.check().await?;
         let channel = connection.channel().await?;

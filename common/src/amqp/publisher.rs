@@ -21,14 +21,14 @@ const LINES_MAX: usize = 64;
 /// Publishes on a connection of its own.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    connection: Connection,
+    connection: Arc<Connection>,
     lines: Mutex<HashMap<Destination, Arc<Line>>>,
 }
 
 impl Publisher {
     pub(super) fn new(name: String, nodes: Vec<Secret>) -> Self {
         Self {
-            connection: Connection::new(name, nodes),
+            connection: Arc::new(Connection::new(name, nodes)),
             lines: Mutex::default(),
         }
     }

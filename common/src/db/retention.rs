@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::{
     config::{self, Vars},
     contract::SagaId,
+    watchdog::idle,
 };
 
 /// Days after today that have a partition.
@@ -86,10 +87,13 @@ pub async fn run(db: PgPool, tables: &[Table], retention: Retention, shutdown: C
                 RETRY_AFTER
             }
         };
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = sleep(pause) => {}
-        }
+        idle(async {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = sleep(pause) => {}
+            }
+        })
+        .await;
     }
 }
 

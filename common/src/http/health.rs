@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::amqp::Broker;
+use crate::{
+    amqp::Broker,
+    watchdog::{STUCK_AFTER, Watchdog},
+};
 
 /// A dependency that has not answered by then is down.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,6 +48,8 @@ pub enum Check {
     Database(&'static str, PgPool),
     /// The broker.
     Broker(Broker),
+    /// The service's workers: none of them hangs.
+    Workers(Watchdog),
     /// The service's own consumers, which hold while anything that they need is away, a payment gateway for example.
     Consumers(Broker),
 }
@@ -64,7 +69,11 @@ impl Check {
                 .await
             }
             Self::Broker(broker) => measure("rabbitmq", broker.check()).await,
-            Self::Consumers(broker) => consumers(broker),
+            Self::Consumers(broker) => {
+                let holding = "holding: a dependency is away";
+                look("consumers", broker.is_holding().then(|| holding.to_owned()))
+            }
+            Self::Workers(watchdog) => look("workers", hanging(watchdog)),
         }
     }
 }
@@ -129,11 +138,19 @@ async fn health(State(dependencies): State<Dependencies>) -> impl IntoResponse {
     answer(examine(&dependencies).await)
 }
 
-/// The process runs. Kubernetes restarts it when this fails.
+/// The process runs, and none of its workers hangs. Kubernetes restarts it when this fails.
 #[utoipa::path(get, path = "/health/live", tag = "health",
-    responses((status = 200, description = "The process runs")))]
-async fn live() -> StatusCode {
-    StatusCode::OK
+    responses((status = 200, description = "The process runs"),
+              (status = 503, description = "A worker hangs: only a restart helps", body = String)))]
+async fn live(State(dependencies): State<Dependencies>) -> (StatusCode, String) {
+    let hanging = dependencies.checks.iter().find_map(|check| match check {
+        Check::Workers(watchdog) => hanging(watchdog),
+        _ => None,
+    });
+    match hanging {
+        Some(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
+        None => (StatusCode::OK, String::new()),
+    }
 }
 
 /// The service has started, can do its work, and is not stopping. Kubernetes sends it no requests while this fails.
@@ -175,12 +192,19 @@ async fn examine(of: &Dependencies) -> Health {
     }
 }
 
-fn consumers(broker: &Broker) -> Dependency {
-    let error = broker
-        .is_holding()
-        .then(|| "holding: a dependency is away".to_owned());
+/// Which workers hang, if any do.
+fn hanging(watchdog: &Watchdog) -> Option<String> {
+    let stuck = watchdog.stuck();
+    (!stuck.is_empty()).then(|| {
+        let workers = stuck.join(", ");
+        format!("no progress for {} s: {workers}", STUCK_AFTER.as_secs())
+    })
+}
+
+/// What is known without asking anybody.
+fn look(name: &'static str, error: Option<String>) -> Dependency {
     Dependency {
-        name: "consumers",
+        name,
         status: if error.is_none() {
             Status::Up
         } else {
@@ -210,5 +234,40 @@ async fn measure<E: std::fmt::Display>(
         },
         latency_ms: started.elapsed().as_secs_f64() * 1000.0,
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_hangs_is_not_alive() {
+        let watchdog = Watchdog::default();
+        let dependencies = Dependencies {
+            service: "a test",
+            checks: vec![Check::Workers(watchdog.clone())],
+            ready_without_broker: false,
+            started: Arc::new(AtomicBool::new(true)),
+            shutdown: CancellationToken::new(),
+        };
+        let _worker = tokio::spawn({
+            let watchdog = watchdog.clone();
+            async move { watchdog.watch("a worker", pending::<()>()).await }
+        });
+        tokio::task::yield_now().await;
+        let (status, _) = live(State(dependencies.clone())).await;
+        assert_eq!(status, StatusCode::OK);
+        advance(STUCK_AFTER).await;
+        let (status, error) = live(State(dependencies.clone())).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(error.contains("a worker"), "{error}");
+        let health = examine(&dependencies).await;
+        assert_eq!(health.status, Status::Down);
+        assert_eq!(health.dependencies[0].name, "workers");
     }
 }

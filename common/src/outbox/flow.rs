@@ -30,6 +30,7 @@ use super::table::Table;
 use crate::{
     amqp::{Broker, Destination, Lane, Message, QueueState, consumer::PREFETCH},
     contract::topology,
+    watchdog::idle,
 };
 
 /// How often the queues are looked at.
@@ -214,9 +215,14 @@ impl Flow {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut turn = 0_u32;
         loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = turns.tick() => {}
+            let ends = idle(async {
+                tokio::select! {
+                    () = shutdown.cancelled() => true,
+                    _ = turns.tick() => false,
+                }
+            });
+            if ends.await {
+                return;
             }
             if !broker.is_connected(Lane::Saga) {
                 continue;

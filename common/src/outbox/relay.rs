@@ -10,7 +10,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use super::{flow::Flow, in_flight::Results, sweep::Sweep, table::Table, vacuum::Vacuum};
-use crate::{amqp::Broker, amqp::Lane, batch::AdmissionControl, crash};
+use crate::{
+    amqp::{Broker, Lane},
+    batch::AdmissionControl,
+    crash,
+    watchdog::{idle, watched},
+};
 
 /// How long confirmed rows are collected before they are deleted.
 const SETTLE_EVERY: Duration = Duration::from_millis(200);
@@ -41,19 +46,22 @@ impl Relay {
             admission: self.admission.clone(),
             shutdown: shutdown.clone(),
         };
-        tokio::join!(
-            self.flow.watch(&self.broker, &self.table, &shutdown),
-            sweep(Lane::Saga).run(),
-            sweep(Lane::Events).run(),
-            async {
-                let last = async {
-                    shutdown.cancelled().await;
-                    self.in_flight.close();
-                    self.in_flight.wait().await;
-                };
-                settle(&self.table, &mut self.results, last).await;
-            },
-        );
+        let flow = self.flow.watch(&self.broker, &self.table, &shutdown);
+        let last = async {
+            shutdown.cancelled().await;
+            self.in_flight.close();
+            self.in_flight.wait().await;
+        };
+        let settle = settle(&self.table, &mut self.results, last);
+        let parts = async {
+            tokio::join!(
+                watched("flow control", flow),
+                watched("sweep of the outbox: saga", sweep(Lane::Saga).run()),
+                watched("sweep of the outbox: events", sweep(Lane::Events).run()),
+                watched("settling of the outbox", settle),
+            )
+        };
+        idle(parts).await;
     }
 }
 
@@ -67,12 +75,15 @@ async fn settle(
     let mut vacuum = Vacuum::new();
     let mut last = std::pin::pin!(last);
     loop {
-        let received = tokio::select! {
-            received = settled.recv() => received,
-            () = &mut last, if !settled.is_closed() => {
-                settled.close();
-                continue;
+        let received = idle(async {
+            tokio::select! {
+                received = settled.recv() => Some(received),
+                () = &mut last, if !settled.is_closed() => None,
             }
+        });
+        let Some(received) = received.await else {
+            settled.close();
+            continue;
         };
         let Some(mut results) = received else { return };
         let deadline = Instant::now() + SETTLE_EVERY;

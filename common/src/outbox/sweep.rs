@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use metrics::{counter, gauge};
 use tokio::{
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     amqp::{Broker, Destination, Lane},
     batch::AdmissionControl,
+    watchdog::{idle, watched},
 };
 
 /// Rows that a sweep takes at a time.
@@ -48,14 +49,21 @@ impl Sweep {
         let mut sweeping = Sweeping::default();
         let mut after = None;
         loop {
-            tokio::select! {
-                () = self.shutdown.cancelled() => break,
-                Some(ended) = sweeping.tasks.join_next() => {
+            let turn = idle(async {
+                tokio::select! {
+                    () = self.shutdown.cancelled() => Turn::Last,
+                    Some(ended) = sweeping.tasks.join_next() => Turn::Ended(ended),
+                    () = self.flow.has_room(), if self.lane == Lane::Saga => Turn::Sweep,
+                    _ = turns.tick() => Turn::Sweep,
+                }
+            });
+            match turn.await {
+                Turn::Last => break,
+                Turn::Ended(ended) => {
                     sweeping.ended(ended);
                     continue;
                 }
-                () = self.flow.has_room(), if self.lane == Lane::Saga => {}
-                _ = turns.tick() => {}
+                Turn::Sweep => {}
             }
             // Connecting is part of it: on an idle service, nobody else would notice that the broker is back.
             if self.broker.check_lane(self.lane).await.is_err() {
@@ -67,7 +75,7 @@ impl Sweep {
                 Err(error) => warn!(%error, "cannot sweep the outbox"),
             }
         }
-        while sweeping.tasks.join_next().await.is_some() {}
+        while idle(sweeping.tasks.join_next()).await.is_some() {}
     }
 
     /// Begins to sweep destinations that come after one, and returns after which the next turn goes on.
@@ -97,13 +105,13 @@ impl Sweep {
         while !self.shutdown.is_cancelled() {
             let not_before = Instant::now() + SWEEP_PAUSE;
             if destination.participant().is_some() {
-                self.admission.admit().await;
+                idle(self.admission.admit()).await;
             }
             match self.publish_some(&destination).await {
                 Ok(0) => break,
                 Ok(rows) => {
                     swept += rows;
-                    sleep_until(not_before).await;
+                    idle(sleep_until(not_before)).await;
                 }
                 Err(error) => {
                     warn!(%error, "cannot sweep the outbox");
@@ -149,6 +157,14 @@ impl Sweep {
     }
 }
 
+/// What a sweep does next.
+enum Turn {
+    Sweep,
+    /// A destination has been swept.
+    Ended(Result<Destination, JoinError>),
+    Last,
+}
+
 /// The destinations that are being swept, each by a task of its own: none waits for another.
 #[derive(Default)]
 struct Sweeping {
@@ -159,11 +175,12 @@ struct Sweeping {
 impl Sweeping {
     fn begin(&mut self, sweep: &Sweep, destination: &Destination) {
         if self.destinations.insert(destination.clone()) {
-            self.tasks.spawn(sweep.clone().drain(destination.clone()));
+            let drain = sweep.clone().drain(destination.clone());
+            self.tasks.spawn(watched("sweep of a destination", drain));
         }
     }
 
-    fn ended(&mut self, ended: Result<Destination, tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<Destination, JoinError>) {
         match ended {
             Ok(destination) => {
                 self.destinations.remove(&destination);

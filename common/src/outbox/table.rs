@@ -14,7 +14,7 @@ use super::in_flight::Results;
 use crate::{
     amqp::{Destination, Message, NotPublished},
     contract::topology,
-    db::Writes,
+    db::{Writes, in_time},
 };
 
 /// How long a row belongs to the process that wrote or claimed it.
@@ -86,12 +86,12 @@ impl Table {
              SELECT * FROM moved ON CONFLICT (id) DO NOTHING",
         )
         .bind(ORPHANS_MAX)
-        .execute(&self.db)
-        .await?;
-        Ok(moved.rows_affected())
+        .execute(&self.db);
+        Ok(in_time(moved).await?.rows_affected())
     }
 
-    /// For whom rows wait, in order, and since when the oldest does: some of them, after `after`.
+    /// For whom rows wait that are due or will be, in order, and how long the first of them has waited: some of them, after
+    /// `after`.
     pub(super) async fn destinations(
         &self,
         after: Option<&Destination>,
@@ -100,19 +100,19 @@ impl Table {
         let rows = sqlx::query(
             "WITH RECURSIVE d AS (
                  (SELECT exchange, routing_key, created_at FROM outbox_waiting
-                  WHERE (exchange, routing_key) > ($1, $2) ORDER BY exchange, routing_key, id LIMIT 1)
+                  WHERE (exchange, routing_key) > ($1, $2) ORDER BY exchange, routing_key, lease_until, id LIMIT 1)
                  UNION ALL
                  SELECT next.* FROM d, LATERAL (
                      SELECT w.exchange, w.routing_key, w.created_at FROM outbox_waiting w
                      WHERE (w.exchange, w.routing_key) > (d.exchange, d.routing_key)
-                     ORDER BY w.exchange, w.routing_key, w.id LIMIT 1) AS next)
+                     ORDER BY w.exchange, w.routing_key, w.lease_until, w.id LIMIT 1) AS next)
              SELECT exchange, routing_key, EXTRACT(epoch FROM now() - created_at)::float8 AS waited FROM d LIMIT $3",
         )
         .bind(after.map_or("", Destination::exchange))
         .bind(after.map_or("", Destination::routing_key))
         .bind(DESTINATIONS_MAX)
-        .fetch_all(&self.db)
-        .await?;
+        .fetch_all(&self.db);
+        let rows = in_time(rows).await?;
         let waiting = rows.iter().map(|row| (destination(row), waited(row)));
         Ok(waiting.collect())
     }
@@ -127,7 +127,7 @@ impl Table {
             "WITH due AS MATERIALIZED (
                  SELECT id FROM outbox_waiting
                  WHERE exchange = $2 AND routing_key = $3 AND lease_until <= now()
-                 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+                 ORDER BY lease_until, id LIMIT $1 FOR UPDATE SKIP LOCKED)
              UPDATE outbox_waiting o SET lease_until = now() + make_interval(secs => $4) FROM due WHERE o.id = due.id
              RETURNING o.id, exchange, routing_key, message::text",
         )
@@ -135,8 +135,8 @@ impl Table {
         .bind(destination.exchange())
         .bind(destination.routing_key())
         .bind(LEASE.as_secs_f64())
-        .fetch_all(&self.db)
-        .await?;
+        .fetch_all(&self.db);
+        let rows = in_time(rows).await?;
         let mut messages: Vec<Message> = rows.iter().filter_map(message).collect();
         messages.sort_unstable_by_key(Message::row_id);
         Ok(messages)
@@ -151,18 +151,23 @@ impl Table {
             "SELECT participant, COALESCE(EXTRACT(epoch FROM now() - oldest)::float8, 0) AS waited
              FROM UNNEST($1::text[]) AS participant,
                   LATERAL (SELECT (SELECT created_at FROM outbox_waiting
-                                   WHERE exchange = $2 AND routing_key = participant ORDER BY id LIMIT 1) AS oldest) AS o",
+                                   WHERE exchange = $2 AND routing_key = participant
+                                   ORDER BY lease_until, id LIMIT 1) AS oldest) AS o",
         )
         .bind(participants)
         .bind(topology::COMMANDS)
-        .fetch_all(&self.db)
-        .await?;
+        .fetch_all(&self.db);
+        let rows = in_time(rows).await?;
         let waited = rows.iter().map(|row| (row.get("participant"), waited(row)));
         Ok(waited.collect())
     }
 
     /// Deletes what is confirmed, and postpones the rest to a later sweep.
     pub(super) async fn record(&self, results: Results) -> sqlx::Result<()> {
+        in_time(self.delete_or_postpone(results)).await
+    }
+
+    async fn delete_or_postpone(&self, results: Results) -> sqlx::Result<()> {
         let (confirmed, failed): (Vec<_>, Vec<_>) =
             results.into_iter().partition(|(_, result)| result.is_ok());
         if !confirmed.is_empty() {

@@ -8,5 +8,5 @@ CREATE TABLE outbox_waiting (
     autovacuum_vacuum_insert_scale_factor = 0.01, autovacuum_vacuum_insert_threshold = 50000,
     autovacuum_vacuum_cost_delay = 0
 );
--- Each destination's rows in order, so that a backlog of one is in nobody else's way.
-CREATE INDEX outbox_waiting_destination ON outbox_waiting (exchange, routing_key, id);
+-- Each destination's rows as they are due, so that a backlog of one is in nobody else's way.
+CREATE INDEX outbox_waiting_due ON outbox_waiting (exchange, routing_key, lease_until, id);

@@ -1,7 +1,7 @@
 //! What has ended costs nothing: what a saga reads does not depend on how many there were before it.
 
 use sqlx::{PgPool, Row};
-use test_support::{Environment, PATIENCE, wait_until};
+use test_support::{Environment, PATIENCE, Proxy, wait_until};
 
 use crate::harness::{System, count};
 
@@ -169,4 +169,44 @@ async fn a_saga_reads_no_more_when_many_have_ended_before_it() {
     let mut system = System::on(environment, &[]).await;
     system.add_participants(&[]).await;
     read_little(system).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_for_one_destination_is_in_nobody_elses_way() {
+    const BACKLOG: i64 = 100_000;
+    let environment = Environment::new().await;
+    let db = environment.pool("order").await;
+    // On both sides of all others, in the order of destinations, and none of it due.
+    for exchange in ["", "saga.zzz"] {
+        sqlx::query(
+            "INSERT INTO outbox_waiting (id, exchange, routing_key, message, lease_until)
+             SELECT gen_random_uuid(), $1, 'somebody', '{}', now() + interval '1 h' FROM generate_series(1, $2)",
+        )
+        .bind(exchange)
+        .bind(BACKLOG)
+        .execute(&db)
+        .await
+        .unwrap();
+    }
+    let (proxy, url) = Proxy::before(&environment.rabbitmq_url()).await.unwrap();
+    let mut system = System::on(environment, &[("RABBITMQ_URL", url.as_str())]).await;
+    system.add_participants(&[]).await;
+    system.stock(&[("prod-1", 100)]).await;
+    place_each(&system).await;
+    proxy.refuse(true);
+    proxy.cut();
+    let mut orders = Vec::new();
+    for _ in 0..ORDERS {
+        orders.push(system.place("prod-1", 1).await);
+    }
+    proxy.heal();
+    for order in &orders {
+        system.until(order, "COMPLETED").await;
+    }
+    let _environment = system.stop().await;
+    for (name, read) in rows_read(&db).await {
+        if name.starts_with("outbox_waiting") {
+            assert!(read < BACKLOG / 10, "{read} rows of {name} were read");
+        }
+    }
 }

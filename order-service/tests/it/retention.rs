@@ -111,10 +111,12 @@ async fn the_migration_keeps_what_is_there_both_ways() {
     let db = environment.pool("order").await;
     let is_partitioned = "SELECT count(*) FROM pg_class WHERE relkind = 'p' AND relname IN ('idempotency', 'saga_log')";
     assert_eq!(count(&db, is_partitioned).await, 2);
-    for _ in 0..2 {
-        roll_back::<Order>(&url).await.unwrap();
-    }
-    assert_eq!(count(&db, is_partitioned).await, 0);
+    let before_retention = || async {
+        while count(&db, is_partitioned).await > 0 {
+            roll_back::<Order>(&url).await.unwrap();
+        }
+    };
+    before_retention().await;
     // The last one is in no range of time.
     for id in [began(400), began(0), SagaId(Uuid::max())] {
         first_saga(&db, id).await;
@@ -144,9 +146,7 @@ async fn the_migration_keeps_what_is_there_both_ways() {
                 assert!(error.unwrap_err().to_string().contains("append-only"));
             }
         }
-        for _ in 0..2 {
-            roll_back::<Order>(&url).await.unwrap();
-        }
+        before_retention().await;
         assert_eq!(count(&db, "SELECT count(*) FROM saga_log").await, 3);
         assert_eq!(count(&db, "SELECT count(*) FROM idempotency").await, 3);
         let orphan = "INSERT INTO saga_log (saga_id, seq, event, details) VALUES (gen_random_uuid(), 1, '', '{}')";

@@ -15,7 +15,7 @@ use super::{
     decode::DeliveryTag,
     handler::Handler,
 };
-use crate::{backoff::Backoff, crash};
+use crate::{backoff::Backoff, crash, watchdog::idle};
 
 /// How long an ack may wait for those of later batches. To a quorum queue, each costs as much as a message.
 const ACK_EVERY: Duration = Duration::from_millis(50);
@@ -181,7 +181,7 @@ impl<H: Handler> Acks<H> {
     /// Acks batches when all that they have to say is safe, in order: all batches of [`ACK_EVERY`] at once.
     pub(super) async fn run(self, mut batches: mpsc::Receiver<HandledBatch>) {
         let mut unacked = Unacked(BTreeMap::new());
-        while let Some(batch) = batches.recv().await {
+        while let Some(batch) = idle(batches.recv()).await {
             if self.ack(&mut unacked, batch, &mut batches).await.is_err() {
                 return;
             }
@@ -276,7 +276,7 @@ impl<H: Handler> Acks<H> {
         if !self.channel.status().connected() {
             return Err(ChannelGone);
         }
-        sleep(backoff.next_delay()).await;
+        idle(sleep(backoff.next_delay())).await;
         Ok(())
     }
 }

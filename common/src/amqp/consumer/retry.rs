@@ -22,6 +22,7 @@ use crate::{
     backoff::Backoff,
     batch::BATCH_MAX,
     db::{self, PinnedConnection},
+    watchdog::beat,
 };
 
 /// Tries before a message that fails by itself becomes a dead letter.
@@ -274,6 +275,7 @@ impl<H: Handler> Attempts<'_, H> {
     }
 
     async fn call(&self, inputs: &[H::Input]) -> Result<Handled<H::Input>, Error> {
+        beat();
         let call = AssertUnwindSafe(self.handle_once(inputs)).catch_unwind();
         let panicked = |_| Err(Error::Failed(anyhow::anyhow!("the handler panicked")));
         call.await.unwrap_or_else(panicked)

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     amqp::broker::Hold,
     batch::{BATCH_MAX, BatchingWindow},
+    watchdog::{idle, watched},
 };
 
 /// Batches that may wait for their confirms. A destination that does not confirm delays acks for a second, and what is
@@ -53,7 +54,10 @@ impl<'a, H: Handler> Session<'a, H> {
             handler: Arc::clone(attempts.handler),
             channel: attempts.channel.clone(),
         };
-        let acks = tokio::spawn(acks.run(batches));
+        let acks = tokio::spawn(watched(
+            format!("acks of {}", attempts.queue),
+            acks.run(batches),
+        ));
         Self {
             attempts,
             handled,
@@ -65,15 +69,17 @@ impl<'a, H: Handler> Session<'a, H> {
     pub(super) async fn run(mut self, mut deliveries: lapin::Consumer) {
         let mut window = BatchingWindow::default();
         loop {
-            window.wait().await;
+            idle(window.wait()).await;
             let _not_ready = self.hold();
-            let first = tokio::select! {
-                biased;
-                () = self.attempts.shutdown.cancelled() => break,
-                Some(answer) = self.answers.join_next() => answer.ok().map(First::Answer),
-                next = next(self.attempts.handler.ready(), &mut deliveries) => next.map(|next| First::Delivery(Box::new(next))),
-            };
-            let Some(first) = first else { break };
+            let first = idle(async {
+                tokio::select! {
+                    biased;
+                    () = self.attempts.shutdown.cancelled() => None,
+                    Some(answer) = self.answers.join_next() => answer.ok().map(First::Answer),
+                    next = next(self.attempts.handler.ready(), &mut deliveries) => next.map(|next| First::Delivery(Box::new(next))),
+                }
+            });
+            let Some(first) = first.await else { break };
             if self
                 .process(first, Some(&mut deliveries), &mut window)
                 .await
@@ -94,7 +100,7 @@ impl<'a, H: Handler> Session<'a, H> {
             self.finish(&mut window).await;
         }
         drop(self.handled);
-        let _ = self.acks.await;
+        let _ = idle(self.acks).await;
         if self.attempts.channel.status().connected() {
             let _ = self
                 .attempts
