@@ -39,9 +39,14 @@ impl Message {
     }
 
     /// A message that came from `queue` and goes there again after a pause: half as long as it has been on its way, within
-    /// limits, so that what is in vain again and again is tried less and less often.
+    /// limits, so that what is in vain again and again is tried less and less often. It goes out as another message, which
+    /// the one that came has caused.
     pub(super) fn postponed(queue: &'static str, envelope: Envelope) -> Self {
         let age = (Utc::now() - envelope.time).to_std().unwrap_or_default();
+        let envelope = Envelope {
+            causationid: Some(envelope.id),
+            ..envelope
+        };
         Self {
             // Its row may meet the row of the time before, which is about to be deleted.
             row_id: Uuid::now_v7(),
@@ -90,6 +95,20 @@ impl Message {
     #[must_use]
     pub fn row_id(&self) -> Uuid {
         self.row_id
+    }
+
+    /// The message's JSON as its row in an outbox has it: with the row's id. An earlier release that publishes the row
+    /// deletes the one that is called like the message.
+    #[must_use]
+    pub fn row_json(&self) -> Cow<'_, str> {
+        if self.row_id == self.id() {
+            return Cow::Borrowed(&self.json);
+        }
+        let renamed = Envelope {
+            id: self.row_id,
+            ..Envelope::clone(&self.envelope)
+        };
+        Cow::Owned(renamed.to_json())
     }
 
     /// How long it is to wait in an outbox.
@@ -187,5 +206,43 @@ impl Reply {
             ),
             to(topology::EVENTS, &self.envelope.kind, id),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::inventory::ReleaseStock;
+
+    #[test]
+    fn every_row_is_called_like_the_message_in_it() {
+        let about = Uuid::nil();
+        let data = serde_json::json!({ "orderId": about, "reason": "CUSTOMER_REQUEST" });
+        let data: ReleaseStock = serde_json::from_value(data).unwrap();
+        let envelope = Envelope::new("a-test", "an order", &data);
+        let id = envelope.id;
+        let [reply, event] = Reply::new(envelope.clone()).messages("order");
+        let postponed = Message::postponed("inventory.commands", envelope.clone());
+        let command = Message::command("inventory", envelope);
+        let mut rows = Vec::new();
+        for message in [reply, event, postponed, command] {
+            assert_eq!(
+                message.id(),
+                id,
+                "on its way to the broker, it keeps its id"
+            );
+            let stored = Envelope::parse(message.row_json().as_bytes()).unwrap();
+            assert_eq!(stored.id, message.row_id());
+            rows.push(message.row_id());
+        }
+        let [reply, event, postponed, command] = rows[..] else {
+            panic!("four messages have {} rows", rows.len());
+        };
+        assert_eq!([event, command], [id, id]);
+        assert_ne!(reply, id, "a reply and its event may both wait");
+        assert_ne!(
+            postponed, id,
+            "the row of the time before may still be there"
+        );
     }
 }

@@ -43,10 +43,6 @@ fn insert_into(
     if messages.is_empty() {
         return;
     }
-    let exchange = |message: &&Message| message.destination().exchange().to_owned();
-    let routing_key = |message: &&Message| message.destination().routing_key().to_owned();
-    let json = |message: &&Message| message.json().to_owned();
-    let column = |get: fn(&&Message) -> String| messages.iter().map(get).collect::<Vec<_>>();
     let insert = format!(
         "INSERT INTO {table} (id, exchange, routing_key, message, lease_until)
          SELECT id, exchange, routing_key, message::json, now() + make_interval(secs => lease)
@@ -54,14 +50,28 @@ fn insert_into(
               AS m (id, exchange, routing_key, message, lease)
          ON CONFLICT (id) DO NOTHING"
     );
-    let ids: Vec<_> = messages.iter().map(|message| message.row_id()).collect();
+    let destinations = || messages.iter().map(|message| message.destination());
+    let json: Vec<_> = messages.iter().map(|message| message.row_json()).collect();
     let leases = messages.iter().map(|message| lease(message).as_secs_f64());
     writes
         .add(&insert)
-        .bind(ids)
-        .bind(column(exchange))
-        .bind(column(routing_key))
-        .bind(column(json))
+        .bind(
+            messages
+                .iter()
+                .map(|message| message.row_id())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            destinations()
+                .map(Destination::exchange)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            destinations()
+                .map(Destination::routing_key)
+                .collect::<Vec<_>>(),
+        )
+        .bind(json.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
         .bind(leases.collect::<Vec<_>>());
 }
 
