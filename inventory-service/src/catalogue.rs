@@ -18,6 +18,14 @@ use crate::{
     stock::{self, event},
 };
 
+/// The columns that make a [`Model`]. Named one by one: a later release may add others under a running service.
+macro_rules! columns {
+    () => {
+        "product_id, product_name, description, price_minor, quantity, reserved_quantity, low_stock_threshold, version, \
+         created_at, updated_at"
+    };
+}
+
 /// Products and how many there are.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalogue {
@@ -81,11 +89,12 @@ impl Catalogue {
     /// [`Error::Exists`], or the database failed.
     pub(crate) async fn add(&self, product_id: String, details: Details) -> Result<Model, Error> {
         let mut tx = db::begin(&self.db).await?;
-        let row = sqlx::query(
+        let row = sqlx::query(concat!(
             "INSERT INTO inventory_items (product_id, quantity, price_minor, product_name, description)
              VALUES ($1, $2, $3, $4, $5)
-             RETURNING *",
-        )
+             RETURNING ",
+            columns!(),
+        ))
         .bind(&product_id)
         .bind(details.quantity.unwrap_or_default())
         .bind(details.price.map(Money::minor))
@@ -124,13 +133,14 @@ impl Catalogue {
         let mut writes = Writes::default();
         let events = stock::write(&mut writes, stock.changes());
         writes.execute(&mut *tx).await?;
-        let row = sqlx::query(
+        let row = sqlx::query(concat!(
             "UPDATE inventory_items
              SET price_minor = COALESCE($2, price_minor), product_name = COALESCE($3, product_name),
                  description = COALESCE($4, description)
              WHERE product_id = $1
-             RETURNING *",
-        )
+             RETURNING ",
+            columns!(),
+        ))
         .bind(product_id)
         .bind(details.price.map(Money::minor))
         .bind(details.product_name)

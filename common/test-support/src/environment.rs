@@ -135,6 +135,19 @@ impl Environment {
             .expect("the test's database answers")
     }
 
+    /// Adds a column to each of `tables` of `service`, as the migrations of a later release do.
+    ///
+    /// # Panics
+    /// When a table is not there.
+    pub async fn add_columns(&self, service: &str, tables: &[&str]) {
+        let db = self.pool(service).await;
+        for table in tables {
+            let add = format!("ALTER TABLE {table} ADD COLUMN of_a_later_release text");
+            let added = db.execute(AssertSqlSafe(add)).await;
+            added.expect("the table is there");
+        }
+    }
+
     /// The variables that make a service use this environment, with HTTP on a free port and no declines;
     /// `overrides` come last.
     #[must_use]

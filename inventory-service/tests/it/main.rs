@@ -13,4 +13,5 @@ mod http_errors;
 mod returns;
 mod shipping;
 mod support;
+mod upgrade;
 mod validation;

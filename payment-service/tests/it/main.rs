@@ -12,3 +12,4 @@ mod parts;
 mod races;
 mod service;
 mod slow_gateway;
+mod upgrade;
