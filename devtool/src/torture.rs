@@ -16,6 +16,7 @@ mod schedule;
 mod stranger;
 mod system;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use clap::Args;
 use rand::Rng as _;
 use test_support::servers::stop_left_over;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use self::faults::{Torturer, say};
 use self::load::Load;
@@ -59,18 +60,23 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
         "--minutes must be at least 0.05"
     );
     let _lock = lock::torture(workspace)?;
+    let trial = Box::pin(torture(workspace, options));
+    to_the_end(&system::dir(workspace), trial).await
+}
+
+/// Runs `trial`, which says whether everything held in its system below `dir`.
+async fn to_the_end(dir: &Path, trial: impl Future<Output = Result<bool>>) -> Result<ExitCode> {
     let (mut interrupted, mut terminated) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     );
     let result = tokio::select! {
-        result = torture(workspace, options) => result,
+        result = trial => result,
         _ = interrupted.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
     };
     if !matches!(result, Ok(true)) {
-        let dir = system::dir(workspace);
-        stop_left_over(&dir).await?;
+        stop_left_over(dir).await?;
         eprintln!(
             "Everything is stopped. Data, logs and evidence are kept in {} until the next run.",
             dir.display()
@@ -101,9 +107,10 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     let planned = schedule::schedule(seed, duration);
     let start = Instant::now();
     say(start, "start", &format!("{} faults to come", planned.len()));
-    let load = Load::new(&system, seed, start)?;
+    let load = Load::new(&system, seed)?;
     let torturer = Torturer::new(&system, start, seed);
-    let ((), tally) = tokio::try_join!(load.run(options.rate, duration), torturer.run(planned))?;
+    let end = sleep_until(start + duration);
+    let ((), tally) = tokio::try_join!(load.run(options.rate, end), torturer.run(planned))?;
 
     say(start, "no more faults", "waiting until it is quiet");
     system.ready().await?;

@@ -8,13 +8,13 @@
 //! Everything is below one directory; [`super::servers::stop_left_over`] ends what a run left there.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use common::fleet::{self, Service};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
+use tokio::process::Command;
 use url::Url;
 
 use crate::servers::{
@@ -71,6 +71,16 @@ impl System {
     /// # Errors
     /// Something does not start; what has started until then is stopped by [`stop_left_over`].
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        let system = Self::without_schemas(dir, settings).await?;
+        system.migrate(&program("migrate")?).await?;
+        Ok(system)
+    }
+
+    /// The same, but somebody else migrates.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub async fn without_schemas(dir: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         stop_left_over(dir).await?;
         remove(dir)?;
         let ports = free_ports(3)?;
@@ -80,7 +90,6 @@ impl System {
             rabbitmq: RabbitMqServer::new(dir, ports[1], ports[2], "guest", "guest"),
         };
         tokio::try_join!(system.start_postgres(settings), system.rabbitmq.start())?;
-        system.migrate()?;
         Ok(system)
     }
 
@@ -100,9 +109,13 @@ impl System {
         self.postgres.start().await
     }
 
-    fn migrate(&self) -> Result<()> {
-        let mut command = Command::new(program("migrate")?);
-        let output = command.envs(self.variables()).output();
+    /// Runs the program `migrate`.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn migrate(&self, migrate: &Path) -> Result<()> {
+        let mut command = Command::new(migrate);
+        let output = command.envs(self.variables()).output().await;
         let output = output.context("cannot run migrate")?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "the migrations failed: {said}");

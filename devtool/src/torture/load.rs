@@ -4,6 +4,7 @@
 
 mod delivery;
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use rand::{Rng as _, SeedableRng as _};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use uuid::Uuid;
 
 use super::system::System;
@@ -63,7 +64,6 @@ pub(super) struct Load {
     /// Of the order service's replicas.
     replicas: Arc<Vec<String>>,
     seed: u64,
-    start: Instant,
     pub(super) seen: Arc<Seen>,
 }
 
@@ -78,7 +78,7 @@ struct Request<'a> {
 }
 
 impl Load {
-    pub(super) fn new(system: &System, seed: u64, start: Instant) -> Result<Self> {
+    pub(super) fn new(system: &System, seed: u64) -> Result<Self> {
         Ok(Self {
             client: Client::builder().no_proxy().build()?,
             replicas: Arc::new(
@@ -88,22 +88,26 @@ impl Load {
                     .collect(),
             ),
             seed,
-            start,
             seen: Arc::default(),
         })
     }
 
-    /// Places `rate` orders a second for `duration`, and waits until each customer is done.
+    /// Places `rate` orders a second until the `end`, and waits until each customer is done.
     ///
     /// # Errors
     /// A customer got an answer that is wrong, or none in minutes.
-    pub(super) async fn run(&self, rate: u32, duration: Duration) -> Result<()> {
+    pub(super) async fn run(&self, rate: u32, end: impl Future<Output = ()>) -> Result<()> {
+        let mut end = pin!(end);
         let mut customers = JoinSet::new();
         let mut ticks = interval(Duration::from_secs(1) / rate);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut n = 0;
-        while self.start.elapsed() < duration {
-            ticks.tick().await;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => break,
+                _ = ticks.tick() => {}
+            }
             let customer = self.clone();
             customers.spawn(async move {
                 let lived = timeout(PATIENCE, customer.customer(n)).await;

@@ -51,7 +51,9 @@ impl Outcome {
     pub(super) async fn print(&self, seen: &Seen, databases: &Databases) -> Result<()> {
         let faults = self.tally.faults.iter();
         let faults: Vec<_> = faults.map(|(kind, n)| format!("{n} {kind}")).collect();
-        line("faults", &faults.join(", "));
+        if !faults.is_empty() {
+            line("faults", &faults.join(", "));
+        }
         self.print_orders(seen, &databases.order).await?;
         self.print_sagas(&databases.order).await?;
         self.print_refused(seen, databases).await?;
@@ -155,13 +157,15 @@ impl Outcome {
             ),
         );
         let shuffled = self.tally.shuffled;
-        line(
-            "messages",
-            &format!(
-                "{} re-ordered, {} of them sent twice",
-                shuffled.taken, shuffled.twice
-            ),
-        );
+        if shuffled.taken > 0 {
+            line(
+                "messages",
+                &format!(
+                    "{} re-ordered, {} of them sent twice",
+                    shuffled.taken, shuffled.twice
+                ),
+            );
+        }
         let log = rows(
             order,
             "SELECT event, count(*) FROM saga_log

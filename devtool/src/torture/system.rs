@@ -65,8 +65,24 @@ impl System {
     /// Something does not start; what has started until then is stopped by
     /// [`stop_left_over`](test_support::servers::stop_left_over).
     pub(super) async fn start(workspace: &Workspace) -> Result<Self> {
+        let system = Self::at_rest(workspace, &dir(workspace), &CONFIGURATION).await?;
+        let migrate = workspace.program("migrate")?;
+        system.servers.migrate(&migrate).await?;
+        system.spawn().await?;
+        Ok(system)
+    }
+
+    /// The same below `dir`, with another configuration. Nobody has migrated, and no replica runs yet.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub(super) async fn at_rest(
+        workspace: &Workspace,
+        dir: &Path,
+        configuration: &[(&str, &str)],
+    ) -> Result<Self> {
         packages::ensure(workspace, true, true)?;
-        let servers = system::System::start(&dir(workspace), &[]).await?;
+        let servers = system::System::without_schemas(dir, &[]).await?;
         let mut replicas = Vec::new();
         for (n, port) in free_ports(SERVICES.len() * REPLICAS)?
             .into_iter()
@@ -76,17 +92,20 @@ impl System {
                 service: n / REPLICAS,
                 replica: n % REPLICAS,
             };
-            replicas.push(Replica::new(&servers, target, port).await?);
+            replicas.push(Replica::new(&servers, target, port, configuration).await?);
         }
-        let system = Self {
+        Ok(Self {
             servers,
             postgres_turn: Mutex::default(),
             rabbitmq_turn: Mutex::default(),
             replicas,
-        };
-        system.replicas.iter().try_for_each(|r| r.process.spawn())?;
-        system.ready().await?;
-        Ok(system)
+        })
+    }
+
+    /// Starts every replica, and waits until they are ready.
+    pub(super) async fn spawn(&self) -> Result<()> {
+        self.replicas.iter().try_for_each(|r| r.process.spawn())?;
+        self.ready().await
     }
 
     /// Waits until every replica is ready to work.
@@ -123,9 +142,14 @@ impl System {
 }
 
 impl Replica {
-    async fn new(servers: &system::System, target: Target, port: u16) -> Result<Self> {
+    async fn new(
+        servers: &system::System,
+        target: Target,
+        port: u16,
+        configuration: &[(&str, &str)],
+    ) -> Result<Self> {
         let service = SERVICES[target.service];
-        let mut process = servers.replica(service, target.replica + 1, port, &CONFIGURATION)?;
+        let mut process = servers.replica(service, target.replica + 1, port, configuration)?;
         let database = servers.database_url(service.database.name);
         let rabbitmq_url = servers.rabbitmq.url();
         let (postgres, database) = Proxy::before(&database).await?;
