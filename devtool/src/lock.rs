@@ -58,6 +58,14 @@ pub(crate) fn example(workspace: &Workspace) -> Result<File> {
     alone(workspace, "example")
 }
 
+/// `.dev/upgrade.lock`: one upgrade at a time.
+///
+/// # Errors
+/// There is one, or the lock file cannot be had.
+pub(crate) fn upgrade(workspace: &Workspace) -> Result<File> {
+    alone(workspace, "upgrade")
+}
+
 fn alone(workspace: &Workspace, command: &str) -> Result<File> {
     let name = format!("{command}.lock");
     let file = open(&workspace.dev().join(&name))?;

@@ -6,7 +6,7 @@
 //! services   migrate, then one detached process for each service and for the audit
 //! demo       orders of every kind, and what became of them
 //! guarantees the audit, at the databases of the services
-//! torture    a system of its own, in which everything goes wrong
+//! torture    a system of its own, in which everything goes wrong, or one release takes the other's place
 //! example    a system of its own, with a participant in another language
 //! .dev/      env, infra.json, run/<name>.pid, log/<name>.log, and the data of private servers
 //! ```
@@ -64,6 +64,8 @@ enum Command {
     Audit,
     /// Kill, restart, stall and duplicate while orders flow, in a system of its own, then audit
     Torture(torture::Options),
+    /// Replace the previous release by this one and back while orders flow, in a system of its own, then audit
+    Upgrade(torture::upgrade::Options),
     /// Show orders that a participant in TypeScript checks for fraud, in a system of its own
     Example,
     /// Start what the tests need; with a command, run it with the TEST_* variables and stop what was started
@@ -95,6 +97,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status => status::run(&workspace).await?,
         Command::Logs { service } => logs::run(&workspace, service.as_deref())?,
         Command::Torture(options) => return torture::run(&workspace, options).await,
+        Command::Upgrade(options) => return torture::upgrade::run(&workspace, options).await,
         Command::Example => return example::run(&workspace).await,
         Command::TestEnv { command } => return test_env::run(&workspace, &command).await,
     }

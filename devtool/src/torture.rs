@@ -6,7 +6,8 @@
 //! stranger  reads every public event of orders
 //!           then no more faults ─► quiet   no saga is open, no message waits ─► the audit ─► report
 //! ```
-//! The system is its own, below `.dev/torture`; it is removed after a run in which everything held.
+//! The system is its own, below `.dev/torture`; it is removed after a run in which everything held. [`upgrade`] has the
+//! same customers and the same audit, while one release takes the other's place.
 
 mod faults;
 mod load;
@@ -15,6 +16,7 @@ mod report;
 mod schedule;
 mod stranger;
 mod system;
+pub(crate) mod upgrade;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -124,6 +124,10 @@ impl System {
         &self.replicas[target.service * REPLICAS + target.replica]
     }
 
+    pub(super) fn replica_mut(&mut self, target: Target) -> &mut Replica {
+        &mut self.replicas[target.service * REPLICAS + target.replica]
+    }
+
     /// The log of each replica.
     pub(super) fn logs(&self) -> impl Iterator<Item = (Target, &Path)> {
         self.replicas
