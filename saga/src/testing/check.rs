@@ -80,7 +80,6 @@ impl Check {
                 saga,
                 mistaken: saga,
                 gateways: Vec::new(),
-                loses: true,
                 forgets_stale: true,
                 left: Left {
                     faults: 1,
@@ -118,7 +117,7 @@ impl Check {
     }
 
     /// With a step whose effect is not in its participant's database but at a gateway, which does this with an action
-    /// that was undone before it came.
+    /// that was undone before it came. A request to the gateway may come in at any time, also when who made it is dead.
     ///
     /// # Panics
     /// There is no such step.
@@ -127,12 +126,6 @@ impl Check {
             panic!("{} has no step called {step}", self.definition.name);
         };
         self.model.gateways.push((step.name, after));
-        self
-    }
-
-    /// With a broker that loses nothing.
-    pub const fn nothing_is_lost(mut self) -> Self {
-        self.model.loses = false;
         self
     }
 

@@ -6,12 +6,14 @@ use saga::{
     Definition,
     testing::{
         self, Check,
-        check::{AfterRefund, Bug, guarantees::CLEAN},
+        check::{AfterRefund, Bug, guarantees::GONE},
     },
 };
 
 use crate::trip::{Trip, book_flight, book_room, check_passport, credit_miles, issue_ticket};
 
+/// One step that is undone.
+const FLY: Definition<Trip> = Definition::new("fly", 1, &[book_flight()]);
 /// Two steps that are undone.
 const RESERVE: Definition<Trip> = Definition::new("reserve", 1, &[book_flight(), book_room()]);
 /// A step of each kind, in an hour at most.
@@ -107,20 +109,22 @@ fn a_reply_that_counts_twice_does_no_harm() {
     check.cancellations(0).retries(0).run();
 }
 
-/// A gateway may do what it was asked to undo before, as long as RabbitMQ keeps the command in question: who handles
-/// that finds the tombstone, and asks for it to be undone again.
-#[test]
-fn a_gateway_that_acts_after_the_compensation_is_made_to_undo_it() {
-    let check = Check::of(&RESERVE).gateway("flight", AfterRefund::Charges);
-    check.nothing_is_lost().retries(0).run();
+/// With the airline's effect at a gateway that does also what was undone before it came.
+fn forgetful() -> Check {
+    Check::of(&FLY).gateway("flight", AfterRefund::Charges)
 }
 
-/// What the guarantees do not cover: such a gateway is slower than the compensation, the process dies before it can
-/// commit the action, and RabbitMQ loses the command. Nobody knows of the effect then.
 #[test]
-fn a_gateway_that_acts_after_the_compensation_needs_a_broker_that_loses_nothing() {
-    let check = Check::of(&RESERVE).gateway("flight", AfterRefund::Charges);
-    check.faults(2).retries(0).breaks(CLEAN);
+fn intents_keep_the_guarantees_at_a_gateway_that_acts_after_the_compensation() {
+    let check = forgetful().faults(2);
+    check.cancellations(0).retries(0).run();
+}
+
+#[test]
+fn intents_that_are_missing_or_not_looked_at_are_found() {
+    for bug in [Bug::NoIntent, Bug::NotClosed, Bug::IntentUnchecked] {
+        forgetful().with(bug).breaks(GONE);
+    }
 }
 
 #[test]

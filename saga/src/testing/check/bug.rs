@@ -6,7 +6,7 @@ use super::{
     guarantees::{ARMED, CLEAN, COMPLETE, GOES_ON, GONE, MOVES, NEVER_UNDONE, NO_RETURN, ONCE},
     model::OneSaga,
     orchestrator::rejected,
-    participant::Place,
+    participant::{AfterRefund, Place},
 };
 use crate::{
     state::State,
@@ -20,6 +20,12 @@ use crate::{
 pub enum Bug {
     /// A participant leaves no tombstone when the compensation comes first.
     NoTombstone,
+    /// A participant writes no intent for a gateway that charges after the refund.
+    NoIntent,
+    /// A refund looks for an intent and leaves it open, so that others may ask the gateway to charge meanwhile.
+    NotClosed,
+    /// Whoever writes an intent does not look whether an outcome was recorded since it looked first.
+    IntentUnchecked,
     /// A participant does not remember what it did and answered. A gateway still knows its own charges.
     NoOutcome,
     /// A participant does a forward-only action each time that it is asked: it refunds more than was returned.
@@ -52,8 +58,11 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::NoTombstone,
+        Self::NoIntent,
+        Self::NotClosed,
+        Self::IntentUnchecked,
         Self::NoOutcome,
         Self::ForwardOnlyRepeated,
         Self::AckBeforeCommit,
@@ -74,7 +83,9 @@ impl Bug {
     #[must_use]
     pub const fn breaks(self) -> Option<&'static str> {
         match self {
-            Self::NoTombstone => Some(GONE),
+            Self::NoTombstone | Self::NoIntent | Self::NotClosed | Self::IntentUnchecked => {
+                Some(GONE)
+            }
             Self::NoOutcome | Self::ForwardOnlyRepeated => Some(ONCE),
             Self::AckBeforeCommit | Self::NoOutbox | Self::CountedBeforeDecided => Some(MOVES),
             Self::CountedTwice => None,
@@ -93,6 +104,10 @@ impl Bug {
         let in_database = |step: &StepPlan| model.place(step.name) == Place::Database;
         match self {
             Self::NoTombstone => plans.any(|step| step.undone().is_some() && in_database(step)),
+            Self::NoIntent | Self::NotClosed | Self::IntentUnchecked => plans.any(|step| {
+                step.undone().is_some()
+                    && model.place(step.name) == Place::Gateway(AfterRefund::Charges)
+            }),
             Self::NoOutcome => plans.any(in_database),
             Self::ForwardOnlyRepeated => {
                 plans.any(|step| step.is_forward_only() && in_database(step))

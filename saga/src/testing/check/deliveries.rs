@@ -3,7 +3,7 @@
 use super::{
     bug::Bug,
     model::{Dies, OneSaga},
-    participant::{AfterRefund, Hand, Outcome, Participant, Place, Verdict},
+    participant::{AfterRefund, Hand, Intent, Outcome, Participant, Place, Stage, Verdict},
     world::{Message, World},
 };
 use crate::table::{StepPlan, Table};
@@ -14,6 +14,12 @@ impl OneSaga {
         let mut gateways = self.gateways.iter();
         let gateway = gateways.find(|(name, _)| *name == step);
         gateway.map_or(Place::Database, |(_, after)| Place::Gateway(*after))
+    }
+
+    /// Whether the participant of `step` writes intents.
+    pub(crate) fn has_intents(&self, step: &str) -> bool {
+        let forgets = self.place(step) == Place::Gateway(AfterRefund::Charges);
+        forgets && self.bug != Some(Bug::NoIntent)
     }
 
     /// The saga's table.
@@ -93,28 +99,76 @@ impl OneSaga {
             (Some(reply), ..) => self.answer(world, hand, reply, dies),
             // A transaction that another one was faster than starts over: that is as good as one step.
             (None, Place::Database, _) => self.finish(world, hand, verdict, dies),
-            (None, Place::Gateway(_), Message::Act(_)) => world.hands.add(hand),
+            (None, ..) if self.has_intents(step) => world.hands.add(hand),
+            (None, Place::Gateway(_), Message::Act(_)) => world.hands.add(Hand {
+                stage: Stage::Ready { asked: true },
+                ..hand
+            }),
             (None, Place::Gateway(after), _) => self.refund(world, hand, after),
         }
         Some(())
     }
 
-    /// A participant has its gateway charge.
-    pub(crate) fn charge(&self, world: &mut World, hand: Hand, verdict: Verdict) {
-        self.participant_mut(world, hand.command.step())
-            .charge(verdict);
+    /// Whether a participant that found nothing recorded can go on. A payment waits while its refund is under way.
+    pub(crate) fn can_intend(&self, world: &World, hand: Hand) -> bool {
+        let participant = self.participant(world, hand.command.step());
+        let waits = matches!(hand.command, Message::Act(_)) && participant.intent.closed;
+        hand.stage == Stage::Found && !(waits && participant.action.is_none())
+    }
+
+    /// A participant writes the intent of a charge, unless its outcome is recorded meanwhile, or closes that of a charge
+    /// that is to be refunded.
+    pub(crate) fn intend(&self, world: &mut World, hand: Hand) {
         world.hands.remove(hand);
+        let (step, bug) = (hand.command.step(), self.bug);
+        let is_charge = matches!(hand.command, Message::Act(_));
+        if is_charge
+            && bug != Some(Bug::IntentUnchecked)
+            && let Some(reply) = self.recorded(world, hand.command)
+        {
+            self.answer(world, hand, reply, Dies::Never);
+            return;
+        }
+        let participant = self.participant_mut(world, step);
+        let asked = if is_charge {
+            participant.open();
+            true
+        } else {
+            participant.close()
+        };
+        participant.intent.closed &= bug != Some(Bug::NotClosed);
         world.hands.add(Hand {
-            called: true,
+            stage: Stage::Ready { asked },
             ..hand
         });
+    }
+
+    /// A participant has its gateway charge, or settle and refund.
+    pub(crate) fn call(&self, world: &mut World, hand: Hand, verdict: Verdict) {
+        world.hands.remove(hand);
+        let participant = self.participant_mut(world, hand.command.step());
+        if hand.stage == (Stage::Ready { asked: true }) {
+            participant.charge(verdict);
+            if let Message::Compensate(_) = hand.command {
+                participant.refund(AfterRefund::Charges);
+            }
+        }
+        world.hands.add(Hand {
+            stage: Stage::Called,
+            ..hand
+        });
+    }
+
+    /// A request that nobody waits for reaches the gateway.
+    pub(crate) fn land(&self, world: &mut World, step: &str, verdict: Verdict) {
+        self.participant_mut(world, step).charge(verdict);
     }
 
     fn refund(&self, world: &mut World, hand: Hand, after: AfterRefund) {
         self.participant_mut(world, hand.command.step())
             .refund(after);
         world.hands.add(Hand {
-            called: true,
+            stage: Stage::Called,
             ..hand
         });
     }
@@ -123,6 +177,12 @@ impl OneSaga {
     pub(crate) fn finish(&self, world: &mut World, hand: Hand, verdict: Verdict, dies: Dies) {
         world.hands.remove(hand);
         if dies == Dies::BeforeCommit {
+            let step = hand.command.step();
+            let forgets = self.place(step) == Place::Gateway(AfterRefund::Charges);
+            // Where it is refused after the compensation, it changes nothing that another request does not.
+            if forgets && hand.stage == (Stage::Ready { asked: true }) {
+                self.participant_mut(world, step).give_up();
+            }
             world.comes_again(hand, self.bug);
             return;
         }
@@ -140,13 +200,19 @@ impl OneSaga {
             // The tombstone's key is taken by the action itself: starting over sees it.
             let hand = Hand {
                 saw_action: true,
+                stage: Stage::Found,
                 ..hand
             };
-            self.refund(world, hand, after);
+            if self.has_intents(step) {
+                world.hands.add(hand);
+            } else {
+                self.refund(world, hand, after);
+            }
             return;
         }
         let bug = self.bug;
         let participant = self.participant_mut(world, step);
+        participant.intent = Intent::default();
         let reply = if let Message::Act(_) = hand.command {
             let verdict = participant.verdict.unwrap_or(verdict);
             if place == Place::Database {
@@ -166,10 +232,12 @@ impl OneSaga {
         world.reply(hand, reply, dies, bug);
     }
 
-    /// Says again what is recorded. What a gateway was made to do for a step that is undone, is undone again.
+    /// Says again what is recorded. What a gateway was made to do for a step that is undone, is undone again, where no
+    /// intent has told the compensation of it.
     fn answer(&self, world: &mut World, hand: Hand, reply: Message, dies: Dies) {
         if let (Message::TooLate(step), Place::Gateway(after)) =
             (reply, self.place(hand.command.step()))
+            && !self.has_intents(step)
         {
             self.participant_mut(world, step).refund(after);
         }

@@ -5,7 +5,6 @@ use stateright::Property;
 
 use super::{
     model::OneSaga,
-    participant::{AfterRefund, Outcome, Place},
     properties::{always, is_compensated, is_parked},
     world::{Message, World},
 };
@@ -50,7 +49,10 @@ pub(crate) fn all() -> Vec<Property<OneSaga>> {
         }),
         always(GONE, |model, world| {
             let mut steps = model.saga.steps.iter().map(|step| step.name);
-            steps.all(|step| is_gone(model, world, step))
+            steps.all(|step| {
+                let participant = model.participant(world, step);
+                !participant.compensation || participant.held() == 0
+            })
         }),
         always(ONCE, |_, world| {
             let mut steps = world.participants.iter();
@@ -85,13 +87,4 @@ pub(crate) fn all() -> Vec<Property<OneSaga>> {
 fn leaves_nothing(model: &OneSaga, world: &World, step: &StepPlan) -> bool {
     let is_undone = step.undone().is_some() || step.is_forward_only();
     !is_undone || model.participant(world, step.name).held() == 0
-}
-
-/// A gateway that does what was undone before is asked to undo it again by who had it do that.
-fn is_gone(model: &OneSaga, world: &World, step: &'static str) -> bool {
-    let participant = model.participant(world, step);
-    let is_asked_again = model.place(step) == Place::Gateway(AfterRefund::Charges)
-        && participant.action == Some(Outcome::Tombstone)
-        && world.is_on_its_way((step, Direction::Action));
-    !participant.compensation || participant.held() == 0 || is_asked_again
 }

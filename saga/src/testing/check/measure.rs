@@ -1,7 +1,7 @@
 //! Why every run ends: each thing that happens uses something up.
 
 use super::{
-    participant::Hand,
+    participant::{Hand, Stage},
     world::{Message, World},
 };
 use crate::{
@@ -22,6 +22,7 @@ pub(crate) fn measure(saga: &Plans, world: &World) -> usize {
     // One more than in RabbitMQ.
     let unpublished: usize = world.outbox.iter().map(|message| weight(message) + 1).sum();
     let hands: usize = world.hands.iter().map(weight_in_hand).sum();
+    let requests = world.participants.iter().filter(|one| one.under_way);
     let left = world.left;
     RETRY * usize::from(left.retries)
         + DECISION * decisions(saga, world.saga)
@@ -30,6 +31,7 @@ pub(crate) fn measure(saga: &Plans, world: &World) -> usize {
         + published
         + unpublished
         + hands
+        + requests.count()
 }
 
 /// Decisions that there are at most from `state` to an end, without retries.
@@ -67,11 +69,15 @@ fn back(step: &StepPlan) -> usize {
 
 /// A command is taken and answered, with whatever the hand that it is in may have to do.
 const fn weight(message: Message) -> usize {
-    if message.is_command() { 6 } else { 1 }
+    if message.is_command() { 8 } else { 1 }
 }
 
 const fn weight_in_hand(hand: Hand) -> usize {
-    let to_finish = if hand.called { 2 } else { 3 };
-    let to_start_over = if hand.saw_action { 0 } else { 2 };
+    let to_finish = match hand.stage {
+        Stage::Found => 4,
+        Stage::Ready { .. } => 3,
+        Stage::Called => 2,
+    };
+    let to_start_over = if hand.saw_action { 0 } else { 3 };
     to_finish + to_start_over
 }

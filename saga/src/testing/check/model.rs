@@ -7,7 +7,7 @@ use super::{
     bug::Bug,
     measure::measure,
     orchestrator,
-    participant::{AfterRefund, Hand, Place, Verdict},
+    participant::{AfterRefund, Hand, Place, Stage, Verdict},
     properties,
     world::{Left, Message, World},
 };
@@ -23,8 +23,6 @@ pub(crate) struct OneSaga {
     /// The steps whose participants have gateways, which do this with an action that was undone before it came. All
     /// other steps have their effect in their participant's database.
     pub(crate) gateways: Vec<(&'static str, AfterRefund)>,
-    /// Whether RabbitMQ may lose messages.
-    pub(crate) loses: bool,
     /// Whether messages that came too late to change anything are forgotten at once. They change nothing whenever
     /// they come, so that it saves states and hides nothing.
     pub(crate) forgets_stale: bool,
@@ -46,8 +44,12 @@ pub(crate) enum Action {
     /// A participant looks up what is recorded about a command. If there is something, it answers. If there is
     /// nothing, it commits and answers, being free to accept or decline, or goes to its gateway.
     Take(Message, Verdict, Dies),
-    /// A participant has the gateway charge, which is free to accept or decline.
-    Charge(Hand, Verdict),
+    /// A participant writes or closes an intent.
+    Intend(Hand),
+    /// A participant has the gateway charge, which is free to accept or decline; or settle and refund.
+    Call(Hand, Verdict),
+    /// A request to charge, by a participant that died or stopped waiting, reaches the gateway after all.
+    Land(&'static str, Verdict),
     /// A participant that was at the gateway commits and answers.
     Finish(Hand, Dies),
     /// RabbitMQ delivers again what it has delivered, or the relay publishes again what it has published.
@@ -106,25 +108,20 @@ impl Model for OneSaga {
             }
             if faulty {
                 actions.push(Action::Repeat(message));
-            }
-            if faulty && self.loses {
                 actions.push(Action::Lose(message));
             }
         }
         for hand in world.hands.distinct() {
-            let dies = if faulty { &DEATHS[..] } else { &DEATHS[..1] };
-            if hand.called {
-                actions.extend(dies.iter().map(|dies| Action::Finish(hand, *dies)));
-            } else {
-                let verdicts = self.verdicts(world, hand.command);
-                actions.extend(verdicts.iter().map(|v| Action::Charge(hand, *v)));
-                actions.extend(faulty.then_some(Action::Finish(hand, Dies::BeforeCommit)));
+            self.goes_on(world, hand, actions);
+        }
+        for step in self.saga.steps.iter().map(|step| step.name) {
+            if self.participant(world, step).under_way {
+                let verdicts = self.verdicts(world, step);
+                actions.extend(verdicts.iter().map(|v| Action::Land(step, *v)));
             }
         }
         if faulty {
             actions.push(Action::DieBeforePublish);
-        }
-        if faulty && self.loses {
             actions.push(Action::LoseEverything);
         }
         // Time stands still for a command that has not left the outbox.
@@ -160,7 +157,9 @@ impl Model for OneSaga {
             Action::Take(command, verdict, dies) => {
                 self.take(&mut world, command, verdict, dies)?
             }
-            Action::Charge(hand, verdict) => self.charge(&mut world, hand, verdict),
+            Action::Intend(hand) => self.intend(&mut world, hand),
+            Action::Call(hand, verdict) => self.call(&mut world, hand, verdict),
+            Action::Land(step, verdict) => self.land(&mut world, step, verdict),
             Action::Finish(hand, dies) => self.finish(&mut world, hand, Verdict::Accepted, dies),
             Action::Repeat(message) => world.broker.add(message),
             Action::Lose(message) => {
@@ -206,7 +205,9 @@ impl Action {
             }
             Self::DieBeforePublish | Self::Repeat(_) | Self::Lose(_) | Self::LoseEverything => true,
             Self::Publish(_)
-            | Self::Charge(..)
+            | Self::Intend(_)
+            | Self::Call(..)
+            | Self::Land(..)
             | Self::TimePasses
             | Self::Expire
             | Self::Cancel
@@ -239,15 +240,37 @@ impl OneSaga {
         reply.is_some_and(|reply| is_counted(reply) && is_answer(reply))
     }
 
-    /// What may be said to a command.
-    fn verdicts(&self, world: &World, command: Message) -> &'static [Verdict] {
-        let is_decided = self.participant(world, command.step()).verdict.is_some();
-        let step = self.table().step(command.step());
+    /// What may be said to the action of `step`.
+    fn verdicts(&self, world: &World, step: &str) -> &'static [Verdict] {
+        let is_decided = self.participant(world, step).verdict.is_some();
+        let step = self.table().step(step);
         let may_refuse = step.is_some_and(|step| step.rejected.is_some());
-        match command {
-            Message::Act(_) if may_refuse && !is_decided => &[Verdict::Accepted, Verdict::Declined],
-            _ => &[Verdict::Accepted],
+        if may_refuse && !is_decided {
+            &[Verdict::Accepted, Verdict::Declined]
+        } else {
+            &[Verdict::Accepted]
         }
+    }
+
+    /// What can happen to a command that a participant is working at.
+    fn goes_on(&self, world: &World, hand: Hand, actions: &mut Vec<Action>) {
+        let faulty = world.left.faults > 0;
+        match hand.stage {
+            Stage::Found => {
+                actions.extend(self.can_intend(world, hand).then_some(Action::Intend(hand)))
+            }
+            Stage::Ready { asked } => {
+                let all = self.verdicts(world, hand.command.step());
+                let verdicts = if asked { all } else { &all[..1] };
+                actions.extend(verdicts.iter().map(|v| Action::Call(hand, *v)));
+            }
+            Stage::Called => {
+                let dies = if faulty { &DEATHS[..] } else { &DEATHS[..1] };
+                actions.extend(dies.iter().map(|dies| Action::Finish(hand, *dies)));
+                return;
+            }
+        }
+        actions.extend(faulty.then_some(Action::Finish(hand, Dies::BeforeCommit)));
     }
 
     /// What can happen to a command that comes to its participant.
@@ -255,7 +278,9 @@ impl OneSaga {
         let at_once = self.place(command.step()) == Place::Database;
         let is_recorded = self.recorded(world, command).is_some();
         let verdicts = match is_recorded {
-            false if at_once => self.verdicts(world, command),
+            false if at_once && matches!(command, Message::Act(_)) => {
+                self.verdicts(world, command.step())
+            }
             _ => &[Verdict::Accepted],
         };
         // Who goes to the gateway may die after that.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! take (find what is recorded) ─► call the gateway, if there is one ─► finish (one transaction) ─► reply ─► ack
+//!                               └► intend ┘ where the gateway does not refuse what was undone
 //! ```
 //!
 //! It is `common::participant`, with any number of replicas: between any two of these anything else may
@@ -16,12 +17,25 @@ pub(crate) struct Participant {
     pub(crate) action: Option<Outcome>,
     /// Whether there is a row for the compensation.
     pub(crate) compensation: bool,
+    /// The row of table `intents`.
+    pub(crate) intent: Intent,
     /// What the gateway says to the action, from the first time that it was asked.
     pub(crate) verdict: Option<Verdict>,
+    /// Whether a request to act is on its way to the gateway that nobody waits for.
+    pub(crate) under_way: bool,
     /// How often the effect was applied.
     pub(crate) applied: u8,
     /// How often it was undone.
     pub(crate) undone: u8,
+}
+
+/// What is written down before a gateway is asked. Neither of both: there is no row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Intent {
+    /// The gateway may have been asked to act.
+    pub(crate) asked: bool,
+    /// The compensation is under way: nobody else asks it any more.
+    pub(crate) closed: bool,
 }
 
 /// What is recorded of an action.
@@ -58,7 +72,7 @@ pub(crate) enum Place {
 pub enum AfterRefund {
     /// It refuses: the key is used up.
     Refuses,
-    /// It has forgotten that there was nothing to undo, and does it.
+    /// It has forgotten that there was nothing to undo, and does it. So its participant writes intents.
     Charges,
 }
 
@@ -71,8 +85,22 @@ pub(crate) struct Hand {
     pub(crate) queued: bool,
     /// For a compensation: whether its action was recorded, so that it needs no tombstone.
     pub(crate) saw_action: bool,
-    /// Whether the gateway was called.
-    pub(crate) called: bool,
+    /// How far it is.
+    pub(crate) stage: Stage,
+}
+
+/// How far a participant is with a command, at a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Stage {
+    /// Nothing was recorded.
+    Found,
+    /// The gateway may be called.
+    Ready {
+        /// For a compensation: whether there may be something to undo.
+        asked: bool,
+    },
+    /// The gateway was called.
+    Called,
 }
 
 impl Participant {
@@ -98,16 +126,35 @@ impl Participant {
             command,
             queued: true,
             saw_action: self.action.is_some(),
-            called: false,
+            stage: Stage::Found,
         }
     }
 
     /// Has the gateway apply the effect, unless it knows the action already.
     pub(crate) fn charge(&mut self, verdict: Verdict) {
+        self.under_way = false;
         if self.verdict.is_none() {
             self.verdict = Some(verdict);
             self.apply(verdict);
         }
+    }
+
+    /// Whoever waits for the gateway to act stops, and the request stays on its way. One that finds a verdict changes
+    /// nothing.
+    pub(crate) fn give_up(&mut self) {
+        self.under_way |= self.verdict.is_none();
+    }
+
+    /// Writes that the gateway may be asked to act.
+    pub(crate) fn open(&mut self) {
+        self.intent.asked = true;
+    }
+
+    /// Keeps others from asking the gateway to act, and says whether there may be something to undo.
+    pub(crate) fn close(&mut self) -> bool {
+        let is_recorded = self.action == Some(Outcome::Succeeded);
+        self.intent.closed |= !is_recorded;
+        is_recorded || self.intent.asked
     }
 
     /// Has the gateway undo what it did, if anything.
@@ -115,6 +162,7 @@ impl Participant {
         self.undone = self.applied;
         if self.verdict.is_none() && after == AfterRefund::Refuses {
             self.verdict = Some(Verdict::Declined);
+            self.under_way = false;
         }
     }
 

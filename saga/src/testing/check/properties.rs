@@ -7,6 +7,7 @@ use super::{
     guarantees,
     model::OneSaga,
     orchestrator::REFUSED,
+    participant::Outcome,
     world::{Message, World},
 };
 use crate::state::{State, What};
@@ -59,9 +60,7 @@ fn possible(model: &OneSaga) -> Vec<(bool, &'static str, Condition)> {
             },
         ),
         (
-            model.loses
-                && model.left.faults > 0
-                && (saga.has_way_back() || saga.has_point_of_no_return()),
+            model.left.faults > 0 && (saga.has_way_back() || saga.has_point_of_no_return()),
             "a saga stays parked",
             |_, world| is_parked(world) && world.at_rest(),
         ),
@@ -84,8 +83,18 @@ fn possible(model: &OneSaga) -> Vec<(bool, &'static str, Condition)> {
 }
 
 /// What can happen on the way back.
-fn back(model: &OneSaga) -> [(bool, &'static str, Condition); 5] {
+fn back(model: &OneSaga) -> [(bool, &'static str, Condition); 6] {
     [
+        (
+            model
+                .saga
+                .any(|step| step.undone().is_some() && model.has_intents(step.name)),
+            "an effect that nobody recorded is undone",
+            |_, world| {
+                let mut steps = world.participants.iter();
+                steps.any(|step| step.undone > 0 && step.action == Some(Outcome::Tombstone))
+            },
+        ),
         (true, "a saga is compensated after an effect", |_, world| {
             is_compensated(world) && world.participants.iter().any(|step| step.undone > 0)
         }),
