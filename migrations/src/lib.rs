@@ -8,6 +8,7 @@ mod m20261121_000001_initial;
 mod m20261121_000002_retention;
 mod m20261122_000003_returns;
 mod m20261122_000003_subjects;
+mod m20261122_000004_intents;
 mod m20261122_000005_outbox_waiting;
 
 use std::pin::Pin;
@@ -52,6 +53,7 @@ migrators! {
         m20261121_000001_initial::PAYMENT,
         m20261121_000002_retention::PAYMENT,
         m20261122_000003_returns::PAYMENT,
+        m20261122_000004_intents::Intents,
         m20261122_000005_outbox_waiting::OutboxWaiting,
     ],
     /// inventory_db

@@ -32,7 +32,8 @@ pub struct Charge<'a> {
 pub struct Refund<'a> {
     /// The key under which the charge was made, if it was.
     pub charge_key: &'a str,
-    /// What is recorded of the charge; `None` where nothing is, though it may have been made.
+    /// What is known of the charge; `None` where nothing is, though it may have been made. A gateway that does not refuse
+    /// refunded keys is only asked for refunds of charges that are known.
     pub charge: Option<Charged<'a>>,
 }
 
@@ -116,17 +117,32 @@ impl From<Error> for consumer::Error {
 /// - a part of a charge is given back once under a key, however often it is asked for;
 /// - what was given back of a charge is never more than was charged.
 ///
-/// A charge that reaches the gateway only after the refund of its key should be refused. Where a gateway makes it all
-/// the same, the service asks for the refund again when it notices; but if its process dies before that, and RabbitMQ
-/// then loses the command, nobody does (see `docs/ARCHITECTURE.md`, known limits).
+/// A charge may reach the gateway only after the refund of its key: a request can be on its way when who sent it is dead,
+/// or has stopped waiting. Either the gateway refuses it ([`Self::refuses_refunded_keys`]), or the service writes an intent
+/// down before each charge. A refund that finds one asks for the same charge once more before it refunds it: the first of
+/// the five then sees to it that no later request takes money. Nothing else is asked of such a gateway, neither a search
+/// for charges by their keys nor a limit of time for requests.
+///
+/// Many gateways keep the first of the five for a while only, and this matters here most. Stripe forgets a key after a
+/// day or more, and answers an error 500 again for as long as it knows the key. So an implementation for it looks for
+/// a charge with the key in its metadata before it makes one, and says [`Error::Away`] to everything that leaves open
+/// whether the charge was made. To Stripe's 409, while a request of the same key is at work, it says the same.
+///
+/// Source: <https://docs.stripe.com/api/idempotent_requests>, <https://docs.stripe.com/error-low-level#idempotency>
 ///
 /// Calls are made beside each other, each for one command, within [`Limits`] of number and time. One that takes too
 /// long is dropped, which is the same as [`Error::Away`], and made again later.
 pub trait Gateway: Send + Sync + 'static {
+    /// Whether it takes no money under a key that was refunded, also where there was nothing to give back: it remembers
+    /// the refund for as long as a charge may come. Stripe does not. Where this is `false`, an intent is written before
+    /// each charge; where it is `true`, none is. It is always the same.
+    fn refuses_refunded_keys(&self) -> bool;
+
     /// Takes the money, once for each key.
     ///
     /// # Errors
-    /// [`Error::Away`]: the money may have been taken or not. Ask again.
+    /// [`Error::Away`]: the money may have been taken or not. Ask again. [`Error::Refused`]: it was not, and will not be
+    /// under this key.
     fn charge(&self, charge: Charge<'_>) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
     /// Gives back what is left of what was charged under the key, also where that is nothing or was given back before.

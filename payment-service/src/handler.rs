@@ -8,19 +8,26 @@
 //! charge, then no commit, then the refund    the refund goes to the gateway even where no payment is known
 //! refund, then the charge, which commits     the refund cannot record its tombstone, and starts over
 //! refund, then no commit                     the command comes again: nothing more to give back
+//! refund, then a charge that was on its way  the gateway refuses it; or else an intent was written before it was
+//!                                            asked for, and the refund has settled it
 //! part of it back, then no commit            the command comes again: the same part, by its key
 //! ```
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
+use anyhow::anyhow;
 use common::{
     amqp::consumer::{self, Incoming},
     contract::{
         Envelope, Message, Reason, Unreadable,
         payment::{ProcessPayment, RefundPart, RefundPayment},
     },
+    crash,
     db::LazyTransaction,
-    participant::idempotency::Direction,
+    participant::idempotency::{Direction, Key},
     participant::{Call, Output, Participant},
 };
 use sqlx::PgConnection;
@@ -28,8 +35,10 @@ use sqlx::PgConnection;
 use crate::{
     command::{Body, Command},
     gateway::{Gateway, Guarded, Limits},
+    intents,
     payments::{self, Captured, Payment},
-    process, refund,
+    process,
+    refund::{self, Known},
     refund_part::{self, Part},
 };
 
@@ -68,18 +77,74 @@ impl<G: Gateway> Payments<G> {
         }
     }
 
-    /// Has the gateway keep nothing of the charge of `command`'s step, of which `captured` is recorded.
-    fn give_back(
-        &self,
-        command: &Arc<Command>,
-        captured: Option<Captured>,
-        reason: Reason,
-    ) -> Call<Effect> {
+    /// Has the gateway keep nothing of the charge of `command`'s step.
+    fn give_back(&self, command: &Arc<Command>, known: Known, reason: Reason) -> Call<Effect> {
         let (gateway, command) = (Arc::clone(&self.gateway), Arc::clone(command));
         Box::pin(async move {
-            refund::give_back(&*gateway, &command, captured.as_ref()).await?;
+            refund::give_back(&*gateway, &command, &known).await?;
+            let captured = match known {
+                Known::Captured(payment) => Some(payment),
+                Known::Intended(_) | Known::NeverAsked | Known::Nothing => None,
+            };
             Ok(Effect::Refund(captured, reason))
         })
+    }
+
+    /// What a charge is of which neither a payment nor an intent is there.
+    fn unknown(&self) -> Known {
+        if self.gateway.refuses_refunded_keys() {
+            Known::Nothing
+        } else {
+            Known::NeverAsked
+        }
+    }
+
+    /// The payments of `commands` that the gateway must not be asked for: a refund has closed their intents. Those of all
+    /// others are written.
+    async fn closed(
+        &self,
+        db: &mut PgConnection,
+        commands: &[Arc<Command>],
+    ) -> sqlx::Result<HashSet<Key>> {
+        if self.gateway.refuses_refunded_keys() {
+            return Ok(HashSet::new());
+        }
+        let charges = commands.iter().filter_map(|command| match &command.body {
+            Body::Process(asked) => Some((&command.key, asked)),
+            Body::Refund(_) | Body::RefundPart(_) => None,
+        });
+        let charges: Vec<_> = charges.collect();
+        let open = intents::open(db, &charges).await?;
+        crash::point("payment.intended");
+        let keys = charges.into_iter().map(|(key, _)| key);
+        Ok(keys.filter(|key| !open.contains(key)).cloned().collect())
+    }
+
+    /// What is known of the charges that the compensations among `commands` give back. No intent of theirs is open after
+    /// that.
+    async fn known(
+        &self,
+        db: &mut PgConnection,
+        commands: &[Arc<Command>],
+    ) -> sqlx::Result<HashMap<Key, Known>> {
+        let keys = commands.iter().map(|command| &command.key);
+        let compensations = keys.filter(|key| key.direction == Direction::Compensation);
+        let mut compensations: Vec<_> = compensations.cloned().collect();
+        let actions: Vec<_> = compensations.iter().map(Key::action).collect();
+        // Before the refunds: of a payment that is seen here, the charge was made before the refund is.
+        let captured = payments::captured(&mut *db, &actions).await?;
+        let mut known: HashMap<_, _> = captured
+            .into_iter()
+            .map(|(action, payment)| (action, Known::Captured(payment)))
+            .collect();
+        if self.gateway.refuses_refunded_keys() {
+            return Ok(known);
+        }
+        compensations.retain(|key| !known.contains_key(&key.action()));
+        let intended = intents::close(db, &compensations).await?;
+        let intended = intended.into_iter();
+        known.extend(intended.map(|(action, intent)| (action, Known::Intended(intent))));
+        Ok(known)
     }
 }
 
@@ -112,16 +177,16 @@ impl<G: Gateway> Participant for Payments<G> {
         new: &[Arc<Command>],
         too_late: &[Arc<Command>],
     ) -> Result<Vec<Call<Effect>>, consumer::Error> {
-        let compensations = new
-            .iter()
-            .filter(|command| command.key.direction == Direction::Compensation);
-        let actions: Vec<_> = compensations.map(|command| command.key.action()).collect();
-        // Before the refunds: of a payment that is seen here, the charge was made before the refund is.
-        let mut captured = payments::captured(&mut *db, &actions).await?;
-        let mut parts = refund_part::plan(db, new).await?;
+        let mut known = self.known(&mut *db, new).await?;
+        let mut parts = refund_part::plan(&mut *db, new).await?;
+        let closed = self.closed(db, new).await?;
         let calls = new.iter().map(|command| -> Call<Effect> {
             let (gateway, of) = (Arc::clone(&self.gateway), Arc::clone(command));
             match &command.body {
+                Body::Process(_) if closed.contains(&command.key) => Box::pin(async {
+                    let why = anyhow!("its refund is under way, or it was just recorded");
+                    Err(consumer::Error::Away(why))
+                }),
                 Body::Process(asked) => {
                     let asked = asked.clone();
                     Box::pin(async move {
@@ -130,8 +195,12 @@ impl<G: Gateway> Participant for Payments<G> {
                     })
                 }
                 Body::Refund(asked) => {
-                    let captured = captured.remove(&command.key.action());
-                    self.give_back(command, captured, asked.reason)
+                    let known = known.remove(&command.key.action());
+                    self.give_back(
+                        command,
+                        known.unwrap_or_else(|| self.unknown()),
+                        asked.reason,
+                    )
                 }
                 Body::RefundPart(asked) => {
                     let (asked, part) = (asked.clone(), parts.remove(&command.key));
@@ -143,10 +212,10 @@ impl<G: Gateway> Participant for Payments<G> {
                 }
             }
         });
-        // A slower or crashed attempt may have charged before the tombstone was there.
+        // A slower or crashed attempt may have charged before the tombstone was there. Of an intent, it is settled.
         let undone = too_late
             .iter()
-            .map(|command| self.give_back(command, None, Reason::ALREADY_COMPENSATED));
+            .map(|command| self.give_back(command, self.unknown(), Reason::ALREADY_COMPENSATED));
         Ok(calls.chain(undone).collect())
     }
 
@@ -167,6 +236,13 @@ impl<G: Gateway> Participant for Payments<G> {
             }
         }
         refund_part::record(work, &parts, &refunded).await?;
+        if !self.gateway.refuses_refunded_keys() {
+            let actions: Vec<_> = new
+                .iter()
+                .map(|(command, _)| command.key.action())
+                .collect();
+            intents::delete(&mut work.writes, &actions);
+        }
         payments::insert(&mut work.writes, &made);
         payments::mark_refunded(&mut work.writes, &refunded);
         let replies = new.iter().map(|(command, effect)| effect.reply(command));

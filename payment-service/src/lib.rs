@@ -8,7 +8,7 @@
 //!
 //! The frame, which makes it happen once, is [`common::participant`]; this crate is the work in it:
 //! `handler` is where to start, and each command has a file of its own. [`gateway`] is what another gateway implements,
-//! `payments` and `refunds` the books, `http` what people see of it.
+//! `payments` and `refunds` the books, `intents` what the gateway may be doing, `http` what people see of it.
 
 pub mod app;
 mod command;
@@ -16,6 +16,7 @@ mod entity;
 pub mod gateway;
 mod handler;
 mod http;
+mod intents;
 mod payments;
 mod process;
 mod refund;

@@ -10,7 +10,7 @@ use common::{
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
-use sqlx::{PgExecutor, PgPool, Row};
+use sqlx::{PgExecutor, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{entity::payment, gateway::Verdict};
@@ -122,20 +122,24 @@ pub(crate) async fn captured(
     .fetch_all(db)
     .await?;
     let payments = rows.iter().map(|row| {
-        let action = Key {
-            saga: SagaId(row.get("saga_id")),
-            step: row.get("step"),
-            direction: Direction::Action,
-        };
         let payment = Captured {
             id: PaymentId(row.get("id")),
             gateway_id: row.get("gateway_id"),
             amount: Money::from_minor(row.get("left_minor")),
             currency: row.get("currency"),
         };
-        (action, payment)
+        (action_key(row), payment)
     });
     Ok(payments.collect())
+}
+
+/// The action that a row belongs to, of any table of this service.
+pub(crate) fn action_key(row: &PgRow) -> Key {
+    Key {
+        saga: SagaId(row.get("saga_id")),
+        step: row.get("step"),
+        direction: Direction::Action,
+    }
 }
 
 /// Marks exactly `payments`, whose money the gateway has given back.

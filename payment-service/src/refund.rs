@@ -1,40 +1,87 @@
 //! `payment.refund.v1`: the compensation, which gives the money of an order back, whether or not it was taken.
 
-use common::{
-    amqp::consumer,
-    contract::{
-        Envelope, Reason,
-        payment::{PaymentFailed, PaymentRefunded},
-    },
+use common::contract::{
+    Envelope, Reason,
+    payment::{PaymentFailed, PaymentRefunded},
 };
 use metrics::counter;
+use tracing::info;
 
 use crate::{
     SOURCE,
     command::Command,
-    gateway::{Charged, Gateway, Refund},
+    gateway::{Charge, Charged, Error, Gateway, Refund, Verdict},
+    intents::Intent,
     payments::Captured,
 };
 
+/// What is known of a charge that is to be given back.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    /// It was made, and is recorded.
+    Captured(Captured),
+    /// The gateway may have been asked for it.
+    Intended(Intent),
+    /// The gateway was never asked for it, and will not be.
+    NeverAsked,
+    /// Nothing. The gateway refuses it from now on.
+    Nothing,
+}
+
 /// Has the gateway keep nothing of what the action of `command`'s step charged; also where the command is that action
-/// itself, which came too late. `captured` is what is recorded of the charge.
+/// itself, which came too late.
 ///
 /// # Errors
 /// The gateway's.
 pub(crate) async fn give_back(
     gateway: &impl Gateway,
     command: &Command,
-    captured: Option<&Captured>,
-) -> Result<(), consumer::Error> {
-    let refund = Refund {
-        charge_key: &command.key.action().to_string(),
-        charge: captured.map(|payment| Charged {
+    known: &Known,
+) -> Result<(), Error> {
+    let charge_key = &command.key.action().to_string();
+    let settled;
+    let charge = match known {
+        Known::Captured(payment) => Some(Charged {
             gateway_id: &payment.gateway_id,
             amount: payment.amount,
             currency: &payment.currency,
         }),
+        Known::Intended(intent) => {
+            settled = settle(gateway, charge_key, intent).await?;
+            info!(saga.id = %command.key.saga, charge = settled, "a charge in doubt is settled");
+            let Some(gateway_id) = &settled else {
+                return Ok(());
+            };
+            Some(Charged {
+                gateway_id,
+                amount: intent.amount,
+                currency: &intent.currency,
+            })
+        }
+        Known::NeverAsked => return Ok(()),
+        Known::Nothing => None,
     };
-    Ok(gateway.refund(refund).await?)
+    gateway.refund(Refund { charge_key, charge }).await
+}
+
+/// Finds out what became of a charge, by asking for it again: the gateway's id of it, if it was made. From now on nobody
+/// takes money under its key.
+async fn settle(
+    gateway: &impl Gateway,
+    idempotency_key: &str,
+    intent: &Intent,
+) -> Result<Option<String>, Error> {
+    let charge = Charge {
+        idempotency_key,
+        amount: intent.amount,
+        currency: &intent.currency,
+        payment_method: intent.payment_method.as_deref(),
+    };
+    match gateway.charge(charge).await {
+        Ok(Verdict::Captured { gateway_id }) => Ok(Some(gateway_id)),
+        Ok(Verdict::Declined { .. }) | Err(Error::Refused(_)) => Ok(None),
+        Err(Error::Away(why)) => Err(Error::Away(why)),
+    }
 }
 
 /// What to answer. The payment is the one that this turns into a refunded one.

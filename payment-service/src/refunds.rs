@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use common::{
     amqp::consumer,
-    contract::{Money, OrderId, PaymentId, ReturnId, SagaId, payment::RefundPart},
+    contract::{Money, OrderId, PaymentId, ReturnId, payment::RefundPart},
     db::Writes,
-    participant::idempotency::{Direction, Key},
+    participant::idempotency::Key,
 };
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
+
+use crate::payments::action_key;
 
 /// A part cannot be given back. It is no refusal, for there is none, but a fault: somebody must look.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -141,7 +143,7 @@ impl Ledger {
             0
         };
         let paid = Paid {
-            charge: key(row),
+            charge: action_key(row),
             gateway_id: row.get("gateway_id"),
             currency: row.get("currency"),
             left: Money::from_minor(left),
@@ -279,13 +281,5 @@ async fn recorded(db: &mut PgConnection, keys: &[&Key]) -> sqlx::Result<HashSet<
     .bind(keys.iter().map(|key| key.step.as_str()).collect::<Vec<_>>())
     .fetch_all(db)
     .await?;
-    Ok(rows.iter().map(key).collect())
-}
-
-fn key(row: &PgRow) -> Key {
-    Key {
-        saga: SagaId(row.get("saga_id")),
-        step: row.get("step"),
-        direction: Direction::Action,
-    }
+    Ok(rows.iter().map(action_key).collect())
 }

@@ -176,6 +176,10 @@ impl<G: Gateway> Guarded<G> {
 }
 
 impl<G: Gateway> Gateway for Guarded<G> {
+    fn refuses_refunded_keys(&self) -> bool {
+        self.gateway.refuses_refunded_keys()
+    }
+
     async fn charge(&self, charge: Charge<'_>) -> Result<Verdict, Error> {
         self.call("charge", self.gateway.charge(charge)).await
     }

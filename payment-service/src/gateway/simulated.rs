@@ -18,6 +18,7 @@ pub struct Simulated {
     success_rate: f64,
     latency: Duration,
     hang_rate: f64,
+    refuses_refunded_keys: bool,
 }
 
 /// Payment methods that always work.
@@ -59,7 +60,8 @@ pub fn declined(payment_method: &str) -> Option<&'static str> {
 }
 
 impl Simulated {
-    /// Reads `USE_SIMULATED_PAYMENT`, `PAYMENT_SUCCESS_RATE`, `PAYMENT_LATENCY_MS` and `PAYMENT_HANG_RATE`.
+    /// Reads `USE_SIMULATED_PAYMENT`, `PAYMENT_SUCCESS_RATE`, `PAYMENT_LATENCY_MS`, `PAYMENT_HANG_RATE` and
+    /// `PAYMENT_REFUSES_REFUNDED_KEYS`.
     ///
     /// # Errors
     /// A value cannot be used, or another gateway is asked for.
@@ -82,6 +84,11 @@ impl Simulated {
             )?,
             latency: config::millis(vars, "PAYMENT_LATENCY_MS", 0)?,
             hang_rate: vars.parse_if("PAYMENT_HANG_RATE", 0.0, "a number from 0 to 1", is_share)?,
+            refuses_refunded_keys: vars.parse(
+                "PAYMENT_REFUSES_REFUNDED_KEYS",
+                true,
+                "true or false",
+            )?,
         })
     }
 
@@ -129,6 +136,10 @@ fn gateway_id(hash: [u8; 32]) -> String {
 }
 
 impl Gateway for Simulated {
+    fn refuses_refunded_keys(&self) -> bool {
+        self.refuses_refunded_keys
+    }
+
     async fn charge(&self, charge: Charge<'_>) -> Result<Verdict, Error> {
         self.take_time().await;
         Ok(self.verdict(charge))

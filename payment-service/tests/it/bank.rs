@@ -17,6 +17,7 @@ use tokio::sync::watch;
 pub(crate) struct Bank(Arc<Inner>);
 
 struct Inner {
+    refuses_refunded_keys: bool,
     /// The charges, by idempotency key.
     accounts: Mutex<HashMap<String, Account>>,
     /// Idempotency keys of the parts that were given back.
@@ -27,7 +28,13 @@ struct Inner {
     silent: Mutex<HashSet<String>>,
     /// Keys of charges that it fails for good.
     refused: Mutex<HashSet<String>>,
+    /// Keys of charges whose next request is on its way for long.
+    late: Mutex<HashSet<String>>,
+    /// Keys of charges whose next answer is lost.
+    unanswered: Mutex<HashSet<String>>,
     calls: AtomicUsize,
+    /// Late requests are held up here, whatever becomes of those who made them.
+    arrivals: Gate,
     /// Held up before the money moves.
     charges: Gate,
     /// Held up after the money has moved.
@@ -81,18 +88,40 @@ impl Gate {
 }
 
 impl Bank {
+    /// A bank that says that it refuses keys that were refunded. It does not, so what is charged all the same has to be
+    /// noticed.
     pub(crate) fn new() -> Self {
+        Self::that_refuses(true)
+    }
+
+    /// A bank that charges under a key that was refunded, and says so.
+    pub(crate) fn that_forgets_refunds() -> Self {
+        let bank = Self::that_refuses(false);
+        bank.0.arrivals.close();
+        bank
+    }
+
+    fn that_refuses(refuses_refunded_keys: bool) -> Self {
         Self(Arc::new(Inner {
+            refuses_refunded_keys,
             accounts: Mutex::default(),
             parts: Mutex::default(),
             away: AtomicBool::new(false),
             careless: AtomicBool::new(false),
             silent: Mutex::default(),
             refused: Mutex::default(),
+            late: Mutex::default(),
+            unanswered: Mutex::default(),
             calls: AtomicUsize::new(0),
+            arrivals: Gate::new(),
             charges: Gate::new(),
             refunds: Gate::new(),
         }))
+    }
+
+    /// Where late requests wait.
+    pub(crate) fn arrivals(&self) -> &Gate {
+        &self.0.arrivals
     }
 
     pub(crate) fn charges(&self) -> &Gate {
@@ -126,6 +155,17 @@ impl Bank {
         self.0.refused.lock().unwrap().insert(key.to_owned());
     }
 
+    /// The next request for a charge under `key` comes in only when arrivals are open, also where nobody waits for it
+    /// any more.
+    pub(crate) fn delay(&self, key: &str) {
+        self.0.late.lock().unwrap().insert(key.to_owned());
+    }
+
+    /// The next charge under `key` is made, and its answer never comes.
+    pub(crate) fn lose_answer(&self, key: &str) {
+        self.0.unanswered.lock().unwrap().insert(key.to_owned());
+    }
+
     /// Calls so far, also those in vain.
     pub(crate) fn calls(&self) -> usize {
         self.0.calls.load(Ordering::SeqCst)
@@ -145,6 +185,20 @@ impl Bank {
     pub(crate) fn held(&self, key: &str) -> i64 {
         let accounts = self.0.accounts.lock().unwrap();
         accounts.get(key).map_or(0, |a| a.charged - a.given_back)
+    }
+
+    /// Takes the money, unless that was done under this key before. It gets the same answer then, as real gateways do
+    /// it.
+    fn take(&self, key: &str, charged: i64) -> Verdict {
+        let new = Account {
+            charged,
+            given_back: 0,
+        };
+        let mut accounts = self.0.accounts.lock().unwrap();
+        accounts.entry(key.to_owned()).or_insert(new);
+        Verdict::Captured {
+            gateway_id: key.to_owned(),
+        }
     }
 
     /// Gives a part back, unless that was done before.
@@ -177,6 +231,10 @@ impl Bank {
 }
 
 impl Gateway for Bank {
+    fn refuses_refunded_keys(&self) -> bool {
+        self.0.refuses_refunded_keys
+    }
+
     async fn charge(&self, charge: Charge<'_>) -> Result<Verdict, Error> {
         self.answer()?;
         let key = charge.idempotency_key;
@@ -186,22 +244,27 @@ impl Gateway for Bank {
         if self.0.refused.lock().unwrap().contains(key) {
             return Err(Error::Refused(anyhow::anyhow!("this card is on fire")));
         }
+        let amount = charge.amount.minor();
+        if self.0.late.lock().unwrap().remove(key) {
+            let (bank, key) = (self.clone(), key.to_owned());
+            let request = tokio::spawn(async move {
+                bank.0.arrivals.pass().await;
+                bank.take(&key, amount)
+            });
+            return Ok(request.await.unwrap());
+        }
         self.0.charges.pass().await;
-        // A key that is known gets the same answer, and no money moves, as real gateways do it.
-        let charged = Account {
-            charged: charge.amount.minor(),
-            given_back: 0,
-        };
-        let mut accounts = self.0.accounts.lock().unwrap();
-        accounts.entry(key.to_owned()).or_insert(charged);
-        Ok(Verdict::Captured {
-            gateway_id: key.to_owned(),
-        })
+        let verdict = self.take(key, amount);
+        if self.0.unanswered.lock().unwrap().remove(key) {
+            std::future::pending::<()>().await;
+        }
+        Ok(verdict)
     }
 
     async fn refund(&self, refund: Refund<'_>) -> Result<(), Error> {
         self.answer()?;
         let key = refund.charge_key;
+        assert!(self.0.refuses_refunded_keys || refund.charge.is_some());
         if let Some(account) = self.0.accounts.lock().unwrap().get_mut(key) {
             if let Some(charge) = refund.charge {
                 assert_eq!(charge.gateway_id, key);

@@ -7,7 +7,7 @@ use std::{os::unix::process::ExitStatusExt, process::Stdio};
 
 use serde_json::{Value, json};
 use sqlx::Row;
-use test_support::PATIENCE;
+use test_support::{PATIENCE, eventually};
 use tokio::{
     process::{Child, Command},
     time::timeout,
@@ -27,6 +27,11 @@ fn run(orchestrator: &Orchestrator, overrides: &[(&str, &str)]) -> Child {
 
 /// Runs the program on a batch of three commands until it dies at `point`.
 async fn crash(point: &str) -> (Orchestrator, [Saga; 3]) {
+    crash_with(point, &[]).await
+}
+
+/// The same, with these variables.
+async fn crash_with(point: &str, vars: &[(&str, &str)]) -> (Orchestrator, [Saga; 3]) {
     let orchestrator = Orchestrator::new().await;
     let sagas = [Saga::new(), Saga::new(), Saga::new()];
     let [accepted, declined, refunded] = &sagas;
@@ -37,7 +42,7 @@ async fn crash(point: &str) -> (Orchestrator, [Saga; 3]) {
             refunded.refund(),
         ])
         .await;
-    let mut program = run(&orchestrator, &[("CRASH_AT", point)]);
+    let mut program = run(&orchestrator, &[&[("CRASH_AT", point)], vars].concat());
     let status = timeout(PATIENCE, program.wait()).await.unwrap().unwrap();
     assert_eq!(status.signal(), Some(9));
     (orchestrator, sagas)
@@ -45,7 +50,16 @@ async fn crash(point: &str) -> (Orchestrator, [Saga; 3]) {
 
 /// Runs the program again, until it has answered.
 async fn recover(orchestrator: &Orchestrator, sagas: &[Saga; 3]) -> Vec<Value> {
-    let _program = run(orchestrator, &[]);
+    recover_with(orchestrator, sagas, &[]).await
+}
+
+/// The same, with these variables.
+async fn recover_with(
+    orchestrator: &Orchestrator,
+    sagas: &[Saga; 3],
+    vars: &[(&str, &str)],
+) -> Vec<Value> {
+    let _program = run(orchestrator, vars);
     let mut replies = orchestrator.replies(3).await;
     let position = |reply: &Value| sagas.iter().position(|s| reply["sagaid"] == json!(s.id));
     replies.sort_by_key(position);
@@ -113,6 +127,57 @@ async fn after_a_crash_between_publish_and_ack_the_same_reply_comes_again() {
 
     let replies = recover(&orchestrator, &sagas).await;
     assert_eq!(ids(&replies), before);
+}
+
+/// A gateway that needs intents.
+const FORGETS: [(&str, &str); 1] = [("PAYMENT_REFUSES_REFUNDED_KEYS", "false")];
+
+/// Dies at `point` of two payments and a refund whose intents are written, and goes on with the same commands.
+async fn with_intents(point: &str) {
+    let (orchestrator, sagas) = crash_with(point, &FORGETS).await;
+    assert!(recorded(&orchestrator, &sagas).await.is_empty());
+    assert_eq!(orchestrator.intents().await, 3);
+
+    let replies = recover_with(&orchestrator, &sagas, &FORGETS).await;
+    assert_eq!(ids(&replies), recorded(&orchestrator, &sagas).await);
+    assert_eq!(orchestrator.intents().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_between_intent_and_charge_the_work_is_done_once() {
+    with_intents("payment.intended").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_between_charge_and_record_the_work_is_done_once() {
+    with_intents("participant.applied").await;
+}
+
+/// And where RabbitMQ loses the commands, so that the refunds are all that is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_refunds_settle_what_was_intended() {
+    let (orchestrator, sagas) = crash_with("payment.intended", &FORGETS).await;
+    let back = || orchestrator.waiting();
+    eventually("the commands are back", back, |n| *n == 1).await;
+    let lost = orchestrator.amqp.get("payment.commands").await;
+    assert!(lost.is_some());
+
+    let _program = run(&orchestrator, &FORGETS);
+    let refunds: Vec<_> = sagas.iter().map(Saga::refund).collect();
+    orchestrator.send_batch(&refunds).await;
+    let replies = orchestrator.replies(3).await;
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply["type"] == "payment.refunded.v1")
+    );
+    assert_eq!(orchestrator.intents().await, 0);
+    for saga in &sagas {
+        assert!(orchestrator.payments(saga).await.is_empty());
+        orchestrator.send(&saga.process("pm_card_visa")).await;
+        let reply = orchestrator.reply().await;
+        assert_eq!(reply["data"]["reason"], "ALREADY_COMPENSATED");
+    }
 }
 
 /// Gives a part back with a program that dies at `point` and with the next one, and expects that many replies.

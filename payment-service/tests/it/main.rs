@@ -6,6 +6,7 @@ mod bank;
 mod crashes;
 mod dead_letters;
 mod http;
+mod intents;
 mod migration;
 mod outcomes;
 mod parts;

@@ -85,6 +85,14 @@ impl Orchestrator {
         (payment.get(0), payment.get(1), parts)
     }
 
+    /// Charges that the gateway may be making.
+    pub(crate) async fn intents(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM intents")
+            .fetch_one(&self.db)
+            .await
+            .unwrap()
+    }
+
     /// The status of each payment of `saga`.
     pub(crate) async fn payments(&self, saga: &Saga) -> Vec<String> {
         let rows = sqlx::query("SELECT status FROM payments WHERE saga_id = $1")
