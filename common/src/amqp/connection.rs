@@ -1,14 +1,20 @@
 //! One AMQP connection that is made anew, to the next node, when it is found broken.
 //!
 //! lapin's automatic recovery is not used: it tries one node only, and a publish hangs while it works.
+//!
+//! A connection that RabbitMQ has blocked is not broken. lapin writes nothing on it until that is over, not even that it
+//! closes, so whoever left it for another one would have both; and RabbitMQ, which is short of memory, too.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Mutex as SyncMutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use lapin::{
-    Channel, ConnectionProperties,
+    Channel, ConnectionProperties, ConnectionStatus,
     uri::{AMQPAuthority, AMQPUri},
 };
 use rand::Rng;
@@ -32,7 +38,11 @@ pub(super) struct Connection {
     made: AtomicU64,
     /// Which of these the topology was declared on.
     declared: Mutex<u64>,
+    /// Of the connection that was made last.
+    status: SyncMutex<ConnectionStatus>,
     up: AtomicBool,
+    /// Whether it was blocked when last looked at.
+    blocked: AtomicBool,
 }
 
 impl Connection {
@@ -45,17 +55,36 @@ impl Connection {
             connection: Mutex::new(None),
             made: AtomicU64::new(0),
             declared: Mutex::new(0),
+            status: SyncMutex::default(),
             up: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
         }
     }
 
-    /// Whether the connection stood when last looked at. Costs nothing.
+    /// Whether the connection stood when last looked at, and takes messages. Costs nothing.
     pub(super) fn is_up(&self) -> bool {
-        self.up.load(Ordering::Relaxed)
+        self.up.load(Ordering::Relaxed) && !self.is_blocked()
+    }
+
+    /// Whether RabbitMQ takes nothing on this connection, because it is short of memory or of disk space.
+    pub(super) fn is_blocked(&self) -> bool {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocked = status.connected() && status.blocked();
+        if self.blocked.swap(blocked, Ordering::Relaxed) != blocked {
+            if blocked {
+                warn!(connection = %self.name, "RabbitMQ takes no messages: it is short of memory or of disk space");
+            } else {
+                info!(connection = %self.name, "RabbitMQ takes messages again");
+            }
+        }
+        blocked
     }
 
     /// Makes sure that it stands, with the topology declared.
     pub(super) async fn check(&self) -> Result<(), Error> {
+        if self.is_blocked() {
+            return Err(Error::Blocked);
+        }
         let mut declared = self.declared.lock().await;
         let made = self.made.load(Ordering::Relaxed);
         if *declared == made && self.is_open().await {
@@ -78,10 +107,14 @@ impl Connection {
     /// A new channel, on a new connection if need be. Each node is tried once.
     pub(super) async fn channel(&self) -> Result<Channel, Error> {
         let mut connection = self.connection.lock().await;
-        if let Some(open) = connection.as_ref().filter(|open| open.status().connected())
-            && let Ok(Ok(channel)) = timeout(CONNECT_TIMEOUT, open.create_channel()).await
-        {
-            return Ok(channel);
+        if let Some(open) = connection.as_ref().filter(|open| open.status().connected()) {
+            let channel = timeout(CONNECT_TIMEOUT, open.create_channel()).await;
+            if let Ok(Ok(channel)) = channel {
+                return Ok(channel);
+            }
+            if self.is_blocked() {
+                return Err(Error::Blocked);
+            }
         }
         if connection.take().is_some() {
             // It is broken, and perhaps its node with it.
@@ -92,6 +125,8 @@ impl Connection {
             let node = &self.nodes[self.next.load(Ordering::Relaxed) % self.nodes.len()];
             match self.connect(node).await {
                 Ok((open, channel)) => {
+                    *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
+                        open.status().clone();
                     *connection = Some(open);
                     self.made.fetch_add(1, Ordering::Relaxed);
                     self.changed(true, "");
@@ -120,6 +155,9 @@ impl Connection {
 
     /// Leaves a connection that does not answer: the next channel is on another one, at the next node.
     async fn abandon(&self) {
+        if self.is_blocked() {
+            return;
+        }
         self.next.fetch_add(1, Ordering::Relaxed);
         if let Some(open) = self.connection.lock().await.take() {
             // Closing it may take for ever, and nobody waits for that.

@@ -6,6 +6,9 @@ pub enum Error {
     /// No node can be reached, or a connection broke.
     #[error("RabbitMQ is not reachable: {0}")]
     Unreachable(String),
+    /// It takes nothing from those who publish, until it has memory and disk space again.
+    #[error("RabbitMQ takes no messages: it is short of memory or of disk space")]
+    Blocked,
     /// The broker's topology is not ours. Trying again does not help: somebody has to look.
     #[error(transparent)]
     Topology(#[from] Mismatch),
@@ -15,7 +18,7 @@ impl Error {
     /// Whether trying again later can help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
+        matches!(self, Self::Unreachable(_) | Self::Blocked)
     }
 
     /// Why `what` could not be declared.

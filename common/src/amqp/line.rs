@@ -103,6 +103,7 @@ impl Line {
                 let sending = self.send(&channel, messages).await;
                 Some(Sent {
                     sending,
+                    connection: Arc::clone(connection),
                     channel,
                     deadline,
                     _places: places,
@@ -124,6 +125,9 @@ impl Line {
         connection: &Arc<Connection>,
         messages: usize,
     ) -> Option<(Channel, OwnedSemaphorePermit)> {
+        if connection.is_blocked() {
+            return None;
+        }
         let Open { channel, window } = match self.current() {
             Some(open) => open,
             None => self.open_soon(connection).await?,
@@ -227,6 +231,7 @@ pub(crate) struct Confirms {
 /// What was sent, in the order of what it carries.
 struct Sent {
     sending: Vec<Sending>,
+    connection: Arc<Connection>,
     channel: Channel,
     deadline: Instant,
     _places: OwnedSemaphorePermit,
@@ -274,7 +279,8 @@ impl Sent {
         }
         // RabbitMQ refuses for ever what a channel sends to a queue whose leader was on a node that died: the channel
         // remembers that leader. Another channel asks who leads now. But a queue that is full refuses on any channel.
-        if lost || (refused && patience.may_replace()) {
+        // And a channel that is blocked goes on when that is over: there is no other one until then.
+        if !self.connection.is_blocked() && (lost || (refused && patience.may_replace())) {
             // Whether it still works is unknown, so the next publish gets another one. Closing it may take long.
             let channel = self.channel;
             let close = async move { channel.close(200, "confirms lost".into()).await };

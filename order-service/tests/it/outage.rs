@@ -1,9 +1,14 @@
 //! RabbitMQ and PostgreSQL stop and come back. Each test has servers of its own.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use common::contract::topology;
 use reqwest::StatusCode;
+use serde_json::Value;
 use test_support::{
     Environment, PATIENCE, Servers, eventually,
     servers::{PostgresServer, RabbitMqServer},
@@ -133,4 +138,64 @@ async fn a_database_that_stops_costs_nothing_but_time() {
         let dlq = common::contract::topology::dead_letter_queue(queue.name);
         assert_eq!(amqp.ready(&dlq).await, 0, "{dlq}");
     }
+}
+
+/// Connections that RabbitMQ has with the services.
+async fn connections(rabbitmq: &RabbitMqServer) -> usize {
+    let url = format!("{}/api/connections", rabbitmq.api_url());
+    let answer = reqwest::get(url).await.unwrap();
+    let connections: Vec<Value> = answer.json().await.unwrap();
+    let of_services = |one: &&Value| {
+        let name = one["client_properties"]["connection_name"].as_str();
+        name.is_some_and(|name| name.contains("-service "))
+    };
+    connections.iter().filter(of_services).count()
+}
+
+/// Threads of this process that serve a connection to RabbitMQ.
+fn connection_threads() -> usize {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "lapin-io-loop").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_without_memory_costs_no_connection_and_sagas_go_on_after_it() {
+    const ALARM: Duration = Duration::from_secs(30);
+    const AFTER: Duration = Duration::from_secs(10);
+    let (own, system) = Own::start("alarm").await;
+    let first = system.place("prod-1", 1).await;
+    system.until(&first, "COMPLETED").await;
+    // One to consume, and one for each lane, of three services.
+    let before = connection_threads();
+    assert_eq!(before, 9);
+
+    own.rabbitmq.set_memory_alarm(true).await.unwrap();
+    let start = Instant::now();
+    let mut orders = 1;
+    let (mut most, mut slowest) = (0, Duration::ZERO);
+    while start.elapsed() < ALARM {
+        let asked = Instant::now();
+        system.place("prod-1", 1).await;
+        slowest = slowest.max(asked.elapsed());
+        orders += 1;
+        most = most.max(connections(&own.rabbitmq).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let threads = connection_threads();
+    own.rabbitmq.set_memory_alarm(false).await.unwrap();
+    let over = Instant::now();
+    until_all_completed(&system, orders).await;
+    let after = over.elapsed();
+    eprintln!(
+        "{orders} orders, the slowest in {slowest:?}; {most} connections, {threads} threads; all completed {after:?} later"
+    );
+    assert!(most <= before, "{most} connections during the alarm");
+    assert!(threads <= before, "{threads} threads during the alarm");
+    assert!(
+        slowest < Duration::from_secs(3),
+        "an order took {slowest:?}"
+    );
+    assert!(after < AFTER, "sagas went on after {after:?}");
+    system.audit().await;
 }

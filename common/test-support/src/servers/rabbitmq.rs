@@ -1,5 +1,7 @@
 //! A RabbitMQ node of our own.
 
+mod control;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +18,9 @@ use super::{free_ports, loopback_url, probe_http, probe_rabbitmq};
 
 /// The server's own script. Debian's wrapper, which is what `PATH` finds, insists on the users root or rabbitmq.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// Memory that the node may use: enough for a developer's machine.
+const MEMORY: &str = "1GB";
 
 /// A single RabbitMQ node on 127.0.0.1 with the management plugin (tests create their virtual hosts over its API).
 ///
@@ -281,8 +286,8 @@ management.tcp.port = {management_port}
 loopback_users = none
 default_user = {user}
 default_pass = {password}
-# Enough for a developer's machine; the log of the quorum queues is held in memory up to its size.
-vm_memory_high_watermark.absolute = 1GB
+# The log of the quorum queues is held in memory up to its size.
+vm_memory_high_watermark.absolute = {MEMORY}
 raft.wal_max_size_bytes = 67108864
 disk_free_limit.absolute = 50MB
 "
