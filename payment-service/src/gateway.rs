@@ -148,7 +148,8 @@ pub trait Gateway: Send + Sync + 'static {
     /// Gives back what is left of what was charged under the key, also where that is nothing or was given back before.
     ///
     /// # Errors
-    /// [`Error::Away`]: the money may have been given back or not. Ask again.
+    /// [`Error::Away`]: the money may have been given back or not. Ask again. [`Error::Refused`]: it was not, and will
+    /// not be.
     fn refund(&self, refund: Refund<'_>) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Gives a part of a charge back, once for each key.

@@ -1,6 +1,6 @@
 //! A message and where it goes: plain data, which an outbox can store.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use uuid::Uuid;

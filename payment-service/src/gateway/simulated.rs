@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::anyhow;
 use common::config::{self, Vars};
 use rand::Rng as _;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,7 @@ pub struct Simulated {
     latency: Duration,
     hang_rate: f64,
     refuses_refunded_keys: bool,
+    refund_refusal_rate: f64,
 }
 
 /// Payment methods that always work.
@@ -60,8 +62,8 @@ pub fn declined(payment_method: &str) -> Option<&'static str> {
 }
 
 impl Simulated {
-    /// Reads `USE_SIMULATED_PAYMENT`, `PAYMENT_SUCCESS_RATE`, `PAYMENT_LATENCY_MS`, `PAYMENT_HANG_RATE` and
-    /// `PAYMENT_REFUSES_REFUNDED_KEYS`.
+    /// Reads `USE_SIMULATED_PAYMENT`, `PAYMENT_SUCCESS_RATE`, `PAYMENT_LATENCY_MS`, `PAYMENT_HANG_RATE`,
+    /// `PAYMENT_REFUSES_REFUNDED_KEYS` and `PAYMENT_REFUND_REFUSAL_RATE`.
     ///
     /// # Errors
     /// A value cannot be used, or another gateway is asked for.
@@ -74,21 +76,20 @@ impl Simulated {
                  payment_service::gateway::Gateway for it and pass it to App::with_gateway",
             ));
         }
-        let is_share = |rate| (0.0..=1.0).contains(&rate);
+        let share = |name, default| {
+            let is_share = |rate| (0.0..=1.0).contains(&rate);
+            vars.parse_if(name, default, "a number from 0 to 1", is_share)
+        };
         Ok(Self {
-            success_rate: vars.parse_if(
-                "PAYMENT_SUCCESS_RATE",
-                0.9,
-                "a number from 0 to 1",
-                is_share,
-            )?,
+            success_rate: share("PAYMENT_SUCCESS_RATE", 0.9)?,
             latency: config::millis(vars, "PAYMENT_LATENCY_MS", 0)?,
-            hang_rate: vars.parse_if("PAYMENT_HANG_RATE", 0.0, "a number from 0 to 1", is_share)?,
             refuses_refunded_keys: vars.parse(
                 "PAYMENT_REFUSES_REFUNDED_KEYS",
                 true,
                 "true or false",
             )?,
+            hang_rate: share("PAYMENT_HANG_RATE", 0.0)?,
+            refund_refusal_rate: share("PAYMENT_REFUND_REFUSAL_RATE", 0.0)?,
         })
     }
 
@@ -108,6 +109,15 @@ impl Simulated {
                 gateway_id: gateway_id(hash),
             },
         }
+    }
+
+    /// Refuses some refunds, by a lot of their own, and the same ones each time.
+    fn may_refund(&self, key: &str) -> Result<(), Error> {
+        let hash = Sha256::digest(format!("the refund of {key}")).into();
+        if lot(hash) < self.refund_refusal_rate {
+            return Err(Error::Refused(anyhow!("no refund of {key}")));
+        }
+        Ok(())
     }
 
     /// Not even a timer where there is no latency to simulate. Of calls that hang, each one draws its own lot: when it is
@@ -145,14 +155,14 @@ impl Gateway for Simulated {
         Ok(self.verdict(charge))
     }
 
-    async fn refund(&self, _: Refund<'_>) -> Result<(), Error> {
+    async fn refund(&self, refund: Refund<'_>) -> Result<(), Error> {
         self.take_time().await;
-        Ok(())
+        self.may_refund(refund.charge_key)
     }
 
-    async fn refund_part(&self, _: PartialRefund<'_>) -> Result<(), Error> {
+    async fn refund_part(&self, part: PartialRefund<'_>) -> Result<(), Error> {
         self.take_time().await;
-        Ok(())
+        self.may_refund(part.idempotency_key)
     }
 }
 
@@ -205,6 +215,20 @@ mod tests {
         assert_eq!(captured("0"), 0);
         assert!((6_800..7_200).contains(&captured("0.7")));
         assert_eq!(captured("1"), 10_000);
+    }
+
+    #[test]
+    fn some_refunds_are_refused_and_the_same_ones_each_time() {
+        let refused = |rate: &str| {
+            let gateway = with(&[("PAYMENT_REFUND_REFUSAL_RATE", rate)]).unwrap();
+            let keys = (0..10_000).map(|n| format!("{n}:payment:ACTION"));
+            let refused = keys.filter(|key| gateway.may_refund(key).is_err());
+            refused.collect::<Vec<_>>()
+        };
+        assert_eq!(refused("0"), Vec::<String>::new());
+        assert!((400..600).contains(&refused("0.05").len()));
+        assert_eq!(refused("0.05"), refused("0.05"));
+        assert_eq!(refused("1").len(), 10_000);
     }
 
     #[test]
