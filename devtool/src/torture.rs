@@ -3,14 +3,17 @@
 //! ```text
 //! schedule  what goes wrong when: a function of the seed ─► faults   does it, through the proxies and signals of
 //! load      customers who order, cancel and send back    ─► system   servers, proxies, two replicas of each service
+//! operator  retries parked sagas
 //! stranger  reads every public event of orders
 //!           then no more faults ─► quiet   no saga is open, no message waits ─► the audit ─► report
 //! ```
 //! The system is its own, below `.dev/torture`; it is removed after a run in which everything held. [`upgrade`] has the
 //! same customers and the same audit, while one release takes the other's place.
 
+mod fault;
 mod faults;
 mod load;
+mod operator;
 mod quiet;
 mod report;
 mod schedule;
@@ -32,6 +35,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::faults::{Torturer, say};
 use self::load::Load;
+use self::operator::Operator;
 use self::report::Outcome;
 use self::stranger::Stranger;
 use self::system::System;
@@ -112,19 +116,23 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     let load = Load::new(&system, seed)?;
     let torturer = Torturer::new(&system, start, seed);
     let end = sleep_until(start + duration);
-    let ((), tally) = tokio::try_join!(load.run(options.rate, end), torturer.run(planned))?;
+    let operator = Operator::new(&system)?;
+    let ((), tally) = tokio::select! {
+        ended = async { tokio::try_join!(load.run(options.rate, end), torturer.run(planned)) } => ended?,
+        () = operator.run() => unreachable!("an operator looks for ever"),
+    };
 
     say(start, "no more faults", "waiting until it is quiet");
     system.ready().await?;
     let databases = system.servers.databases().await?;
-    let quiet = quiet::wait(&system, &databases, &stranger).await?;
-    let took = quiet.took.as_secs_f64();
+    let took = quiet::wait(&system, &databases, &stranger, &operator).await?;
+    let took = took.as_secs_f64();
     say(start, "quiet", &format!("after {took:.1} s; auditing"));
 
     let books = Books::open(&system.servers.variables().into_iter().collect())?;
     let audit = books.audit().await?;
     let outcome = Outcome {
-        quiet,
+        retried: operator.retried(),
         audit,
         heard: stranger.heard(&databases.order, &tally.wiped).await?,
         tally,

@@ -329,6 +329,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stall_is_also_for_connections_that_are_made_meanwhile() {
+        let proxy = echo().await;
+        proxy.stall(SHORT);
+        let start = Instant::now();
+        assert!(say(&mut client(&proxy).await, b"hello").await);
+        assert!(start.elapsed() >= SHORT);
+    }
+
+    #[tokio::test]
     async fn a_delay_is_added_in_both_directions() {
         let proxy = echo().await;
         let mut stream = client(&proxy).await;

@@ -8,6 +8,7 @@
 //! Everything is below one directory; [`super::servers::stop_left_over`] ends what a run left there.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -61,7 +62,7 @@ pub struct Replica {
     pub files: Files,
     /// What its process runs.
     pub program: PathBuf,
-    environment: Vec<(String, String)>,
+    environment: Mutex<Vec<(String, String)>>,
 }
 
 impl System {
@@ -193,9 +194,11 @@ impl System {
             service,
             files: Files::below(&self.dir, &name),
             program: program(service.program.name)?,
-            environment: environment
-                .map(|(variable, value)| (variable.to_owned(), value.to_owned()))
-                .collect(),
+            environment: Mutex::new(
+                environment
+                    .map(|(variable, value)| (variable.to_owned(), value.to_owned()))
+                    .collect(),
+            ),
             name,
             address,
         })
@@ -255,9 +258,10 @@ impl Replica {
     }
 
     /// Gives `variable` another value from the next start on.
-    pub fn set(&mut self, variable: &str, value: String) {
-        self.environment.retain(|(name, _)| name != variable);
-        self.environment.push((variable.to_owned(), value));
+    pub fn set(&self, variable: &str, value: &str) {
+        let mut environment = self.environment();
+        environment.retain(|(name, _)| name != variable);
+        environment.push((variable.to_owned(), value.to_owned()));
     }
 
     /// Starts its process.
@@ -265,9 +269,15 @@ impl Replica {
     /// # Errors
     /// The program cannot be run.
     pub fn spawn(&self) -> Result<()> {
-        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        let environment = self.environment().clone();
         let mut command = detached(&self.program);
         self.files.spawn(command.envs(environment)).map(drop)
+    }
+
+    fn environment(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its process, if it runs.

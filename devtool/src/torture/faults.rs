@@ -1,5 +1,8 @@
 //! Doing what the schedule says.
 
+mod broker;
+mod strangers;
+
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard};
@@ -7,22 +10,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
-use common::contract::topology::{self, QUEUES};
+use common::fleet;
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use lapin::options::{QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Connection, ConnectionProperties};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use test_support::servers::Signal;
 use test_support::{Shuffle, Shuffled, garbage};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::schedule::{Fault, Kind, Link, Planned};
-use super::stranger::QUEUE;
-use super::system::{Replica, System};
+use self::strangers::{BoundQueue, Takes};
+use super::fault::{Fault, Kind, Link};
+use super::schedule::Planned;
+use super::system::{REFUND_REFUSAL_RATE, Replica, System};
 
 /// How long messages are collected to be shuffled. Less than a step's deadline.
 const COLLECT: Duration = Duration::from_millis(700);
@@ -30,9 +30,6 @@ const COLLECT: Duration = Duration::from_millis(700);
 const TWICE_PERCENT: u8 = 40;
 /// How long a shuffle may take that meets a broker which is going down.
 const SHUFFLE_MAX: Duration = Duration::from_secs(20);
-/// How long a queue may take to have a leader after a start, and how often it is asked.
-const LEADER_MAX: Duration = Duration::from_secs(12);
-const LEADER_TRIES: usize = 2;
 /// How often somebody looks whether all replicas run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -120,22 +117,8 @@ impl<'a> Torturer<'a> {
             Fault::Restart { whom } => {
                 restart(system.replica(whom), Signal::TERM, Duration::ZERO).await?;
             }
-            Fault::RestartBroker { hard, down } => {
-                let rabbitmq = &system.servers.rabbitmq;
-                let _turn = system.rabbitmq_turn.lock().await;
-                if hard {
-                    rabbitmq.kill().await?;
-                } else {
-                    rabbitmq.stop().await?;
-                }
-                sleep(down).await;
-                rabbitmq.start().await?;
-                self.wipe_if_ruined().await?;
-            }
-            Fault::WipeBroker { down } => {
-                let _turn = system.rabbitmq_turn.lock().await;
-                self.wipe(down).await?;
-            }
+            Fault::RestartBroker { hard, down } => self.restart_broker(hard, down).await?,
+            Fault::WipeBroker { down } => self.wipe_broker(down).await?,
             Fault::CrashPostgres { down } => {
                 let _turn = system.postgres_turn.lock().await;
                 system.servers.postgres.kill().await?;
@@ -173,44 +156,41 @@ impl<'a> Torturer<'a> {
                 let _ = garbage::throw(&system.servers.rabbitmq.url(), count, &mut random).await;
             }
             Fault::FullQueue { lasts } => {
-                // It is gone with its connection, whatever ends that.
                 let url = system.servers.rabbitmq.url();
-                let full = FullQueue::bind(&url);
+                let full = BoundQueue::bind(&url, Takes::One);
                 if let Ok(Ok(_bound)) = timeout(SHUFFLE_MAX, full).await {
                     sleep(lasts).await;
                 }
             }
+            Fault::Silence {
+                whom,
+                link,
+                lasts,
+                lost,
+            } => {
+                let proxy = system.replica(whom).link(link);
+                if lost {
+                    proxy.abandon();
+                }
+                proxy.stall(lasts);
+                sleep(lasts).await;
+                if lost {
+                    // The server, too, learns that nobody is there any more.
+                    proxy.cut();
+                }
+            }
+            Fault::Alarm { lasts } => self.alarm(lasts).await?,
+            Fault::NoLeader { queue, lasts } => self.no_leader(queue, lasts).await?,
+            Fault::MendGateway => self.mend_gateway().await?,
         }
         Ok(())
     }
 
-    async fn wipe(&self, down: Duration) -> Result<()> {
-        let rabbitmq = &self.system.servers.rabbitmq;
-        self.lock().wiped.push(Utc::now());
-        rabbitmq.kill().await?;
-        rabbitmq.remove_data()?;
-        sleep(down).await;
-        rabbitmq.start().await
-    }
-
-    /// RabbitMQ 3.10 that is killed in the seconds after a quorum queue was made may leave it without a leader for ever.
-    /// An operator can only wipe it then, which is one more loss of all data.
-    ///
-    /// Source: <https://github.com/rabbitmq/rabbitmq-server/issues/10070>
-    async fn wipe_if_ruined(&self) -> Result<()> {
-        let url = self.system.servers.rabbitmq.url();
-        let queues: Vec<_> = QUEUES
-            .iter()
-            .map(|queue| queue.name)
-            .chain([QUEUE])
-            .collect();
-        let ruined = join_all(queues.iter().map(|queue| has_no_leader(&url, queue))).await;
-        let ruined = queues.iter().zip(ruined).find(|(_, is_ruined)| *is_ruined);
-        if let Some((queue, _)) = ruined {
-            let why = format!("RabbitMQ has left {queue} without a leader");
-            say(self.start, &Kind::WipeBroker.to_string(), &why);
-            *self.lock().faults.entry(Kind::WipeBroker).or_default() += 1;
-            self.wipe(Duration::ZERO).await?;
+    /// A service learns of its gateway's configuration when it starts.
+    async fn mend_gateway(&self) -> Result<()> {
+        for replica in self.system.of_service(&fleet::PAYMENT) {
+            replica.process.set(REFUND_REFUSAL_RATE, "0");
+            restart(replica, Signal::TERM, Duration::ZERO).await?;
         }
         Ok(())
     }
@@ -261,70 +241,6 @@ impl<'a> Torturer<'a> {
 pub(super) fn say(start: Instant, what: &str, to_whom: &str) {
     let since = start.elapsed().as_secs_f64();
     println!("{since:7.1} s  {what:<16}  {to_whom}");
-}
-
-/// Whether nobody can consume from `queue`, though it exists.
-async fn has_no_leader(url: &str, queue: &str) -> bool {
-    let touch = Shuffle {
-        most: 1,
-        collect: Duration::from_millis(100),
-        hold: Duration::ZERO,
-        twice_percent: 0,
-    };
-    for _ in 0..LEADER_TRIES {
-        let mut random = StdRng::seed_from_u64(0);
-        match timeout(LEADER_MAX, touch.apply(url, queue, &mut random)).await {
-            Ok(Ok(_)) => return false,
-            // It was lost with all else, and nobody has declared it yet.
-            Ok(Err(error))
-                if error
-                    .downcast_ref::<lapin::Error>()
-                    .is_some_and(lapin::Error::is_amqp_soft_error) =>
-            {
-                return false;
-            }
-            _ => {}
-        }
-    }
-    true
-}
-
-/// A queue that refuses public events.
-struct FullQueue {
-    // Held, for the queue goes with it.
-    _connection: Connection,
-}
-
-impl FullQueue {
-    async fn bind(url: &str) -> lapin::Result<Self> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
-        arguments.insert(
-            "x-overflow".into(),
-            AMQPValue::LongString("reject-publish".into()),
-        );
-        let exclusive = QueueDeclareOptions {
-            exclusive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let queue = channel
-            .queue_declare("".into(), exclusive, arguments)
-            .await?;
-        channel
-            .queue_bind(
-                queue.name().clone(),
-                topology::EVENTS.into(),
-                "#".into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
-        Ok(Self {
-            _connection: connection,
-        })
-    }
 }
 
 async fn restart(replica: &Replica, signal: Signal, down: Duration) -> Result<()> {

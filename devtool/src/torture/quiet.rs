@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use common::contract::topology::QUEUES;
-use common::fleet::{self, SERVICES};
-use reqwest::Client;
-use serde_json::json;
+use common::fleet::SERVICES;
 use sqlx::{PgPool, Row as _};
 use test_support::Amqp;
 use test_support::system::Databases;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::operator::Operator;
 use super::stranger::{QUEUE, Stranger};
 use super::system::System;
 
@@ -24,14 +23,6 @@ const RETRIES: u32 = 5;
 /// How often in a row nothing must be left.
 const LOOKS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// What was necessary for it.
-#[derive(Debug, Default)]
-pub(super) struct Quiet {
-    pub(super) took: Duration,
-    /// Sagas that an operator resumed.
-    pub(super) resumed: usize,
-}
 
 /// What is left to be done.
 #[derive(Debug)]
@@ -51,7 +42,8 @@ impl Left {
     }
 }
 
-/// Waits until no saga is open, no message waits, and parked sagas, which it resumes, have ended, too.
+/// Waits until no saga is open, no message waits, and parked sagas, which the operator retries, have ended, too: how
+/// long that took.
 ///
 /// # Errors
 /// That does not happen in time: with what is left.
@@ -59,7 +51,8 @@ pub(super) async fn wait(
     system: &System,
     databases: &Databases,
     stranger: &Stranger,
-) -> Result<Quiet> {
+    operator: &Operator,
+) -> Result<Duration> {
     let start = Instant::now();
     let amqp = Amqp::connect(&system.servers.rabbitmq.url()).await;
     let mut retries: HashMap<Uuid, u32> = HashMap::new();
@@ -71,10 +64,7 @@ pub(super) async fn wait(
         let is_quiet = left.is_nothing() && heard == heard_before;
         looks = if is_quiet { looks + 1 } else { 0 };
         if looks == LOOKS {
-            return Ok(Quiet {
-                took: start.elapsed(),
-                resumed: retries.len(),
-            });
+            return Ok(start.elapsed());
         }
         if start.elapsed() > PATIENCE {
             bail!(
@@ -91,7 +81,7 @@ pub(super) async fn wait(
             if *retries > RETRIES {
                 bail!("saga {saga} is parked, also after an operator retried it {RETRIES} times");
             }
-            retry(system, saga).await?;
+            operator.retry(saga).await?;
         }
         sleep(PAUSE).await;
     }
@@ -124,21 +114,4 @@ async fn look(amqp: &Amqp, databases: &Databases) -> Result<Left> {
 
 async fn count(database: &PgPool, query: &'static str) -> Result<i64> {
     Ok(sqlx::query(query).fetch_one(database).await?.try_get(0)?)
-}
-
-/// As an operator does.
-async fn retry(system: &System, saga: Uuid) -> Result<()> {
-    let orders = system
-        .of_service(&fleet::ORDER)
-        .next()
-        .context("there is one")?;
-    let url = format!("{}/sagas/{saga}/retry", orders.process.url());
-    let body = json!({ "reason": "the faults are over" });
-    let client = Client::builder().no_proxy().build()?;
-    let answer = client.post(url).json(&body).send().await?;
-    // 409: it is not parked any more.
-    if !answer.status().is_success() && answer.status().as_u16() != 409 {
-        bail!("retrying saga {saga} was answered {}", answer.status());
-    }
-    Ok(())
 }

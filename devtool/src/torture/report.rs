@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use super::faults::Tally;
 use super::load::Seen;
-use super::quiet::Quiet;
 use super::stranger::Heard;
 use super::system::System;
 
@@ -24,7 +23,8 @@ const EVIDENCE_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) tally: Tally,
-    pub(super) quiet: Quiet,
+    /// Sagas that were parked, and how many times the operator retried one.
+    pub(super) retried: (usize, usize),
     pub(super) audit: Report,
     /// Which public events came.
     pub(super) heard: Heard,
@@ -127,13 +127,11 @@ impl Outcome {
         let kinds: Vec<_> = kinds
             .map(|(kind, n, met)| format!("{n} {kind} ({met} met a fault)"))
             .collect();
-        let resumed = self.quiet.resumed;
+        line("sagas", &kinds.join(", "));
+        let (parked, times) = self.retried;
         line(
-            "sagas",
-            &format!(
-                "{}; {resumed} parked ones resumed by the operator",
-                kinds.join(", ")
-            ),
+            "operator",
+            &format!("{parked} sagas were parked and retried, {times} times in all"),
         );
         Ok(())
     }

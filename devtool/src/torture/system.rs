@@ -15,7 +15,7 @@ use test_support::servers::{Signal, free_ports};
 use test_support::system;
 use tokio::sync::Mutex;
 
-use super::schedule::{Link, Target};
+use super::fault::{Link, Target};
 use crate::infra::packages;
 use crate::settings::RABBITMQ_URL;
 use crate::workspace::Workspace;
@@ -23,13 +23,17 @@ use crate::workspace::Workspace;
 /// Of each service.
 pub(super) const REPLICAS: usize = 2;
 
+/// The variable that says how many refunds the gateway refuses.
+pub(super) const REFUND_REFUSAL_RATE: &str = "PAYMENT_REFUND_REFUSAL_RATE";
+
 /// What all replicas are given. Deadlines: 1.5 s a step, 1.5 to 15 s a compensation.
-/// Some calls to the gateway hang.
-const CONFIGURATION: [(&str, &str); 8] = [
+/// Some calls to the gateway hang, and some refunds are refused until the gateway is mended.
+const CONFIGURATION: [(&str, &str); 9] = [
     ("USE_SIMULATED_PAYMENT", "true"),
     ("PAYMENT_SUCCESS_RATE", "0.85"),
     ("PAYMENT_LATENCY_MS", "2"),
     ("PAYMENT_HANG_RATE", "0.01"),
+    (REFUND_REFUSAL_RATE, "0.03"),
     ("PAYMENT_TIMEOUT_MS", "500"),
     ("SAGA_DEADLINE_SCALE", "0.05"),
     ("DATABASE_MAX_CONNECTIONS", "8"),
@@ -153,13 +157,13 @@ impl Replica {
         configuration: &[(&str, &str)],
     ) -> Result<Self> {
         let service = SERVICES[target.service];
-        let mut process = servers.replica(service, target.replica + 1, port, configuration)?;
+        let process = servers.replica(service, target.replica + 1, port, configuration)?;
         let database = servers.database_url(service.database.name);
         let rabbitmq_url = servers.rabbitmq.url();
         let (postgres, database) = Proxy::before(&database).await?;
         let (rabbitmq, rabbitmq_url) = Proxy::before(&rabbitmq_url).await?;
-        process.set(service.database.variable, database.into());
-        process.set(RABBITMQ_URL, rabbitmq_url.into());
+        process.set(service.database.variable, database.as_str());
+        process.set(RABBITMQ_URL, rabbitmq_url.as_str());
         Ok(Self {
             target,
             process,
