@@ -10,6 +10,7 @@
 //! The system is its own, below `.dev/torture`; it is removed after a run in which everything held. [`upgrade`] has the
 //! same customers and the same audit, while one release takes the other's place.
 
+mod evidence;
 mod fault;
 mod faults;
 mod load;
@@ -145,7 +146,7 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     if is_good {
         system.end().await?;
     } else {
-        report::keep_evidence(&system, &outcome.audit, &databases).await?;
+        evidence::keep(&system, &outcome.audit, &databases).await?;
     }
     let verdict = if is_good { "✔ passed" } else { "✘ FAILED" };
     println!(

@@ -1,13 +1,12 @@
 //! What a run was, and whether everything held.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
+use std::collections::HashSet;
 use std::fs;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
-use audit::{Report, Subject};
-use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use audit::Report;
+use sqlx::{PgPool, Row as _};
 use test_support::system::Databases;
 use uuid::Uuid;
 
@@ -16,8 +15,8 @@ use super::load::Seen;
 use super::stranger::Heard;
 use super::system::System;
 
-/// Orders of which everything is written down when they break a guarantee.
-const EVIDENCE_MAX: usize = 20;
+/// Missing events that are named.
+const NAMED_MAX: usize = 20;
 
 /// What a run was.
 #[derive(Debug)]
@@ -68,7 +67,7 @@ impl Outcome {
         } = &self.heard;
         let excused = format!("{excused} were lost when RabbitMQ lost its data");
         line("events", &format!("{events} came to a stranger; {excused}"));
-        for (order, number) in missing.iter().take(EVIDENCE_MAX) {
+        for (order, number) in missing.iter().take(NAMED_MAX) {
             println!("✘ public event {number} of order {order} never came");
         }
         for whom in &self.tally.ended {
@@ -217,13 +216,18 @@ async fn rows(database: &PgPool, query: &'static str) -> Result<Vec<(String, i64
     Ok(sqlx::query_as(query).fetch_all(database).await?)
 }
 
+/// How long sagas took. Those that had to ask more than three times for something, such as a refund that the gateway
+/// refused, wait longer each time, and are counted apart: among the others, a long stall tells that something stood still.
 async fn print_times(order: &PgPool) -> Result<()> {
     let row = sqlx::query(
         "SELECT coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY took), 0)::float8,
                 coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY took), 0)::float8,
-                coalesce(max(took), 0)::float8
+                coalesce(max(took) FILTER (WHERE attempts <= 3), 0)::float8,
+                coalesce(max(took) FILTER (WHERE attempts > 3), 0)::float8,
+                count(*) FILTER (WHERE attempts > 3)
          FROM (SELECT extract(epoch FROM min(at) FILTER (WHERE event IN ('SAGA_COMPLETED', 'SAGA_COMPENSATED'))
-                                         - min(at)) AS took
+                                         - min(at)) AS took,
+                      coalesce(max((details ->> 'attempt')::int), 0) AS attempts
                FROM saga_log GROUP BY saga_id) AS sagas",
     )
     .fetch_one(order)
@@ -232,10 +236,13 @@ async fn print_times(order: &PgPool) -> Result<()> {
     line(
         "duration",
         &format!(
-            "of a saga: half within {:.3} s, 99 % within {:.1} s, the longest stall {:.1} s",
+            "of a saga: half within {:.3} s, 99 % within {:.1} s, the longest stall {:.1} s; \
+             {} asked for something more than three times, the longest for {:.1} s",
             second(0),
             second(1),
-            second(2)
+            second(2),
+            row.get::<i64, _>(4),
+            second(3)
         ),
     );
     Ok(())
@@ -268,88 +275,4 @@ pub(super) fn panics(system: &System) -> Vec<String> {
         found.extend(lines.map(|line| format!("{target}: {line}")));
     }
     found
-}
-
-/// Writes everything that is known of the orders that break a guarantee into a file, beside the logs.
-///
-/// # Errors
-/// A database does not answer, or the file cannot be written.
-pub(super) async fn keep_evidence(
-    system: &System,
-    audit: &Report,
-    databases: &Databases,
-) -> Result<()> {
-    let mut by_order: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
-    for violation in &audit.violations {
-        if let Subject::OrderId(id) = violation.subject {
-            by_order.entry(id).or_default().push(violation.to_string());
-        }
-    }
-    let Databases {
-        order,
-        payment,
-        inventory,
-    } = databases;
-    let mut text = format!("{audit}\n");
-    for (id, violations) in by_order.iter().take(EVIDENCE_MAX) {
-        writeln!(text, "\n=== {}", violations.join("\n    "))?;
-        for (database, name, table, condition) in [
-            (order, "order_db", "orders", "id = $1"),
-            (order, "order_db", "sagas", "subject = 'order/' || $1::uuid"),
-            (order, "order_db", "saga_log", OF_SAGA),
-            (order, "order_db", "idempotency", OF_SAGA),
-            (
-                order,
-                "order_db",
-                "outbox",
-                "message ->> 'subject' = $1::text",
-            ),
-            (payment, "payment_db", "payments", "order_id = $1"),
-            (order, "order_db", "returns", "order_id = $1"),
-            (payment, "payment_db", "refunds", "order_id = $1"),
-            (inventory, "inventory_db", "reservations", "order_id = $1"),
-            (inventory, "inventory_db", "restocks", "order_id = $1"),
-        ] {
-            dump(&mut text, database, (name, table, condition), *id).await?;
-        }
-        let saga = sqlx::query_as("SELECT saga_id FROM orders WHERE id = $1")
-            .bind(id)
-            .fetch_optional(order)
-            .await?;
-        if let Some((saga,)) = saga {
-            let of_saga = |name| (name, "idempotency", "saga_id = $1");
-            dump(&mut text, payment, of_saga("payment_db"), saga).await?;
-            dump(&mut text, inventory, of_saga("inventory_db"), saga).await?;
-        }
-    }
-    fs::write(system.servers.dir().join("evidence.txt"), text)?;
-    Ok(())
-}
-
-const OF_SAGA: &str = "saga_id IN (SELECT id FROM sagas WHERE subject = 'order/' || $1::uuid)";
-
-/// The rows of a table; those of the log in order.
-async fn dump(
-    text: &mut String,
-    database: &PgPool,
-    (name, table, condition): (&str, &str, &str),
-    id: Uuid,
-) -> Result<()> {
-    // Made of the constants above.
-    let order = if table == "saga_log" {
-        "ORDER BY seq"
-    } else {
-        ""
-    };
-    let query = format!(
-        "SELECT row_to_json(t)::text FROM (SELECT * FROM {table} WHERE {condition} {order}) AS t"
-    );
-    let rows: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(query))
-        .bind(id)
-        .fetch_all(database)
-        .await?;
-    for (row,) in rows {
-        writeln!(text, "{name}.{table} {row}")?;
-    }
-    Ok(())
 }

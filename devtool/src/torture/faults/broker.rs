@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use test_support::Shuffle;
+use tokio::sync::MutexGuard;
 use tokio::time::{sleep, timeout};
 
 use super::strangers::{BoundQueue, Takes};
@@ -22,11 +23,19 @@ use crate::torture::stranger::QUEUE;
 /// How long a queue may take to have a leader after a start, and how often it is asked.
 const LEADER_MAX: Duration = Duration::from_secs(12);
 const LEADER_TRIES: usize = 2;
+/// How long RabbitMQ works between two of these faults, however many wait for their turn.
+const BREATHER: Duration = Duration::from_secs(3);
 
-impl Torturer<'_> {
+impl<'a> Torturer<'a> {
+    async fn broker_turn(&self) -> MutexGuard<'a, ()> {
+        let turn = self.system.rabbitmq_turn.lock().await;
+        sleep(BREATHER).await;
+        turn
+    }
+
     pub(super) async fn restart_broker(&self, hard: bool, down: Duration) -> Result<()> {
         let rabbitmq = &self.system.servers.rabbitmq;
-        let _turn = self.system.rabbitmq_turn.lock().await;
+        let _turn = self.broker_turn().await;
         if hard {
             rabbitmq.kill().await?;
         } else {
@@ -38,13 +47,13 @@ impl Torturer<'_> {
     }
 
     pub(super) async fn wipe_broker(&self, down: Duration) -> Result<()> {
-        let _turn = self.system.rabbitmq_turn.lock().await;
+        let _turn = self.broker_turn().await;
         self.wipe(down).await
     }
 
     pub(super) async fn alarm(&self, lasts: Duration) -> Result<()> {
         let rabbitmq = &self.system.servers.rabbitmq;
-        let _turn = self.system.rabbitmq_turn.lock().await;
+        let _turn = self.broker_turn().await;
         rabbitmq.set_memory_alarm(true).await?;
         sleep(lasts).await;
         rabbitmq.set_memory_alarm(false).await
@@ -56,7 +65,7 @@ impl Torturer<'_> {
         queue: Option<&'static str>,
         lasts: Duration,
     ) -> Result<()> {
-        let _turn = self.system.rabbitmq_turn.lock().await;
+        let _turn = self.broker_turn().await;
         if let Some(queue) = queue {
             return self.take_leader(queue, lasts).await;
         }
