@@ -125,6 +125,7 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
 
     say(start, "no more faults", "waiting until it is quiet");
     system.ready().await?;
+    stranger.ready().await?;
     let databases = system.servers.databases().await?;
     let took = quiet::wait(&system, &databases, &stranger, &operator).await?;
     let took = took.as_secs_f64();

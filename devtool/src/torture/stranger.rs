@@ -38,6 +38,8 @@ type Seen = Arc<Mutex<HashMap<Uuid, BTreeSet<i32>>>>;
 #[derive(Debug)]
 pub(super) struct Stranger {
     seen: Seen,
+    /// Whether its queue is there.
+    bound: watch::Receiver<bool>,
     reading: JoinHandle<()>,
 }
 
@@ -59,20 +61,36 @@ impl Stranger {
     /// The broker does not answer.
     pub(super) async fn start(url: String) -> Result<Self> {
         let seen = Seen::default();
-        let (bound, mut is_bound) = watch::channel(false);
+        let (is_bound, bound) = watch::channel(false);
         let reading = tokio::spawn({
             let seen = Arc::clone(&seen);
             async move {
                 loop {
                     // Whatever goes wrong is a fault that somebody inflicts: nothing is acked before it is noted.
-                    let _ = read(&url, &seen, &bound).await;
+                    let _ = read(&url, &seen, &is_bound).await;
+                    is_bound.send_replace(false);
                     sleep(AGAIN).await;
                 }
             }
         });
-        let bound = timeout(PATIENCE, is_bound.wait_for(|bound| *bound)).await;
+        let stranger = Self {
+            seen,
+            bound,
+            reading,
+        };
+        stranger.ready().await?;
+        Ok(stranger)
+    }
+
+    /// Waits until its queue is there, as after RabbitMQ has lost all of its data.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub(super) async fn ready(&self) -> Result<()> {
+        let mut bound = self.bound.clone();
+        let bound = timeout(PATIENCE, bound.wait_for(|bound| *bound)).await;
         bound.context("the stranger's queue cannot be bound")??;
-        Ok(Self { seen, reading })
+        Ok(())
     }
 
     /// What it has of the events of all orders, when RabbitMQ lost its data at these times.
