@@ -159,7 +159,7 @@ impl Service {
                 let watchdog = watchdog.clone();
                 running.spawn(async move { watchdog.watch(name, run).await });
             }
-            let relaying = self.relay.run(stop_relay.clone());
+            let relaying = Box::pin(self.relay.run(stop_relay.clone()));
             relay.spawn(async move { watchdog.watch("outbox", relaying).await });
             started.store(true, Ordering::Relaxed);
         }

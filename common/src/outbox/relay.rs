@@ -53,14 +53,14 @@ impl Relay {
             self.in_flight.wait().await;
         };
         let settle = settle(&self.table, &mut self.results, last);
-        let parts = async {
+        let parts = Box::pin(async {
             tokio::join!(
                 watched("flow control", flow),
                 watched("sweep of the outbox: saga", sweep(Lane::Saga).run()),
                 watched("sweep of the outbox: events", sweep(Lane::Events).run()),
                 watched("settling of the outbox", settle),
             )
-        };
+        });
         idle(parts).await;
     }
 }

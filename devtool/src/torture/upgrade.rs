@@ -25,8 +25,10 @@ use tokio::time::Instant;
 use self::outcome::Upgraded;
 use self::release::Release;
 use self::rollout::{PAUSES, Rollout};
+use super::evidence;
 use super::faults::say;
 use super::load::{self, Load};
+use super::operator::Operator;
 use super::quiet;
 use super::report::{self, Outcome};
 use super::stranger::Stranger;
@@ -125,15 +127,16 @@ async fn upgrade(workspace: &Workspace, options: Options) -> Result<bool> {
     let ((), ended) = tokio::try_join!(load.run(options.rate, end), rollout)?;
 
     say(start, "no more orders", "waiting until it is quiet");
-    let quiet = quiet::wait(&system, &databases, &stranger).await?;
-    let took = quiet.took.as_secs_f64();
+    let operator = Operator::new(&system)?;
+    let took = quiet::wait(&system, &databases, &stranger, &operator).await?;
+    let took = took.as_secs_f64();
     say(start, "quiet", &format!("after {took:.1} s; auditing"));
 
     let books = Books::open(&system.servers.variables().into_iter().collect())?;
     let upgraded = Upgraded {
         complaints: outcome::complaints(&system),
         outcome: Outcome {
-            quiet,
+            retried: operator.retried(),
             audit: books.audit().await?,
             heard: stranger.heard(&databases.order, &[]).await?,
             tally: super::faults::Tally {
@@ -150,7 +153,7 @@ async fn upgrade(workspace: &Workspace, options: Options) -> Result<bool> {
     if is_good {
         system.end().await?;
     } else {
-        report::keep_evidence(&system, &upgraded.outcome.audit, &databases).await?;
+        evidence::keep(&system, &upgraded.outcome.audit, &databases).await?;
     }
     let verdict = if is_good { "✔ passed" } else { "✘ FAILED" };
     println!(

@@ -35,7 +35,7 @@ impl Upgraded {
     /// Whether everything held, and nobody had to do anything for it.
     pub(super) fn is_good(&self) -> bool {
         self.outcome.is_good()
-            && self.outcome.quiet.resumed == 0
+            && self.outcome.retried.0 == 0
             && self.dead_letters() == 0
             && self.errors().next().is_none()
     }
@@ -58,8 +58,9 @@ impl Upgraded {
             let mark = if line.level >= ERROR { "✘" } else { "·" };
             println!("{mark} {} said {count} times: {}", line.name, line.msg);
         }
-        if self.outcome.quiet.resumed > 0 {
-            println!("✘ {} sagas parked", self.outcome.quiet.resumed);
+        let (parked, _) = self.outcome.retried;
+        if parked > 0 {
+            println!("✘ {parked} sagas parked");
         }
         if self.dead_letters() > 0 {
             println!("✘ {} dead letters", self.dead_letters());

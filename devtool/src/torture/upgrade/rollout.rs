@@ -11,8 +11,8 @@ use test_support::system::Databases;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::super::fault::Target;
 use super::super::faults::say;
-use super::super::schedule::Target;
 use super::super::system::{REPLICAS, System};
 use super::release::Release;
 
