@@ -126,7 +126,7 @@ fn processes(system: &System) -> Vec<(&'static str, u32)> {
         .map(|replica| (replica.service.program.name, replica.running()))
         .collect();
     all.push(("postgresql", system.servers.postgres.process()));
-    all.push(("rabbitmq", system.servers.rabbitmq.process()));
+    all.push(("rabbitmq", system.servers.rabbitmq.any().process()));
     let running = all.into_iter();
     running
         .filter_map(|(name, process)| Some((name, process?.number())))
@@ -161,7 +161,7 @@ async fn published(system: &System) -> Result<f64> {
 /// # Errors
 /// It does not answer.
 pub(crate) async fn overview(system: &System) -> Result<Value> {
-    let url = format!("{}/api/overview", system.servers.rabbitmq.api_url());
+    let url = format!("{}/api/overview", system.servers.rabbitmq.any().api_url());
     let client = reqwest::Client::builder().no_proxy().build()?;
     Ok(client.get(url).send().await?.json().await?)
 }

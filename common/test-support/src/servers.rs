@@ -18,6 +18,7 @@
 //! # Ok(()) } // dropped: stopped, and its data removed
 //! ```
 
+mod cluster;
 mod guardian;
 mod leftovers;
 mod ports;
@@ -26,6 +27,7 @@ mod probe;
 mod process;
 mod rabbitmq;
 
+pub use cluster::RabbitMqCluster;
 pub use leftovers::{remove, stop_left_over};
 pub use ports::{free_ports, is_free};
 pub use postgres::PostgresServer;

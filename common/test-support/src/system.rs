@@ -19,7 +19,7 @@ use tokio::process::Command;
 use url::Url;
 
 use crate::servers::{
-    Files, PostgresServer, Process, RabbitMqServer, Signal, detached, free_ports, probe_http,
+    Files, PostgresServer, Process, RabbitMqCluster, Signal, detached, free_ports, probe_http,
     remove, stop_left_over, wait_ready,
 };
 
@@ -34,8 +34,8 @@ pub struct System {
     dir: PathBuf,
     /// PostgreSQL.
     pub postgres: PostgresServer,
-    /// RabbitMQ.
-    pub rabbitmq: RabbitMqServer,
+    /// RabbitMQ: a single node, or a cluster.
+    pub rabbitmq: RabbitMqCluster,
 }
 
 /// The databases of the services, for looking into them.
@@ -72,23 +72,26 @@ impl System {
     /// # Errors
     /// Something does not start; what has started until then is stopped by [`stop_left_over`].
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> Result<Self> {
-        let system = Self::without_schemas(dir, settings).await?;
+        let system = Self::without_schemas(dir, settings, 1).await?;
         system.migrate(&program("migrate")?).await?;
         Ok(system)
     }
 
-    /// The same, but somebody else migrates.
+    /// The same, but with a RabbitMQ of several nodes, and somebody else migrates.
     ///
     /// # Errors
     /// See [`Self::start`].
-    pub async fn without_schemas(dir: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+    pub async fn without_schemas(
+        dir: &Path,
+        settings: &[(&str, &str)],
+        rabbitmq_nodes: usize,
+    ) -> Result<Self> {
         stop_left_over(dir).await?;
         remove(dir)?;
-        let ports = free_ports(3)?;
         let system = Self {
             dir: dir.to_owned(),
-            postgres: PostgresServer::new(dir, ports[0], "postgres", "postgres"),
-            rabbitmq: RabbitMqServer::new(dir, ports[1], ports[2], "guest", "guest"),
+            postgres: PostgresServer::new(dir, free_ports(1)?[0], "postgres", "postgres"),
+            rabbitmq: RabbitMqCluster::new(dir, rabbitmq_nodes)?,
         };
         tokio::try_join!(system.start_postgres(settings), system.rabbitmq.start())?;
         Ok(system)
@@ -133,7 +136,7 @@ impl System {
             let audit = self.postgres.url_as("auditor", "auditor", database.name);
             variables.push((database.audit_variable.to_owned(), audit));
         }
-        variables.push(("RABBITMQ_URL".to_owned(), self.rabbitmq.url()));
+        variables.push(("RABBITMQ_URL".to_owned(), self.rabbitmq.urls()));
         variables
     }
 
@@ -186,7 +189,7 @@ impl System {
         let database = self.database_url(service.database.name);
         let own = [
             (service.database.variable, database.as_str()),
-            ("RABBITMQ_URL", &self.rabbitmq.url()),
+            ("RABBITMQ_URL", &self.rabbitmq.urls()),
             (service.program.http_variable, &address),
         ];
         let environment = configuration.iter().copied().chain(own);

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
+use std::sync::{LazyLock, Mutex};
 
 use anyhow::{Result, bail};
 
@@ -10,17 +11,23 @@ use anyhow::{Result, bail};
 const FIRST: u16 = 20_000;
 const LAST: u16 = 31_999;
 
+/// Where the next search begins. Processes begin anywhere, and none gives a port twice before it has given all of them.
+static NEXT: LazyLock<Mutex<u64>> =
+    LazyLock::new(|| Mutex::new(RandomState::new().hash_one(std::process::id()) / 2));
+
 /// `count` different ports of 127.0.0.1 that are free now. Nothing reserves them: start the server soon.
 ///
 /// # Errors
 /// When there are not that many.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     let size = u64::from(LAST - FIRST + 1);
-    let start = RandomState::new().hash_one(std::process::id()) % size;
-    let candidates =
-        (0..size).map(|i| FIRST + u16::try_from((start + i) % size).expect("less than the range"));
-    // Held until all are found, so that they differ.
-    let held: Vec<(u16, TcpListener)> = candidates
+    let mut next = NEXT.lock().expect("nobody panics with it");
+    // Held until all are found, so that nobody takes one of them meanwhile.
+    let held: Vec<(u16, TcpListener)> = (0..size)
+        .map(|_| {
+            *next += 1;
+            FIRST + u16::try_from(*next % size).expect("less than the range")
+        })
         .filter_map(|port| Some((port, bind(port)?)))
         .take(count)
         .collect();

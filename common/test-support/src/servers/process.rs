@@ -126,6 +126,13 @@ impl Process {
             .is_some_and(|(state, started)| state != 'Z' && started == self.started)
     }
 
+    /// Whether it was stopped by SIGSTOP, and has not been continued yet.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        state_and_start(self.number)
+            .is_some_and(|(state, started)| state == 'T' && started == self.started)
+    }
+
     /// Sends `signal`, unless the process is gone.
     ///
     /// # Errors

@@ -22,10 +22,11 @@ const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// Memory that the node may use: enough for a developer's machine.
 const MEMORY: &str = "1GB";
 
-/// A single RabbitMQ node on 127.0.0.1 with the management plugin (tests create their virtual hosts over its API).
+/// A RabbitMQ node on 127.0.0.1 with the management plugin (tests create their virtual hosts over its API).
 ///
 /// It shares nothing with other nodes of the machine: it has its own Erlang cookie, node name, port mapper (`epmd`), data and
-/// configuration, and does not read `/etc/rabbitmq`.
+/// configuration, and does not read `/etc/rabbitmq`. Only nodes of one [`RabbitMqCluster`](super::RabbitMqCluster) share
+/// their cookie and their port mapper.
 #[derive(Debug)]
 pub struct RabbitMqServer {
     files: Files,
@@ -34,7 +35,19 @@ pub struct RabbitMqServer {
     management_port: u16,
     user: String,
     password: String,
+    membership: Option<Membership>,
     guardian: Option<Guardian>,
+}
+
+/// What a node has of the cluster that it belongs to.
+#[derive(Debug, Clone)]
+pub(super) struct Membership {
+    /// Nodes talk only to those who have the same.
+    pub(super) cookie: String,
+    /// Where the cluster's port mapper listens, which the cluster starts and ends.
+    pub(super) epmd_port: u16,
+    /// The name of the node that makes the cluster, and that this one joins when it has no data.
+    pub(super) first: Option<String>,
 }
 
 impl RabbitMqServer {
@@ -55,8 +68,24 @@ impl RabbitMqServer {
             management_port,
             user: user.to_owned(),
             password: password.to_owned(),
+            membership: None,
             guardian: None,
         }
+    }
+
+    /// The `number`th node of a cluster, whose port mapper is `epmd`.
+    pub(super) fn member(
+        dir: &Path,
+        number: usize,
+        (amqp_port, management_port): (u16, u16),
+        epmd: Files,
+        membership: Membership,
+    ) -> Self {
+        let mut node = Self::new(dir, amqp_port, management_port, "guest", "guest");
+        node.files = Files::below(dir, &format!("rabbitmq-{number}"));
+        node.epmd = epmd;
+        node.membership = Some(membership);
+        node
     }
 
     /// As [`Self::new`], with port, user and password of the AMQP URL and the port of the management URL.
@@ -85,9 +114,15 @@ impl RabbitMqServer {
         let dir = std::path::absolute(dir)?;
         let ports = free_ports(2)?;
         let mut server = Self::new(&dir, ports[0], ports[1], "guest", "guest");
-        server.guardian = Some(Guardian::of(&server.files, Some(&server.epmd.pid))?);
+        server.guard()?;
         server.start().await?;
         Ok(server)
+    }
+
+    /// From now on, dropping it or the death of this process ends it and removes its data.
+    pub(super) fn guard(&mut self) -> Result<()> {
+        self.guardian = Some(Guardian::of(&self.files, Some(&self.epmd.pid))?);
+        Ok(())
     }
 
     /// Whether Debian's package is there.
@@ -156,6 +191,11 @@ impl RabbitMqServer {
         self.end(Signal::TERM).await
     }
 
+    /// Whether it has run since it last lost its data.
+    pub(super) fn has_data(&self) -> bool {
+        self.files.data.join("nodes").exists()
+    }
+
     /// Whether the node would find these quorum queues again after a power cut. RabbitMQ writes the names of new ones
     /// half a second later, and a queue of a lost name never has a leader again.
     ///
@@ -183,6 +223,24 @@ impl RabbitMqServer {
         self.end(Signal::KILL).await
     }
 
+    /// SIGSTOP: connections stay open, and nothing comes any more until [`Self::resume`]. Does nothing when it does not run.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub fn pause(&self) -> Result<()> {
+        self.process()
+            .map_or(Ok(()), |process| process.signal(Signal::STOP))
+    }
+
+    /// SIGCONT, after [`Self::pause`].
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub fn resume(&self) -> Result<()> {
+        self.process()
+            .map_or(Ok(()), |process| process.signal(Signal::CONT))
+    }
+
     /// Removes the data. Only after [`Self::stop`].
     ///
     /// # Errors
@@ -199,21 +257,27 @@ impl RabbitMqServer {
 
     async fn end(&self, signal: Signal) -> Result<()> {
         self.files.stop(signal, Duration::from_secs(60)).await?;
+        if self.membership.is_some() {
+            return Ok(());
+        }
         self.epmd.stop(Signal::TERM, Duration::from_secs(5)).await
     }
 
     async fn spawn(&self) -> Result<()> {
-        // Left over when the node did not die by our hand.
-        self.epmd.stop(Signal::TERM, Duration::from_secs(5)).await?;
         let ports = free_ports(2)?;
-        let (epmd_port, distribution_port) = (ports[0].to_string(), ports[1].to_string());
-        // Otherwise the node starts one, which belongs to nobody and stays.
-        self.epmd
-            .spawn(detached("epmd").args(["-address", "127.0.0.1", "-port", &epmd_port]))?;
+        let epmd_port = match &self.membership {
+            Some(membership) => membership.epmd_port,
+            None => {
+                // One may be left over from a node that did not die by our hand.
+                self.epmd.stop(Signal::TERM, Duration::from_secs(5)).await?;
+                spawn_epmd(&self.epmd, ports[0])?;
+                ports[0]
+            }
+        };
         self.files.spawn(
             self.command()
-                .env("ERL_EPMD_PORT", epmd_port)
-                .env("RABBITMQ_DIST_PORT", distribution_port),
+                .env("ERL_EPMD_PORT", epmd_port.to_string())
+                .env("RABBITMQ_DIST_PORT", ports[1].to_string()),
         )?;
         Ok(())
     }
@@ -255,12 +319,32 @@ impl RabbitMqServer {
     }
 
     /// The data is filed under the node's name, so it must not change with the ports.
-    fn node_name(&self) -> String {
+    pub(super) fn node_name(&self) -> String {
         let place = uuid::Uuid::new_v5(
             &uuid::Uuid::NAMESPACE_URL,
             self.files.data.as_os_str().as_encoded_bytes(),
         );
         format!("order-saga-{}@localhost", &place.simple().to_string()[..12])
+    }
+
+    /// The lines of the configuration that make it part of its cluster.
+    fn formation(&self) -> String {
+        let Some(membership) = &self.membership else {
+            return String::new();
+        };
+        // Otherwise the leaders of all queues are where the client is that declares them first.
+        let spread = "queue_leader_locator = balanced\n";
+        let Some(first) = &membership.first else {
+            return spread.to_owned();
+        };
+        format!(
+            "\
+{spread}cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = {first}
+cluster_formation.classic_config.nodes.2 = {}
+",
+            self.node_name()
+        )
     }
 
     fn configuration(&self) -> PathBuf {
@@ -277,6 +361,7 @@ impl RabbitMqServer {
             password,
             ..
         } = self;
+        let formation = self.formation();
         let text = format!(
             "\
 # Written at every start.
@@ -290,12 +375,23 @@ default_pass = {password}
 vm_memory_high_watermark.absolute = {MEMORY}
 raft.wal_max_size_bytes = 67108864
 disk_free_limit.absolute = 50MB
-"
+{formation}"
         );
         write_private(&self.configuration(), &text)?;
+        if let Some(membership) = &self.membership {
+            write_private(&data.join(".erlang.cookie"), &membership.cookie)?;
+        }
         fs::write(data.join("enabled_plugins"), "[rabbitmq_management].\n")
             .context("cannot write enabled_plugins")
     }
+}
+
+/// Starts a port mapper. Otherwise a node starts one, which belongs to nobody and stays.
+pub(super) fn spawn_epmd(files: &Files, port: u16) -> Result<()> {
+    let port = port.to_string();
+    files
+        .spawn(detached("epmd").args(["-address", "127.0.0.1", "-port", &port]))
+        .map(drop)
 }
 
 impl Drop for RabbitMqServer {
