@@ -24,7 +24,6 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{
     Destination, Error, Lane, NotPublished, Outgoing,
     connection::Connection,
-    declare::declare,
     frame::{Frame, frames},
     lane::Lanes,
     line::{self, Line},
@@ -208,9 +207,9 @@ impl Broker {
         queue: &str,
         prefetch: u16,
     ) -> Result<(Channel, Consumer), Error> {
+        self.0.consuming.declare().await?;
         let channel = self.0.consuming.channel().await?;
         let consuming = self.0.consuming.in_time(async {
-            declare(&channel).await?;
             channel
                 .basic_qos(prefetch, BasicQosOptions::default())
                 .await?;

@@ -21,11 +21,17 @@ use rand::Rng;
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tracing::{info, warn};
 
-use super::{Error, declare::declare};
+use super::{
+    Error,
+    declare::{bind_all, declare_all},
+};
 use crate::config::Secret;
 
 /// A node that has not answered by then is given up for the next one.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long bindings are waited for.
+const BIND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One connection, with its name and the nodes to try.
 #[derive(Debug)]
@@ -90,11 +96,21 @@ impl Connection {
         if *declared == made && self.is_open().await {
             return Ok(());
         }
-        let channel = self.channel().await?;
-        let made = self.made.load(Ordering::Relaxed);
-        self.in_time(declare(&channel)).await?;
-        *declared = made;
+        self.declare().await?;
+        *declared = self.made.load(Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Declares the topology.
+    pub(super) async fn declare(&self) -> Result<(), Error> {
+        let channel = self.channel().await?;
+        self.in_time(declare_all(&channel)).await?;
+        // Where a node hangs, binding goes on by itself: nobody else has to wait for that node.
+        let binding = tokio::spawn(async move { bind_all(&channel).await });
+        match timeout(BIND_TIMEOUT, binding).await {
+            Ok(Ok(bound)) => bound,
+            _ => Ok(()),
+        }
     }
 
     async fn is_open(&self) -> bool {

@@ -27,6 +27,12 @@ const DLQ_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// # Errors
 /// [`Error::Topology`] names what differs; the channel is unusable after an error.
 pub async fn declare(channel: &Channel) -> Result<(), Error> {
+    declare_all(channel).await?;
+    bind_all(channel).await
+}
+
+/// Declares all exchanges and queues.
+pub(super) async fn declare_all(channel: &Channel) -> Result<(), Error> {
     for (name, kind) in [
         (COMMANDS, ExchangeKind::Direct),
         (REPLIES, ExchangeKind::Direct),
@@ -45,8 +51,15 @@ pub async fn declare(channel: &Channel) -> Result<(), Error> {
     for queue in QUEUES {
         let dlq = dead_letter_queue(queue.name);
         declare_queue(channel, &dlq, dead_letter_arguments()).await?;
-        bind(channel, &dlq, DLX, queue.name).await?;
         declare_queue(channel, queue.name, working_arguments(queue.name)).await?;
+    }
+    Ok(())
+}
+
+/// Binds all queues. In a cluster it waits for all nodes, even where nothing has to be changed.
+pub(super) async fn bind_all(channel: &Channel) -> Result<(), Error> {
+    for queue in QUEUES {
+        bind(channel, &dead_letter_queue(queue.name), DLX, queue.name).await?;
         for key in queue.routing_keys {
             bind(channel, queue.name, queue.exchange, key).await?;
         }
