@@ -224,7 +224,8 @@ impl BrokerConfig {
     }
 }
 
-/// Adds what a URL leaves open: a dead connection shall be noticed within some seconds.
+/// Adds what a URL leaves open. A node that hangs closes no connection: it is noticed when nothing has come for two heartbeats
+/// and a half, and until then the sagas on its connections stand still.
 fn amqp_url(text: &str) -> Result<Secret, Error> {
     let invalid = || {
         let expected = "amqp://user:password@host:5672/%2f, or several, with commas between them";
@@ -234,7 +235,7 @@ fn amqp_url(text: &str) -> Result<Secret, Error> {
     if !matches!(url.scheme(), "amqp" | "amqps") || url.host_str().is_none_or(str::is_empty) {
         return Err(invalid());
     }
-    for (name, value) in [("heartbeat", "10"), ("connection_timeout", "5000")] {
+    for (name, value) in [("heartbeat", "4"), ("connection_timeout", "5000")] {
         if !url.query_pairs().any(|(key, _)| key == name) {
             url.query_pairs_mut().append_pair(name, value);
         }
