@@ -174,6 +174,9 @@ pub(super) struct Acks<H> {
     pub(super) channel: Channel,
 }
 
+/// How long an ack may take until it is written.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The channel of the deliveries is gone, and with it the right to ack: RabbitMQ delivers all of them again.
 struct ChannelGone;
 
@@ -282,8 +285,16 @@ impl<H: Handler> Acks<H> {
 }
 
 async fn ack(delivery: &Acker, multiple: bool) -> Result<(), ChannelGone> {
-    let acked = delivery.ack(BasicAckOptions { multiple }).await;
-    acked.map(drop).map_err(|_| ChannelGone)
+    // lapin's future ends when the ack is written, which is never where the broker closes the connection just then.
+    let acked = timeout(ACK_TIMEOUT, delivery.ack(BasicAckOptions { multiple })).await;
+    match acked {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(ChannelGone),
+        Err(_) => {
+            warn!("an ack was not written in time: the subscription is left");
+            Err(ChannelGone)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use metrics::{counter, histogram};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, JoinSet},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{Instrument, info_span, warn};
 
@@ -29,6 +29,8 @@ use crate::{
 const UNCONFIRMED_BATCHES: usize = 64;
 /// How long a session that stops waits for answers. What is not handled by then is delivered again.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
+/// How long the broker may take to let a consumer go.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One subscription: it ends with its channel.
 pub(super) struct Session<'a, H: Handler> {
@@ -90,11 +92,9 @@ impl<'a, H: Handler> Session<'a, H> {
         }
         if self.attempts.channel.status().connected() {
             // What is not acked goes back to the queue when the channel closes.
-            let _ = self
-                .attempts
-                .channel
-                .basic_cancel(deliveries.tag(), BasicCancelOptions::default())
-                .await;
+            let channel = &self.attempts.channel;
+            let cancel = channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default());
+            let _ = timeout(LEAVE_TIMEOUT, cancel).await;
         }
         if self.attempts.shutdown.is_cancelled() {
             self.finish(&mut window).await;
@@ -102,11 +102,8 @@ impl<'a, H: Handler> Session<'a, H> {
         drop(self.handled);
         let _ = idle(self.acks).await;
         if self.attempts.channel.status().connected() {
-            let _ = self
-                .attempts
-                .channel
-                .close(200, "unsubscribed".into())
-                .await;
+            let close = self.attempts.channel.close(200, "unsubscribed".into());
+            let _ = timeout(LEAVE_TIMEOUT, close).await;
         }
     }
 
