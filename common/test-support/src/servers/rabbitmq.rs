@@ -171,6 +171,15 @@ impl RabbitMqServer {
             Self::is_installed(),
             "RabbitMQ is not installed; run `apt-get install rabbitmq-server` as root"
         );
+        let started = self.start_once().await;
+        // Nodes of a cluster that start at the same time may take each other's silence for incompatible feature flags.
+        if started.is_err() && self.membership.is_some() && self.process().is_none() {
+            return self.start_once().await;
+        }
+        started
+    }
+
+    async fn start_once(&self) -> Result<()> {
         if self.process().is_none() {
             self.write_configuration()?;
             self.spawn().await?;
