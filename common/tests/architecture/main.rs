@@ -32,7 +32,7 @@ const HOUSE: &[Crate] = &[
     Crate {
         src: "common/src",
         lapin_in: &["amqp"],
-        alone: &["contract", "batch", "backoff"],
+        alone: &["contract", "batch", "watchdog"],
         whole: &[],
         silent_about: &[],
     },

@@ -86,7 +86,7 @@ impl System {
         configuration: &[(&str, &str)],
     ) -> Result<Self> {
         packages::ensure(workspace, true, true)?;
-        let servers = system::System::without_schemas(dir, &[]).await?;
+        let servers = system::System::without_schemas(dir, &[], 1).await?;
         let mut replicas = Vec::new();
         for (n, port) in free_ports(SERVICES.len() * REPLICAS)?
             .into_iter()

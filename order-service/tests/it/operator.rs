@@ -88,7 +88,7 @@ async fn every_service_documents_itself() {
         assert!(openapi["components"]["schemas"]["Problem"].is_object());
         assert!(openapi["paths"].as_object().unwrap().len() >= 4);
         let health = api.json("/health").await;
-        assert_eq!(health["dependencies"].as_array().unwrap().len(), 3);
+        assert_eq!(health["dependencies"].as_array().unwrap().len(), 4);
         assert_eq!(api.get("/health/live").await.status(), StatusCode::OK);
         assert!(
             api.get("/metrics")

@@ -6,7 +6,7 @@ use lapin::{Acker, Channel, options::BasicAckOptions};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::warn;
 

@@ -52,7 +52,7 @@ impl<'a> Torturer<'a> {
     }
 
     pub(super) async fn alarm(&self, lasts: Duration) -> Result<()> {
-        let rabbitmq = &self.system.servers.rabbitmq;
+        let rabbitmq = self.system.servers.rabbitmq.any();
         let _turn = self.broker_turn().await;
         rabbitmq.set_memory_alarm(true).await?;
         sleep(lasts).await;
@@ -78,7 +78,7 @@ impl<'a> Torturer<'a> {
     }
 
     async fn take_leader(&self, queue: &str, lasts: Duration) -> Result<()> {
-        let rabbitmq = &self.system.servers.rabbitmq;
+        let rabbitmq = self.system.servers.rabbitmq.any();
         if let Err(error) = rabbitmq.set_leader(queue, false).await {
             // After all was lost, nobody has declared it yet.
             say(self.start, "no such leader", &format!("{error:#}"));
