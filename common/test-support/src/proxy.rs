@@ -6,44 +6,27 @@
 //!                                              waits here while stalled
 //! ```
 
-use std::future::pending;
+mod wire;
+
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use url::Url;
 
-/// Bytes that are forwarded at a time,
-const CHUNK: usize = 16 * 1024;
-/// and chunks that are under way in one direction; after that, the sender feels the stall.
-const CHUNKS: usize = 64;
+use self::wire::{Mode, listen};
 
 /// A TCP proxy on 127.0.0.1. Dropping it ends all of its connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
-    accepting: JoinHandle<()>,
-}
-
-/// What it does to bytes and connections now.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mode {
-    /// How often everything was cut.
-    cuts: u64,
-    /// How often everything was abandoned.
-    abandoned: u64,
-    stalled_until: Option<Instant>,
-    delay: Duration,
-    refusing: bool,
+    /// One for each server.
+    accepting: Vec<JoinHandle<()>>,
 }
 
 impl Proxy {
@@ -52,14 +35,12 @@ impl Proxy {
     /// # Errors
     /// The port is taken.
     pub async fn start(listen_port: u16, target: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", listen_port)).await?;
-        let address = listener.local_addr()?;
         let (mode, modes) = watch::channel(Mode::default());
-        let accepting = tokio::spawn(accept(listener, target, modes));
+        let (address, accepting) = listen(listen_port, target, modes).await?;
         Ok(Self {
             address,
             mode,
-            accepting,
+            accepting: vec![accepting],
         })
     }
 
@@ -68,22 +49,25 @@ impl Proxy {
     /// # Errors
     /// The URL names no server.
     pub async fn before(url: &str) -> Result<(Self, Url)> {
-        let mut url = Url::parse(url)?;
-        let default_port = match url.scheme() {
-            "amqp" => Some(5672),
-            "postgres" | "postgresql" => Some(5432),
-            _ => None,
-        };
-        let target = url.socket_addrs(|| default_port)?;
-        let target = target.first().context("the URL names no server")?;
-        let proxy = Self::start(0, *target).await?;
-        url.set_host(Some("127.0.0.1"))?;
-        let set = url.set_port(Some(proxy.address.port()));
-        set.ok().context("the URL has no host")?;
+        let url = Url::parse(url)?;
+        let proxy = Self::start(0, server_of(&url)?).await?;
+        let url = moved_to(proxy.address, url)?;
         Ok((proxy, url))
     }
 
-    /// Where it listens.
+    /// Puts the proxy before the server of another `url`, too: whatever it does, it does on both ways. Returns that URL at
+    /// the proxy.
+    ///
+    /// # Errors
+    /// The URL names no server.
+    pub async fn also_before(&mut self, url: &str) -> Result<Url> {
+        let url = Url::parse(url)?;
+        let (address, accepting) = listen(0, server_of(&url)?, self.mode.subscribe()).await?;
+        self.accepting.push(accepting);
+        moved_to(address, url)
+    }
+
+    /// Where it listens for clients of its first server.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -131,120 +115,32 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(JoinHandle::abort);
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, modes: watch::Receiver<Mode>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                // An error is that of one connection, which its client notices.
-                if let Ok((client, _)) = accepted && !modes.borrow().refusing {
-                    connections.spawn(connect(client, target, modes.clone()));
-                }
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-/// One connection, until both sides have said all, or it is cut.
-async fn connect(client: TcpStream, target: SocketAddr, mut modes: watch::Receiver<Mode>) {
-    let Mode {
-        cuts, abandoned, ..
-    } = *modes.borrow();
-    let (up, down) = (modes.clone(), modes.clone());
-    let mut abandoning = modes.clone();
-    let mut forwarding = pin!(async {
-        // Without a server there is nothing to forward, and the client is closed, too.
-        let server = TcpStream::connect(target).await?;
-        // Small frames must not wait for each other: the proxy is to add no latency of its own.
-        client.set_nodelay(true)?;
-        server.set_nodelay(true)?;
-        let (client_read, client_write) = client.into_split();
-        let (server_read, server_write) = server.into_split();
-        tokio::try_join!(
-            forward(client_read, server_write, up),
-            forward(server_read, client_write, down),
-        )
-    });
-    let abandoned = async {
-        let _ = abandoning
-            .wait_for(|mode| mode.abandoned != abandoned)
-            .await;
+fn server_of(url: &Url) -> Result<SocketAddr> {
+    let default_port = match url.scheme() {
+        "amqp" => Some(5672),
+        "postgres" | "postgresql" => Some(5432),
+        _ => None,
     };
-    let forwarded = async {
-        tokio::select! {
-            _ = &mut forwarding => {}
-            // The sockets stay open, and nobody reads or writes any more.
-            () = abandoned => pending().await,
-        }
-    };
-    tokio::select! {
-        () = forwarded => {}
-        _ = modes.wait_for(|mode| mode.cuts != cuts) => {}
-    }
+    let addresses = url.socket_addrs(|| default_port)?;
+    let first = addresses.first().copied();
+    first.context("the URL names no server")
 }
 
-/// One direction, until its sender has said all.
-async fn forward(
-    from: OwnedReadHalf,
-    to: OwnedWriteHalf,
-    modes: watch::Receiver<Mode>,
-) -> io::Result<()> {
-    let (chunks, due) = mpsc::channel(CHUNKS);
-    tokio::try_join!(read(from, chunks, modes.clone()), write(to, due, modes)).map(drop)
-}
-
-type Chunk = (Instant, Vec<u8>);
-
-async fn read(
-    mut from: OwnedReadHalf,
-    chunks: mpsc::Sender<Chunk>,
-    modes: watch::Receiver<Mode>,
-) -> io::Result<()> {
-    loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        if from.read_buf(&mut chunk).await? == 0 {
-            return Ok(());
-        }
-        let due = Instant::now() + modes.borrow().delay;
-        if chunks.send((due, chunk)).await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-async fn write(
-    mut to: OwnedWriteHalf,
-    mut chunks: mpsc::Receiver<Chunk>,
-    mut modes: watch::Receiver<Mode>,
-) -> io::Result<()> {
-    while let Some((due, chunk)) = chunks.recv().await {
-        sleep_until(due).await;
-        not_stalled(&mut modes).await;
-        to.write_all(&chunk).await?;
-    }
-    to.shutdown().await
-}
-
-async fn not_stalled(modes: &mut watch::Receiver<Mode>) {
-    loop {
-        let until = modes.borrow_and_update().stalled_until;
-        let Some(until) = until.filter(|&until| until > Instant::now()) else {
-            return;
-        };
-        tokio::select! {
-            () = sleep_until(until) => {}
-            _ = modes.changed() => {}
-        }
-    }
+fn moved_to(address: SocketAddr, mut url: Url) -> Result<Url> {
+    url.set_host(Some("127.0.0.1"))?;
+    let set = url.set_port(Some(address.port()));
+    set.ok().context("the URL has no host")?;
+    Ok(url)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
     use super::*;
@@ -252,8 +148,8 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(200);
     const LONG: Duration = Duration::from_secs(20);
 
-    /// A server that says back what it hears, behind a proxy.
-    async fn echo() -> Proxy {
+    /// A server that says back what it hears.
+    async fn server() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -264,7 +160,12 @@ mod tests {
                 });
             }
         });
-        Proxy::start(0, target).await.unwrap()
+        target
+    }
+
+    /// The same behind a proxy.
+    async fn echo() -> Proxy {
+        Proxy::start(0, server().await).await.unwrap()
     }
 
     async fn client(proxy: &Proxy) -> TcpStream {
@@ -357,6 +258,26 @@ mod tests {
         assert!(say(&mut before, b"hello").await);
         proxy.heal();
         assert!(say(&mut client(&proxy).await, b"hello").await);
+    }
+
+    #[tokio::test]
+    async fn what_is_done_to_one_way_is_done_to_the_other() {
+        let mut proxy = echo().await;
+        let url = format!("amqp://{}", server().await);
+        let other = proxy.also_before(&url).await.unwrap();
+        let other = other.socket_addrs(|| None).unwrap()[0];
+        assert_ne!(other, proxy.address());
+        let mut ways = [
+            client(&proxy).await,
+            TcpStream::connect(other).await.unwrap(),
+        ];
+        for way in &mut ways {
+            assert!(say(way, b"hello").await);
+        }
+        proxy.cut();
+        for way in &mut ways {
+            assert!(!say(way, b"hello").await);
+        }
     }
 
     #[tokio::test]
