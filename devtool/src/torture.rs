@@ -39,7 +39,7 @@ use self::load::Load;
 use self::operator::Operator;
 use self::report::Outcome;
 use self::stranger::Stranger;
-use self::system::System;
+use self::system::{NODES, System};
 use crate::lock;
 use crate::workspace::Workspace;
 
@@ -55,6 +55,9 @@ pub(crate) struct Options {
     /// Orders a second
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
+    /// Three RabbitMQ nodes instead of one, which die, hang and are restarted as well
+    #[arg(long)]
+    cluster: bool,
 }
 
 /// Tortures a system of its own. Fails when a guarantee was not kept.
@@ -103,15 +106,22 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
         .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
     let duration = Duration::from_secs_f64(options.minutes * 60.0);
     println!(
-        "Torture with seed {seed} for {} minutes at {} orders a second. Starting a system of its own …",
-        options.minutes, options.rate
+        "Torture with seed {seed} for {} minutes at {} orders a second, with {}. Starting a system of its own …",
+        options.minutes,
+        options.rate,
+        if options.cluster {
+            "a RabbitMQ cluster"
+        } else {
+            "a single RabbitMQ node"
+        }
     );
     let began = Instant::now();
-    let system = System::start(workspace).await?;
+    let nodes = if options.cluster { NODES } else { 1 };
+    let system = System::start(workspace, nodes).await?;
     load::fill_stock(&system, duration.as_secs_f64() * f64::from(options.rate)).await?;
 
     let stranger = Stranger::start(system.servers.rabbitmq.url()).await?;
-    let planned = schedule::schedule(seed, duration);
+    let planned = schedule::schedule(seed, duration, nodes);
     let start = Instant::now();
     say(start, "start", &format!("{} faults to come", planned.len()));
     let load = Load::new(&system, seed)?;

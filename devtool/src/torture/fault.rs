@@ -81,6 +81,21 @@ pub(super) enum Fault {
     },
     /// The payment gateway, which has refused some refunds until now, refuses none any more.
     MendGateway,
+    /// Something happens to nodes of the cluster.
+    Nodes(NodeFault),
+}
+
+/// What goes wrong with nodes of RabbitMQ, where it is a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeFault {
+    /// `kill -9`; it starts again after `down`.
+    Kill { node: usize, down: Duration },
+    /// It hangs: its connections stay, and nothing comes from it.
+    Pause { node: usize, lasts: Duration },
+    /// Each is stopped and started, one after the other.
+    Restart,
+    /// `kill -9` for all but one; they start again after `down`.
+    LoseMajority { survivor: usize, down: Duration },
 }
 
 /// What kind of fault it is.
@@ -102,6 +117,10 @@ pub(super) enum Kind {
     Alarm,
     NoLeader,
     MendGateway,
+    KillNode,
+    PauseNode,
+    RestartNodes,
+    LoseMajority,
 }
 
 impl Fault {
@@ -123,6 +142,10 @@ impl Fault {
             Self::Alarm { .. } => Kind::Alarm,
             Self::NoLeader { .. } => Kind::NoLeader,
             Self::MendGateway => Kind::MendGateway,
+            Self::Nodes(NodeFault::Kill { .. }) => Kind::KillNode,
+            Self::Nodes(NodeFault::Pause { .. }) => Kind::PauseNode,
+            Self::Nodes(NodeFault::Restart) => Kind::RestartNodes,
+            Self::Nodes(NodeFault::LoseMajority { .. }) => Kind::LoseMajority,
         }
     }
 }
@@ -146,6 +169,10 @@ impl fmt::Display for Kind {
             Self::Alarm => "alarm",
             Self::NoLeader => "no leader",
             Self::MendGateway => "gateway mended",
+            Self::KillNode => "node kill -9",
+            Self::PauseNode => "node hangs",
+            Self::RestartNodes => "rolling restart",
+            Self::LoseMajority => "no majority",
         })
     }
 }
@@ -233,6 +260,22 @@ impl fmt::Display for Fault {
                 write!(f, "{queue} confirms nothing, for {}", s(lasts))
             }
             Self::MendGateway => f.write_str("it refuses no refund any more"),
+            Self::Nodes(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for NodeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = |duration: &Duration| format!("{:.1} s", duration.as_secs_f64());
+        match self {
+            Self::Kill { node, down } => write!(f, "node {}, down for {}", node + 1, s(down)),
+            Self::Pause { node, lasts } => write!(f, "node {}, for {}", node + 1, s(lasts)),
+            Self::Restart => f.write_str("all nodes, one after the other"),
+            Self::LoseMajority { survivor, down } => {
+                let survivor = survivor + 1;
+                write!(f, "all nodes but node {survivor}, down for {}", s(down))
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Doing what the schedule says.
 
 mod broker;
+mod nodes;
 mod strangers;
 
 use std::collections::BTreeMap;
@@ -182,6 +183,7 @@ impl<'a> Torturer<'a> {
             Fault::Alarm { lasts } => self.alarm(lasts).await?,
             Fault::NoLeader { queue, lasts } => self.no_leader(queue, lasts).await?,
             Fault::MendGateway => self.mend_gateway().await?,
+            Fault::Nodes(fault) => self.befall_nodes(fault).await?,
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What goes wrong, when, and with whom: a pure function of the seed and the duration.
+//! What goes wrong, when, and with whom: a pure function of the seed, the duration, and how many nodes RabbitMQ has.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
 
-use super::fault::{Fault, Kind, Link, Target};
+use super::fault::{Fault, Kind, Link, NodeFault, Target};
 use super::system::REPLICAS;
 
 /// Pause between two faults, in milliseconds. Faults last for longer than that, so several are there at once.
@@ -23,6 +23,8 @@ const SILENCE_MS: std::ops::Range<u64> = 10_000..20_000;
 const TAKES_NOTHING_MS: std::ops::Range<u64> = 2_000..15_000;
 /// How long something is down, stalled or late, in milliseconds. Step deadlines are 1.5 s.
 const LASTS_MS: std::ops::Range<u64> = 500..5000;
+/// How long nodes of a cluster are down or hang, in milliseconds. A hanging one is noticed after 8 s.
+const NODE_LASTS_MS: std::ops::Range<u64> = 2_000..20_000;
 
 /// A fault at its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +59,25 @@ const DECK: [(Kind, usize); 14] = [
     (Kind::NoLeader, 1),
 ];
 
+/// What there is besides, once in [`DECKS_OF_CLUSTER`], where RabbitMQ is a cluster.
+const NODE_DECK: [Kind; 4] = [
+    Kind::KillNode,
+    Kind::PauseNode,
+    Kind::RestartNodes,
+    Kind::LoseMajority,
+];
+/// How often all else comes in a cluster for each thing that is done to RabbitMQ: these come one after the other, and nodes
+/// take long to start.
+const DECKS_OF_CLUSTER: usize = 3;
+
 /// The faults of a run, in order. RabbitMQ loses its data once, and the gateway is mended once.
 #[must_use]
-pub(super) fn schedule(seed: u64, duration: Duration) -> Vec<Planned> {
+pub(super) fn schedule(seed: u64, duration: Duration, nodes: usize) -> Vec<Planned> {
     let mut random = StdRng::seed_from_u64(seed);
     let wipe_at = duration * random.random_range(WIPE_PERCENT) / 100;
     let mut once = |at, kind: Kind| Planned {
         at,
-        fault: kind.draw(&mut random),
+        fault: kind.draw(nodes, &mut random),
     };
     let mut planned = vec![
         once(wipe_at, Kind::WipeBroker),
@@ -74,11 +87,11 @@ pub(super) fn schedule(seed: u64, duration: Duration) -> Vec<Planned> {
     let mut at = pause(&mut random);
     while at < duration {
         let kind = deck.pop().unwrap_or_else(|| {
-            deck.extend(DECK.iter().flat_map(|&(kind, n)| vec![kind; n]));
+            deck.extend(fresh_deck(nodes));
             deck.shuffle(&mut random);
             deck.pop().expect("just filled")
         });
-        let fault = kind.draw(&mut random);
+        let fault = kind.draw(nodes, &mut random);
         planned.push(Planned { at, fault });
         at += pause(&mut random);
     }
@@ -86,12 +99,34 @@ pub(super) fn schedule(seed: u64, duration: Duration) -> Vec<Planned> {
     planned
 }
 
+fn fresh_deck(nodes: usize) -> Vec<Kind> {
+    let is_cluster = nodes > 1;
+    let mut deck = Vec::new();
+    for (kind, n) in DECK {
+        let decks = if is_cluster && !kind.is_of_the_broker() {
+            DECKS_OF_CLUSTER
+        } else {
+            1
+        };
+        deck.extend(vec![kind; n * decks]);
+    }
+    if is_cluster {
+        deck.extend(NODE_DECK);
+    }
+    deck
+}
+
 fn pause(random: &mut StdRng) -> Duration {
     Duration::from_millis(random.random_range(PAUSE_MS))
 }
 
 impl Kind {
-    fn draw(self, random: &mut StdRng) -> Fault {
+    /// Whether it is done to RabbitMQ as a whole or to a queue, while nothing else is.
+    fn is_of_the_broker(self) -> bool {
+        matches!(self, Self::RestartBroker | Self::Alarm | Self::NoLeader)
+    }
+
+    fn draw(self, nodes: usize, random: &mut StdRng) -> Fault {
         let whom = Target {
             service: random.random_range(0..SERVICES.len()),
             replica: random.random_range(0..REPLICAS),
@@ -150,8 +185,25 @@ impl Kind {
                 lasts: Duration::from_millis(random.random_range(TAKES_NOTHING_MS)),
             },
             Self::MendGateway => Fault::MendGateway,
+            Self::KillNode => Fault::Nodes(NodeFault::Kill {
+                node: random.random_range(0..nodes),
+                down: node_lasts(random),
+            }),
+            Self::PauseNode => Fault::Nodes(NodeFault::Pause {
+                node: random.random_range(0..nodes),
+                lasts: node_lasts(random),
+            }),
+            Self::RestartNodes => Fault::Nodes(NodeFault::Restart),
+            Self::LoseMajority => Fault::Nodes(NodeFault::LoseMajority {
+                survivor: random.random_range(0..nodes),
+                down: node_lasts(random),
+            }),
         }
     }
+}
+
+fn node_lasts(random: &mut StdRng) -> Duration {
+    Duration::from_millis(random.random_range(NODE_LASTS_MS))
 }
 
 #[cfg(test)]
@@ -159,19 +211,23 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::torture::system::NODES;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn it_is_a_function_of_seed_and_duration() {
-        assert_eq!(schedule(1, MINUTE), schedule(1, MINUTE));
-        assert_ne!(schedule(1, MINUTE), schedule(2, MINUTE));
+    fn it_is_a_function_of_seed_duration_and_nodes() {
+        for nodes in [1, NODES] {
+            assert_eq!(schedule(1, MINUTE, nodes), schedule(1, MINUTE, nodes));
+            assert_ne!(schedule(1, MINUTE, nodes), schedule(2, MINUTE, nodes));
+        }
+        assert_ne!(schedule(1, MINUTE, 1), schedule(1, MINUTE, NODES));
     }
 
     #[test]
     fn a_minute_has_every_kind_in_order_and_what_comes_once_only_once() {
         for seed in 0..50 {
-            let planned = schedule(seed, MINUTE);
+            let planned = schedule(seed, MINUTE, 1);
             assert!(planned.is_sorted_by_key(|planned| planned.at));
             assert!(planned.iter().all(|planned| planned.at < MINUTE));
             let kinds: BTreeSet<Kind> = planned.iter().map(|p| p.fault.kind()).collect();
@@ -184,8 +240,18 @@ mod tests {
     }
 
     #[test]
+    fn three_minutes_of_a_cluster_have_every_kind() {
+        for seed in 0..50 {
+            let planned = schedule(seed, 3 * MINUTE, NODES);
+            let kinds: BTreeSet<Kind> = planned.iter().map(|p| p.fault.kind()).collect();
+            let all = DECK.len() + NODE_DECK.len() + 2;
+            assert_eq!(kinds.len(), all, "seed {seed}: {kinds:?}");
+        }
+    }
+
+    #[test]
     fn ten_minutes_touch_every_replica() {
-        let planned = schedule(1, 10 * MINUTE);
+        let planned = schedule(1, 10 * MINUTE, 1);
         let killed: BTreeSet<Target> = planned
             .iter()
             .filter_map(|planned| match planned.fault {

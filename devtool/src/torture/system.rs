@@ -1,4 +1,5 @@
-//! The system that is tortured: two replicas of each service, and a proxy on each of their connections.
+//! The system that is tortured: two replicas of each service, and a proxy on each of their connections. Where RabbitMQ is a
+//! cluster, a replica knows all nodes, and what its proxy does, it does on the ways to all of them.
 //!
 //! ```text
 //! order-service-1 ─┬─ proxy ─► RabbitMQ        order-service-2 ─┬─ proxy ─► …      payment-service-1 …
@@ -22,6 +23,8 @@ use crate::workspace::Workspace;
 
 /// Of each service.
 pub(super) const REPLICAS: usize = 2;
+/// Of RabbitMQ, where it is a cluster.
+pub(super) const NODES: usize = 3;
 
 /// The variable that says how many refunds the gateway refuses.
 pub(super) const REFUND_REFUSAL_RATE: &str = "PAYMENT_REFUND_REFUSAL_RATE";
@@ -63,13 +66,14 @@ pub(super) struct Replica {
 }
 
 impl System {
-    /// Starts everything from nothing below `.dev/torture`. What an earlier run left there is stopped and removed.
+    /// Starts everything from nothing below `.dev/torture`, with so many nodes of RabbitMQ. What an earlier run left there
+    /// is stopped and removed.
     ///
     /// # Errors
     /// Something does not start; what has started until then is stopped by
     /// [`stop_left_over`](test_support::servers::stop_left_over).
-    pub(super) async fn start(workspace: &Workspace) -> Result<Self> {
-        let system = Self::at_rest(workspace, &dir(workspace), &CONFIGURATION).await?;
+    pub(super) async fn start(workspace: &Workspace, nodes: usize) -> Result<Self> {
+        let system = Self::at_rest(workspace, &dir(workspace), &CONFIGURATION, nodes).await?;
         let migrate = workspace.program("migrate")?;
         system.servers.migrate(&migrate).await?;
         system.spawn().await?;
@@ -84,9 +88,10 @@ impl System {
         workspace: &Workspace,
         dir: &Path,
         configuration: &[(&str, &str)],
+        nodes: usize,
     ) -> Result<Self> {
         packages::ensure(workspace, true, true)?;
-        let servers = system::System::without_schemas(dir, &[], 1).await?;
+        let servers = system::System::without_schemas(dir, &[], nodes).await?;
         let mut replicas = Vec::new();
         for (n, port) in free_ports(SERVICES.len() * REPLICAS)?
             .into_iter()
@@ -159,11 +164,15 @@ impl Replica {
         let service = SERVICES[target.service];
         let process = servers.replica(service, target.replica + 1, port, configuration)?;
         let database = servers.database_url(service.database.name);
-        let rabbitmq_url = servers.rabbitmq.url();
         let (postgres, database) = Proxy::before(&database).await?;
-        let (rabbitmq, rabbitmq_url) = Proxy::before(&rabbitmq_url).await?;
         process.set(service.database.variable, database.as_str());
-        process.set(RABBITMQ_URL, rabbitmq_url.as_str());
+        let nodes = servers.rabbitmq.nodes();
+        let (mut rabbitmq, first) = Proxy::before(&nodes[0].url()).await?;
+        let mut urls = vec![first.to_string()];
+        for node in &nodes[1..] {
+            urls.push(rabbitmq.also_before(&node.url()).await?.into());
+        }
+        process.set(RABBITMQ_URL, &urls.join(","));
         Ok(Self {
             target,
             process,

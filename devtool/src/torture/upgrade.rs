@@ -100,7 +100,7 @@ async fn upgrade(workspace: &Workspace, options: Options) -> Result<bool> {
         options.rate,
         pause.as_secs_f64()
     );
-    let mut system = System::at_rest(workspace, &dir(workspace), &CONFIGURATION).await?;
+    let mut system = System::at_rest(workspace, &dir(workspace), &CONFIGURATION, 1).await?;
     system.servers.migrate(&previous.program("migrate")).await?;
     for replica in &mut system.replicas {
         replica.process.program = previous.program(replica.process.service.program.name);

@@ -1,7 +1,7 @@
 //! What is done to RabbitMQ as a whole, or to a queue.
 //!
-//! Whoever stops it, makes it short of memory, or takes a leader away has `rabbitmq_turn`: each of these ends before the
-//! next one begins.
+//! Whoever stops it or nodes of it, makes it short of memory, or takes a leader away has `rabbitmq_turn`: each of these
+//! ends before the next one begins, and finds all nodes at work.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::strangers::{BoundQueue, Takes};
 use super::{SHUFFLE_MAX, Torturer, say};
-use crate::torture::fault::Kind;
+use crate::torture::fault::{Kind, Link};
 use crate::torture::stranger::QUEUE;
 
 /// How long a queue may take to have a leader after a start, and how often it is asked.
@@ -27,7 +27,7 @@ const LEADER_TRIES: usize = 2;
 const BREATHER: Duration = Duration::from_secs(3);
 
 impl<'a> Torturer<'a> {
-    async fn broker_turn(&self) -> MutexGuard<'a, ()> {
+    pub(super) async fn broker_turn(&self) -> MutexGuard<'a, ()> {
         let turn = self.system.rabbitmq_turn.lock().await;
         sleep(BREATHER).await;
         turn
@@ -52,8 +52,9 @@ impl<'a> Torturer<'a> {
     }
 
     pub(super) async fn alarm(&self, lasts: Duration) -> Result<()> {
-        let rabbitmq = self.system.servers.rabbitmq.any();
         let _turn = self.broker_turn().await;
+        // In a cluster, publishers of all nodes wait until none of them is short of memory.
+        let rabbitmq = self.system.servers.rabbitmq.any();
         rabbitmq.set_memory_alarm(true).await?;
         sleep(lasts).await;
         rabbitmq.set_memory_alarm(false).await
@@ -90,6 +91,9 @@ impl<'a> Torturer<'a> {
 
     async fn wipe(&self, down: Duration) -> Result<()> {
         let rabbitmq = &self.system.servers.rabbitmq;
+        if rabbitmq.nodes().len() > 1 {
+            return self.wipe_cluster(down).await;
+        }
         self.lock().wiped.push(Utc::now());
         rabbitmq.kill().await?;
         rabbitmq.remove_data()?;
@@ -97,11 +101,30 @@ impl<'a> Torturer<'a> {
         rabbitmq.start().await
     }
 
+    /// Its nodes stay a cluster: while one is formed, queues would be declared that have members on some nodes only.
+    async fn wipe_cluster(&self, down: Duration) -> Result<()> {
+        let rabbitmq = &self.system.servers.rabbitmq;
+        rabbitmq.kill().await?;
+        sleep(down).await;
+        rabbitmq.start().await?;
+        // Nobody is to see how it happens: a service that declares its queues in a virtual host that is being deleted
+        // would end.
+        let proxies = || self.system.replicas.iter().map(|r| r.link(Link::Rabbitmq));
+        for proxy in proxies() {
+            proxy.refuse(true);
+            proxy.cut();
+        }
+        self.lock().wiped.push(Utc::now());
+        rabbitmq.forget_all().await?;
+        proxies().for_each(|proxy| proxy.refuse(false));
+        Ok(())
+    }
+
     /// RabbitMQ 3.10 that is killed in the seconds after a quorum queue was made may leave it without a leader for ever.
     /// An operator can only wipe it then, which is one more loss of all data.
     ///
     /// Source: <https://github.com/rabbitmq/rabbitmq-server/issues/10070>
-    async fn wipe_if_ruined(&self) -> Result<()> {
+    pub(super) async fn wipe_if_ruined(&self) -> Result<()> {
         let url = self.system.servers.rabbitmq.url();
         let queues: Vec<_> = QUEUES
             .iter()

@@ -24,7 +24,7 @@ impl RabbitMqServer {
     }
 
     /// Takes the leader away from a quorum queue of the default virtual host, which then confirms nothing, or gives it
-    /// one again.
+    /// one again. In a cluster, all nodes that have a member of the queue must run: none of them is to become its leader.
     ///
     /// # Errors
     /// It does not run, or has no such queue.
@@ -37,7 +37,8 @@ impl RabbitMqServer {
         let expression = format!(
             "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)), \
              {{Name, _}} = amqqueue:get_pid(Queue), \
-             ok = ra:{change}(quorum_queues, {{Name, node()}})."
+             #{{nodes := Nodes}} = amqqueue:get_type_state(Queue), \
+             [ok = ra:{change}(quorum_queues, {{Name, Node}}) || Node <- Nodes]."
         );
         self.control(&["eval", &expression]).await
     }
