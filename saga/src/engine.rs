@@ -14,8 +14,10 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use common::outbox::Outbox;
+use common::{backoff::Backoff, db, outbox::Outbox};
 use sqlx::PgPool;
+use tokio::time::sleep;
+use tracing::warn;
 
 pub use self::{
     error::Error,
@@ -102,14 +104,21 @@ impl Engine {
         &self.0.outbox
     }
 
-    /// Refuses to go on with sagas that this program has no definition for.
+    /// Refuses to go on with sagas that this program has no definition for. Waits for a database that is away.
     ///
     /// # Errors
     /// There are such sagas: the error lists them.
     pub async fn check_definitions(&self) -> anyhow::Result<()> {
-        let unknown = store::of_unknown_definitions(self.db(), self.registry())
-            .await
-            .context("looking for open sagas")?;
+        let mut backoff = Backoff::default();
+        let unknown = loop {
+            match store::of_unknown_definitions(self.db(), self.registry()).await {
+                Err(error) if db::is_transient(&error) => {
+                    warn!(%error, "cannot look for open sagas");
+                    sleep(backoff.next_delay()).await;
+                }
+                unknown => break unknown.context("looking for open sagas")?,
+            }
+        };
         anyhow::ensure!(
             unknown.is_empty(),
             "open sagas were started with definitions that this program does not have: {}. \
