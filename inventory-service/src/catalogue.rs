@@ -181,10 +181,10 @@ impl Catalogue {
         events: Vec<Message>,
     ) -> sqlx::Result<()> {
         let mut writes = Writes::default();
-        self.outbox.enqueue(&mut writes, &events);
+        let enqueued = self.outbox.enqueue(&mut writes, events);
         writes.execute(&mut *tx).await?;
         tx.commit().await?;
-        self.outbox.hand_over(events).await;
+        self.outbox.hand_over(enqueued).await;
         Ok(())
     }
 }

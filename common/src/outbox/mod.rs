@@ -43,7 +43,7 @@ use crate::{
 /// Batches of rows, of which it is known what became of them, that wait to be settled.
 const SETTLED_MAX: usize = 64;
 
-/// What transactions leave messages in, and where they are handed over after the commit. Clones share the relay.
+/// What transactions leave messages in, and where they are handed over after the commit. Clones have the same relay.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     db: PgPool,
@@ -53,6 +53,12 @@ pub struct Outbox {
     /// Where the relay learns what became of rows.
     settled: mpsc::Sender<Results>,
 }
+
+/// What a transaction enqueued and this process publishes after the commit. What a sweep publishes is not in it: it would
+/// go out twice.
+#[derive(Debug)]
+#[must_use = "what is not handed over waits until a sweep finds it"]
+pub struct Enqueued(Vec<Message>);
 
 impl Outbox {
     /// An outbox in `db` and its relay, which is to be run. Its sweep of commands asks `admission`.
@@ -79,13 +85,14 @@ impl Outbox {
         (outbox, relay)
     }
 
-    /// Adds `messages` to what the caller writes. After the commit they are to be handed over.
-    pub fn enqueue(&self, writes: &mut Writes, messages: &[Message]) {
+    /// Adds `messages` to what the caller writes. After the commit, the result is to be handed over.
+    pub fn enqueue(&self, writes: &mut Writes, messages: Vec<Message>) -> Enqueued {
         let (now, later): (Vec<_>, Vec<_>) = messages
-            .iter()
+            .into_iter()
             .partition(|message| self.goes_out(message.destination()));
         insert(writes, &now);
         insert_waiting(writes, &later);
+        Enqueued(now)
     }
 
     /// Whether what is for `destination` is published at once.
@@ -100,11 +107,11 @@ impl Outbox {
         self.flow.waited(participants)
     }
 
-    /// Publishes `messages`, which are committed, and sees to what becomes of them.
+    /// Publishes what was enqueued, which is committed, and sees to what becomes of it.
     ///
     /// Waits while the broker is slower than the callers, but not while it is away or confirms nothing: the sweep
-    /// publishes them then.
-    pub async fn hand_over(&self, mut messages: Vec<Message>) {
+    /// publishes the messages then.
+    pub async fn hand_over(&self, Enqueued(mut messages): Enqueued) {
         if messages.is_empty() {
             return;
         }
@@ -127,7 +134,7 @@ impl Outbox {
     pub async fn store(&self, messages: &[Message]) -> sqlx::Result<()> {
         // A row may be there already: a command that comes twice has the same reply twice, and so the same event.
         let mut writes = Writes::default();
-        insert_waiting(&mut writes, &messages.iter().collect::<Vec<_>>());
+        insert_waiting(&mut writes, messages);
         writes.execute(&self.db).await?;
         Ok(())
     }

@@ -25,19 +25,19 @@ const ORPHANS_MAX: i64 = 1000;
 pub(super) const DESTINATIONS_MAX: i64 = 100;
 
 /// Adds the rows of what the caller publishes after the commit.
-pub(super) fn insert(writes: &mut Writes, messages: &[&Message]) {
+pub(super) fn insert(writes: &mut Writes, messages: &[Message]) {
     insert_into(writes, "outbox", messages, |_| LEASE);
 }
 
 /// Adds the rows of what a sweep publishes, when it is due.
-pub(super) fn insert_waiting(writes: &mut Writes, messages: &[&Message]) {
+pub(super) fn insert_waiting(writes: &mut Writes, messages: &[Message]) {
     insert_into(writes, "outbox_waiting", messages, Message::pause);
 }
 
 fn insert_into(
     writes: &mut Writes,
     table: &str,
-    messages: &[&Message],
+    messages: &[Message],
     lease: impl Fn(&Message) -> Duration,
 ) {
     if messages.is_empty() {
@@ -50,17 +50,12 @@ fn insert_into(
               AS m (id, exchange, routing_key, message, lease)
          ON CONFLICT (id) DO NOTHING"
     );
-    let destinations = || messages.iter().map(|message| message.destination());
-    let json: Vec<_> = messages.iter().map(|message| message.row_json()).collect();
+    let destinations = || messages.iter().map(Message::destination);
+    let json: Vec<_> = messages.iter().map(Message::row_json).collect();
     let leases = messages.iter().map(|message| lease(message).as_secs_f64());
     writes
         .add(&insert)
-        .bind(
-            messages
-                .iter()
-                .map(|message| message.row_id())
-                .collect::<Vec<_>>(),
-        )
+        .bind(messages.iter().map(Message::row_id).collect::<Vec<_>>())
         .bind(
             destinations()
                 .map(Destination::exchange)

@@ -109,7 +109,7 @@ impl<P: Participant> CommandHandler<P> {
             let mut work = LazyTransaction::new(db);
             let commands: Vec<_> = new.iter().map(|one| (one.command, one.found)).collect();
             let output = self.participant.apply(&mut work, &commands).await?;
-            self.outbox.enqueue(&mut work.writes, &output.events);
+            let enqueued = self.outbox.enqueue(&mut work.writes, output.events);
             let (records, new_replies) = self.records(&new, output.replies);
             idempotency::insert(&mut work.writes, &records);
             crash::point("participant.applied");
@@ -117,7 +117,7 @@ impl<P: Participant> CommandHandler<P> {
                 Err(error) if idempotency::is_recorded(&error) => return Ok(None),
                 committed => committed?,
             };
-            self.outbox.hand_over(output.events).await;
+            self.outbox.hand_over(enqueued).await;
             let reply_to = new.iter().map(|one| one.command.reply_to.as_str());
             replies.extend(reply_to.zip(new_replies));
         }

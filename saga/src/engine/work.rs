@@ -280,13 +280,13 @@ impl<'c> Work<'c> {
         let writes = &mut self.transaction.writes;
         store::insert(writes, &self.begun, scale);
         store::update(writes, &self.decided, scale);
-        parts.outbox.enqueue(writes, &self.messages);
+        let enqueued = parts.outbox.enqueue(writes, self.messages);
         if !self.begun.is_empty() || !self.decided.is_empty() {
             crash::point("engine.decided");
         }
         self.transaction.commit().await?;
         done();
-        parts.outbox.hand_over(self.messages).await;
+        parts.outbox.hand_over(enqueued).await;
         Ok(())
     }
 }
