@@ -10,6 +10,7 @@ mod m20261122_000003_returns;
 mod m20261122_000003_subjects;
 mod m20261122_000004_intents;
 mod m20261122_000005_outbox_waiting;
+mod plain;
 
 use std::pin::Pin;
 
@@ -45,23 +46,23 @@ migrators! {
     Order: [
         m20261121_000001_initial::ORDER,
         m20261121_000002_retention::ORDER,
-        m20261122_000003_subjects::Subjects,
-        m20261122_000005_outbox_waiting::OutboxWaiting,
+        m20261122_000003_subjects::ORDER,
+        m20261122_000005_outbox_waiting::ALL,
     ],
     /// payment_db
     Payment: [
         m20261121_000001_initial::PAYMENT,
         m20261121_000002_retention::PAYMENT,
         m20261122_000003_returns::PAYMENT,
-        m20261122_000004_intents::Intents,
-        m20261122_000005_outbox_waiting::OutboxWaiting,
+        m20261122_000004_intents::PAYMENT,
+        m20261122_000005_outbox_waiting::ALL,
     ],
     /// inventory_db
     Inventory: [
         m20261121_000001_initial::INVENTORY,
         m20261121_000002_retention::INVENTORY,
         m20261122_000003_returns::INVENTORY,
-        m20261122_000005_outbox_waiting::OutboxWaiting,
+        m20261122_000005_outbox_waiting::ALL,
     ],
 }
 
