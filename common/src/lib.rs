@@ -18,10 +18,10 @@
 //! ```text
 //!  decide + commit                      act
 //!  ┌───────────────────────────┐
-//!  │ one transaction:          │  handed over   ┌─────────┐ confirm  ┌──────────┐
-//!  │ business rows + outbox    │ ─────────────► │ outbox  │ ───────► │ RabbitMQ │
-//!  └───────────────────────────┘  (or found by  │ relay   │          └────┬─────┘
-//!                                  the sweep)   └─────────┘               │ a batch of deliveries
+//!  │ one transaction:          │       published after the commit    ┌──────────┐
+//!  │ business rows + outbox    │ ──────────────────────────────────► │ RabbitMQ │
+//!  └───────────────────────────┘  (or by the sweep); when confirmed,  └───┬──────┘
+//!                                 the row is deleted                      │ a batch of deliveries
 //!  ┌───────────────────────────┐                ┌──────────┐              ▼
 //!  │ one transaction:          │ ◄───────────── │ consumer │ ◄──── queue (dead letters to its .dlq)
 //!  │ idempotency + work        │                └──────────┘

@@ -186,7 +186,7 @@ impl Broker {
 
     /// The same, with at most `batch_max` messages in an AMQP message.
     pub(crate) async fn publish_in(&self, outgoing: &[Outgoing], batch_max: usize) -> Confirms {
-        let lane = |frame: &Frame| frame.destination.lane();
+        let lane = |frame: &Frame| frame.line.lane();
         let Lanes { saga, events } = Lanes::sort(frames(outgoing, batch_max), lane);
         let (saga, events) = tokio::join!(
             self.0.publishers.saga.publish(saga),

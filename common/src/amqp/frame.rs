@@ -10,7 +10,8 @@ use super::{
 /// An AMQP message that carries one or several of a batch.
 #[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) destination: Destination,
+    /// Which line it takes: for a message, where it goes.
+    pub(super) line: Destination,
     pub(super) message: AmqpMessage,
     /// Which messages of the batch it carries, by position.
     pub(super) carries: Vec<usize>,
@@ -73,7 +74,7 @@ fn group_of<'g, 'a>(
 
 fn frame_of_raw(position: usize, raw: &Raw) -> Frame {
     Frame {
-        destination: raw.destination(),
+        line: raw.line(),
         message: AmqpMessage {
             exchange: raw.exchange().to_owned(),
             routing_key: raw.routing_key().to_owned(),
@@ -96,7 +97,7 @@ fn frame_of_messages(messages: &[(usize, &Message)]) -> Frame {
         (batch_properties(first.envelope()), batch_payload(messages))
     };
     Frame {
-        destination: first.destination().clone(),
+        line: first.destination().clone(),
         message: AmqpMessage {
             exchange: first.destination().exchange().to_owned(),
             routing_key: first.destination().routing_key().to_owned(),
@@ -229,7 +230,7 @@ mod tests {
         ];
         let lanes: Vec<_> = frames(&outgoing, 64)
             .into_iter()
-            .map(|frame| frame.destination.lane())
+            .map(|frame| frame.line.lane())
             .collect();
         assert_eq!(lanes, [Lane::Saga, Lane::Events, Lane::Saga]);
     }

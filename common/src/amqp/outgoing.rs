@@ -52,8 +52,8 @@ impl Raw {
         }
     }
 
-    /// Where it goes. All responses share a line: nobody waits for their confirms, and their queues are anybody's.
-    pub(super) fn destination(&self) -> Destination {
+    /// Which line it takes. All responses share one: nobody waits for their confirms, and their queues are anybody's.
+    pub(super) fn line(&self) -> Destination {
         let key = if self.mandatory() {
             self.routing_key.as_str()
         } else {

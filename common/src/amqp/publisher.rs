@@ -49,7 +49,7 @@ impl Publisher {
     pub(super) async fn publish(&self, frames: Vec<Frame>) -> Vec<Confirms> {
         let mut lines: Vec<(Arc<Line>, Vec<Frame>)> = Vec::new();
         for frame in frames {
-            let line = self.line(&frame.destination);
+            let line = self.line(&frame.line);
             match lines
                 .iter_mut()
                 .find(|(other, _)| Arc::ptr_eq(other, &line))

@@ -71,9 +71,9 @@ impl Check {
             Self::Broker(broker) => measure("rabbitmq", broker.check()).await,
             Self::Consumers(broker) => {
                 let holding = "holding: a dependency is away";
-                look("consumers", broker.is_holding().then(|| holding.to_owned()))
+                Dependency::known("consumers", broker.is_holding().then(|| holding.to_owned()))
             }
-            Self::Workers(watchdog) => look("workers", hanging(watchdog)),
+            Self::Workers(watchdog) => Dependency::known("workers", hanging(watchdog)),
         }
     }
 }
@@ -108,6 +108,26 @@ pub struct Dependency {
     /// What is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl Dependency {
+    fn new(name: &'static str, latency: Duration, error: Option<String>) -> Self {
+        Self {
+            name,
+            status: if error.is_none() {
+                Status::Up
+            } else {
+                Status::Down
+            },
+            latency_ms: latency.as_secs_f64() * 1000.0,
+            error,
+        }
+    }
+
+    /// Of what is known without asking anybody.
+    fn known(name: &'static str, error: Option<String>) -> Self {
+        Self::new(name, Duration::ZERO, error)
+    }
 }
 
 /// Whether something works.
@@ -201,20 +221,6 @@ fn hanging(watchdog: &Watchdog) -> Option<String> {
     })
 }
 
-/// What is known without asking anybody.
-fn look(name: &'static str, error: Option<String>) -> Dependency {
-    Dependency {
-        name,
-        status: if error.is_none() {
-            Status::Up
-        } else {
-            Status::Down
-        },
-        latency_ms: 0.0,
-        error,
-    }
-}
-
 async fn measure<E: std::fmt::Display>(
     name: &'static str,
     check: impl Future<Output = Result<(), E>>,
@@ -225,16 +231,7 @@ async fn measure<E: std::fmt::Display>(
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some(format!("no answer within {CHECK_TIMEOUT:?}")),
     };
-    Dependency {
-        name,
-        status: if error.is_none() {
-            Status::Up
-        } else {
-            Status::Down
-        },
-        latency_ms: started.elapsed().as_secs_f64() * 1000.0,
-        error,
-    }
+    Dependency::new(name, started.elapsed(), error)
 }
 
 #[cfg(test)]

@@ -77,22 +77,21 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Has some rows wait that nobody publishes any more, and returns how many.
-    pub(super) async fn move_orphans(&self) -> sqlx::Result<u64> {
-        let moved = sqlx::query(
-            // Materialized: as a subquery in WHERE, it may be executed for each row of the table.
-            "WITH due AS MATERIALIZED (
-                 SELECT id FROM ONLY outbox WHERE lease_until <= now() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED),
-             moved AS (
-                 DELETE FROM ONLY outbox o USING due WHERE o.id = due.id
-                 RETURNING o.id, exchange, routing_key, message, attempts, last_error, lease_until, created_at)
-             INSERT INTO outbox_waiting
-                 (id, exchange, routing_key, message, attempts, last_error, lease_until, created_at)
-             SELECT * FROM moved ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(ORPHANS_MAX)
-        .execute(&self.db);
-        Ok(in_time(moved).await?.rows_affected())
+    /// Has some rows wait that nobody publishes any more.
+    pub(super) async fn move_orphans(&self) -> sqlx::Result<()> {
+        let moving = async {
+            let orphans: Vec<Uuid> = sqlx::query_scalar(
+                "SELECT id FROM ONLY outbox WHERE lease_until <= now() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED",
+            )
+            .bind(ORPHANS_MAX)
+            .fetch_all(&self.db)
+            .await?;
+            if orphans.is_empty() {
+                return Ok(());
+            }
+            self.have_wait(&orphans).await
+        };
+        in_time(moving).await
     }
 
     /// For whom rows wait that are due or will be, in order, and how long the first of them has waited: some of them, after
@@ -199,8 +198,8 @@ impl Table {
         Ok(())
     }
 
-    async fn postpone(&self, ids: &[Uuid], why: NotPublished) -> sqlx::Result<()> {
-        warn!(rows = ids.len(), reason = %why, "messages stay in the outbox");
+    /// Moves rows to those that wait.
+    async fn have_wait(&self, ids: &[Uuid]) -> sqlx::Result<()> {
         sqlx::query(
             "WITH moved AS (
                  DELETE FROM ONLY outbox WHERE id = ANY($1)
@@ -212,6 +211,12 @@ impl Table {
         .bind(ids)
         .execute(&self.db)
         .await?;
+        Ok(())
+    }
+
+    async fn postpone(&self, ids: &[Uuid], why: NotPublished) -> sqlx::Result<()> {
+        warn!(rows = ids.len(), reason = %why, "messages stay in the outbox");
+        self.have_wait(ids).await?;
         // After a lost connection they go out as soon as there is one. But what is lost again and again gets in the way
         // of others, for a queue that confirms nothing looks the same. What was sent back is in no hurry.
         let first_pause = if why == NotPublished::Lost { 0 } else { 5 };
