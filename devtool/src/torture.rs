@@ -20,6 +20,7 @@ mod report;
 mod schedule;
 mod stranger;
 mod system;
+mod trial;
 pub(crate) mod upgrade;
 
 use std::path::Path;
@@ -27,7 +28,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use audit::Books;
 use clap::Args;
 use rand::Rng as _;
 use test_support::servers::stop_left_over;
@@ -37,9 +37,9 @@ use tokio::time::{Instant, sleep_until};
 use self::faults::{Torturer, say};
 use self::load::Load;
 use self::operator::Operator;
-use self::report::Outcome;
 use self::stranger::Stranger;
 use self::system::{NODES, System};
+use self::trial::Trial;
 use crate::lock;
 use crate::workspace::Workspace;
 
@@ -104,20 +104,27 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     let seed = options
         .seed
         .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
+    let refuses = seed.is_multiple_of(2);
     let duration = Duration::from_secs_f64(options.minutes * 60.0);
     println!(
-        "Torture with seed {seed} for {} minutes at {} orders a second, with {}. Starting a system of its own …",
+        "Torture with seed {seed} for {} minutes at {} orders a second, with {} and a gateway that {} refunded keys. \
+         Starting a system of its own …",
         options.minutes,
         options.rate,
         if options.cluster {
             "a RabbitMQ cluster"
         } else {
             "a single RabbitMQ node"
-        }
+        },
+        if refuses {
+            "refuses"
+        } else {
+            "does not refuse"
+        },
     );
     let began = Instant::now();
     let nodes = if options.cluster { NODES } else { 1 };
-    let system = System::start(workspace, nodes).await?;
+    let system = System::start(workspace, nodes, refuses).await?;
     load::fill_stock(&system, duration.as_secs_f64() * f64::from(options.rate)).await?;
 
     let stranger = Stranger::start(system.servers.rabbitmq.url()).await?;
@@ -134,35 +141,17 @@ async fn torture(workspace: &Workspace, options: Options) -> Result<bool> {
     };
 
     say(start, "no more faults", "waiting until it is quiet");
-    system.ready().await?;
-    stranger.ready().await?;
-    let databases = system.servers.databases().await?;
-    let took = quiet::wait(&system, &databases, &stranger, &operator).await?;
-    let took = took.as_secs_f64();
-    say(start, "quiet", &format!("after {took:.1} s; auditing"));
-
-    let books = Books::open(&system.servers.variables().into_iter().collect())?;
-    let audit = books.audit().await?;
-    let outcome = Outcome {
-        retried: operator.retried(),
-        audit,
-        heard: stranger.heard(&databases.order, &tally.wiped).await?,
-        tally,
-        lost: report::lost(&load.seen, &databases.order).await?,
-        panics: report::panics(&system),
+    let trial = Trial {
+        name: format!("seed {seed}"),
+        began,
+        start,
+        system,
+        load,
+        stranger,
+        operator,
     };
-    println!();
-    outcome.print(&load.seen, &databases).await?;
-    let is_good = outcome.is_good();
-    if is_good {
-        system.end().await?;
-    } else {
-        evidence::keep(&system, &outcome.audit, &databases).await?;
-    }
-    let verdict = if is_good { "✔ passed" } else { "✘ FAILED" };
-    println!(
-        "{verdict}: seed {seed}, {:.0} s in all",
-        began.elapsed().as_secs_f64()
-    );
-    Ok(is_good)
+    let databases = trial.databases().await?;
+    let outcome = trial.examine(&databases, tally).await?;
+    outcome.print(&trial.load.seen, &databases).await?;
+    trial.end(&databases, &outcome, outcome.is_good()).await
 }

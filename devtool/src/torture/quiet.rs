@@ -30,6 +30,8 @@ struct Left {
     open: i64,
     parked: Vec<Uuid>,
     outboxes: [i64; SERVICES.len()],
+    /// Charges of which nobody knows whether they were made.
+    intents: i64,
     queued: u32,
 }
 
@@ -38,6 +40,7 @@ impl Left {
         self.open == 0
             && self.parked.is_empty()
             && self.outboxes.iter().all(|n| *n == 0)
+            && self.intents == 0
             && self.queued == 0
     }
 }
@@ -68,10 +71,11 @@ pub(super) async fn wait(
         }
         if start.elapsed() > PATIENCE {
             bail!(
-                "after {PATIENCE:?} it is not quiet: {} open sagas, {} parked, {:?} messages in the outboxes, {} in queues",
+                "after {PATIENCE:?} it is not quiet: {} open sagas, {} parked, {:?} messages in the outboxes, {} intents, {} in queues",
                 left.open,
                 left.parked.len(),
                 left.outboxes,
+                left.intents,
                 left.queued
             );
         }
@@ -108,6 +112,7 @@ async fn look(amqp: &Amqp, databases: &Databases) -> Result<Left> {
             .map(|row| row.get(0))
             .collect(),
         outboxes,
+        intents: count(&databases.payment, "SELECT count(*) FROM intents").await?,
         queued,
     })
 }

@@ -66,14 +66,17 @@ pub(super) struct Replica {
 }
 
 impl System {
-    /// Starts everything from nothing below `.dev/torture`, with so many nodes of RabbitMQ. What an earlier run left there
-    /// is stopped and removed.
+    /// Starts everything from nothing below `.dev/torture`, with so many nodes of RabbitMQ, and a gateway that refuses
+    /// refunded keys or does not. What an earlier run left there is stopped and removed.
     ///
     /// # Errors
     /// Something does not start; what has started until then is stopped by
     /// [`stop_left_over`](test_support::servers::stop_left_over).
-    pub(super) async fn start(workspace: &Workspace, nodes: usize) -> Result<Self> {
-        let system = Self::at_rest(workspace, &dir(workspace), &CONFIGURATION, nodes).await?;
+    pub(super) async fn start(workspace: &Workspace, nodes: usize, refuses: bool) -> Result<Self> {
+        let refuses = if refuses { "true" } else { "false" };
+        let mut configuration = CONFIGURATION.to_vec();
+        configuration.push(("PAYMENT_REFUSES_REFUNDED_KEYS", refuses));
+        let system = Self::at_rest(workspace, &dir(workspace), &configuration, nodes).await?;
         let migrate = workspace.program("migrate")?;
         system.servers.migrate(&migrate).await?;
         system.spawn().await?;

@@ -17,7 +17,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use audit::Books;
 use clap::Args;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -25,14 +24,12 @@ use tokio::time::Instant;
 use self::outcome::Upgraded;
 use self::release::Release;
 use self::rollout::{PAUSES, Rollout};
-use super::evidence;
-use super::faults::say;
+use super::faults::{Tally, say};
 use super::load::{self, Load};
 use super::operator::Operator;
-use super::quiet;
-use super::report::{self, Outcome};
 use super::stranger::Stranger;
 use super::system::System;
+use super::trial::Trial;
 use crate::lock;
 use crate::workspace::Workspace;
 
@@ -128,40 +125,26 @@ async fn upgrade(workspace: &Workspace, options: Options) -> Result<bool> {
 
     say(start, "no more orders", "waiting until it is quiet");
     let operator = Operator::new(&system)?;
-    let took = quiet::wait(&system, &databases, &stranger, &operator).await?;
-    let took = took.as_secs_f64();
-    say(start, "quiet", &format!("after {took:.1} s; auditing"));
-
-    let books = Books::open(&system.servers.variables().into_iter().collect())?;
-    let upgraded = Upgraded {
-        complaints: outcome::complaints(&system),
-        outcome: Outcome {
-            retried: operator.retried(),
-            audit: books.audit().await?,
-            heard: stranger.heard(&databases.order, &[]).await?,
-            tally: super::faults::Tally {
-                ended,
-                ..Default::default()
-            },
-            lost: report::lost(&load.seen, &databases.order).await?,
-            panics: report::panics(&system),
-        },
+    let trial = Trial {
+        name: format!("upgrade from {}", options.from),
+        began,
+        start,
+        system,
+        load,
+        stranger,
+        operator,
     };
-    println!();
-    upgraded.print(&load.seen, &databases).await?;
+    let tally = Tally {
+        ended,
+        ..Tally::default()
+    };
+    let upgraded = Upgraded {
+        outcome: trial.examine(&databases, tally).await?,
+        complaints: outcome::complaints(&trial.system),
+    };
+    upgraded.print(&trial.load.seen, &databases).await?;
     let is_good = upgraded.is_good();
-    if is_good {
-        system.end().await?;
-    } else {
-        evidence::keep(&system, &upgraded.outcome.audit, &databases).await?;
-    }
-    let verdict = if is_good { "✔ passed" } else { "✘ FAILED" };
-    println!(
-        "{verdict}: upgrade from {}, {:.0} s in all",
-        options.from,
-        began.elapsed().as_secs_f64()
-    );
-    Ok(is_good)
+    trial.end(&databases, &upgraded.outcome, is_good).await
 }
 
 /// Where a run keeps everything.
