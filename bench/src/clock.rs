@@ -11,8 +11,8 @@ pub(crate) fn now() -> i64 {
 }
 
 /// As microseconds.
-pub(crate) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+pub(crate) const fn micros(duration: Duration) -> i64 {
+    duration.as_micros() as i64
 }
 
 /// The smallest UUID v7 of this time: ids that are made later are greater.

@@ -106,16 +106,23 @@ impl Ends {
             "{missing} of {accepted} orders have not ended"
         );
         ensure!(
-            fired.refused > 0 || self.at.len() == accepted,
+            !fired.refused.is_empty() || self.at.len() == accepted,
             "{accepted} orders were accepted, but {} are there",
             self.at.len()
         );
         let undone = (1.0 - DECLINED) * out_of_stock;
-        for (way, expected) in [
+        let expected = [
             ("PAYMENT_DECLINED", DECLINED),
             ("OUT_OF_STOCK", undone),
             ("COMPLETED", 1.0 - DECLINED - undone),
-        ] {
+        ];
+        for (way, count) in &self.ways {
+            ensure!(
+                expected.iter().any(|(expected, _)| way == expected),
+                "{count} orders ended as {way}"
+            );
+        }
+        for (way, expected) in expected {
             let count = self.ways.get(way).copied().unwrap_or_default();
             ensure!(
                 is_plausible(count, self.at.len(), expected),

@@ -10,6 +10,8 @@ pub(crate) struct Latency {
     pub(crate) count: usize,
     /// Half of them took no longer.
     pub(crate) p50: f64,
+    /// 95 of 100 took no longer.
+    pub(crate) p95: f64,
     /// 99 of 100 took no longer.
     pub(crate) p99: f64,
     /// 999 of 1000 took no longer.
@@ -26,6 +28,7 @@ impl Latency {
         Self {
             count: micros.len(),
             p50: at(0.5),
+            p95: at(0.95),
             p99: at(0.99),
             p999: at(0.999),
             max: at(1.0),
@@ -49,8 +52,14 @@ mod tests {
         let latency = Latency::of((1..=1000).rev().map(|n| n * 1000).collect());
         assert_eq!(latency.count, 1000);
         assert_eq!(
-            [latency.p50, latency.p99, latency.p999, latency.max],
-            [500.0, 990.0, 999.0, 1000.0]
+            [
+                latency.p50,
+                latency.p95,
+                latency.p99,
+                latency.p999,
+                latency.max
+            ],
+            [500.0, 950.0, 990.0, 999.0, 1000.0]
         );
     }
 

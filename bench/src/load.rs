@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -33,8 +33,8 @@ pub(crate) struct Shot {
 #[derive(Debug, Default)]
 pub(crate) struct Fired {
     pub(crate) accepted: Vec<Shot>,
-    /// Requests that were answered with a 5xx.
-    pub(crate) refused: usize,
+    /// When requests were answered 503.
+    pub(crate) refused: Vec<i64>,
 }
 
 /// When the next order is due.
@@ -93,7 +93,7 @@ impl Tickets {
 /// Has clients, spread over `addresses`, place orders until there are no more tickets.
 ///
 /// # Errors
-/// A connection breaks, or an order is refused for a reason of its own.
+/// A connection breaks, or an order is refused otherwise than with a 503 that says when to come again.
 pub(crate) async fn fire(
     addresses: &[String],
     clients: usize,
@@ -111,7 +111,7 @@ pub(crate) async fn fire(
     while let Some(fired) = running.join_next().await {
         let fired = fired.context("a client panicked")??;
         all.accepted.extend(fired.accepted);
-        all.refused += fired.refused;
+        all.refused.extend(fired.refused);
     }
     Ok(all)
 }
@@ -137,6 +137,7 @@ async fn client(mut connection: Connection, tickets: &Tickets, orders: &Orders) 
         connection.ready().await?;
         let answer = connection.send_request(request).await?;
         let status = answer.status();
+        let says_when = answer.headers().contains_key(RETRY_AFTER);
         let body = answer.into_body().collect().await?.to_bytes();
         if status == StatusCode::CREATED {
             fired.accepted.push(Shot {
@@ -144,8 +145,8 @@ async fn client(mut connection: Connection, tickets: &Tickets, orders: &Orders) 
                 due,
                 answered: now(),
             });
-        } else if status.is_server_error() {
-            fired.refused += 1;
+        } else if status == StatusCode::SERVICE_UNAVAILABLE && says_when {
+            fired.refused.push(now());
         } else {
             let said = String::from_utf8_lossy(&body);
             bail!("placing an order was answered {status}: {said}");

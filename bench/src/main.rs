@@ -11,7 +11,9 @@
 //! `docs/PERFORMANCE.md` explains each number.
 
 mod audited;
+mod away;
 mod clock;
+mod course;
 mod cpu;
 mod ends;
 mod fill;
@@ -21,7 +23,6 @@ mod listener;
 mod load;
 mod meter;
 mod orders;
-mod outage;
 mod plot;
 mod report;
 mod scenario;
@@ -50,6 +51,7 @@ const DIR: &str = ".dev/bench/system";
 const RESULTS: &str = ".dev/bench/results.json";
 const LOCK: &str = ".dev/bench/lock";
 const PLOT: &str = "docs/performance.svg";
+const COURSES: &str = "docs/courses.svg";
 /// How long each part of the floor is measured.
 const FLOOR: Duration = Duration::from_secs(5);
 
@@ -57,8 +59,8 @@ const FLOOR: Duration = Duration::from_secs(5);
 #[derive(Debug, Parser)]
 #[command(name = "./dev bench")]
 struct Options {
-    /// Only these, separated by commas: burst-64, burst-512, closed-64, open-50, open-1000, hot, stream, replicas-2, overload,
-    /// outage
+    /// Only these, separated by commas: burst-64, burst-512, closed-64, open-50, open-1000, hot, stream, replicas-2, hang,
+    /// overload, absence, outage
     #[arg(long, value_delimiter = ',', value_parser = scenario_named)]
     scenario: Vec<Scenario>,
     /// How long each is measured
@@ -76,7 +78,7 @@ struct Options {
     /// Audit everything at the end
     #[arg(long)]
     audit: bool,
-    /// Measure nothing: draw the last results to docs/performance.svg
+    /// Measure nothing: draw the last results to docs/performance.svg and docs/courses.svg
     #[arg(long)]
     plot: bool,
 }
@@ -106,8 +108,10 @@ async fn bench(options: &Options) -> Result<ExitCode> {
     );
     if options.plot {
         let results = fs::read(RESULTS).context("there are no results yet; run ./dev bench")?;
-        fs::write(PLOT, plot::svg(&serde_json::from_slice(&results)?))?;
-        println!("Drawn to {PLOT}.");
+        let results = serde_json::from_slice(&results)?;
+        fs::write(PLOT, plot::svg(&results))?;
+        fs::write(COURSES, plot::courses(&results))?;
+        println!("Drawn to {PLOT} and {COURSES}.");
         return Ok(ExitCode::SUCCESS);
     }
     ensure!(

@@ -1,9 +1,10 @@
-//! The results as a picture: sagas a second, and what a thousand of them cost by process.
+//! The results as pictures: sagas a second, and what a thousand of them cost by process; and how scenarios went on.
 
 use std::fmt::Write as _;
 
 use common::fleet;
 
+use crate::course::Course;
 use crate::report::{Outcome, Results};
 
 const WIDTH: f64 = 860.0;
@@ -15,6 +16,12 @@ const ROW: f64 = 26.0;
 const TOP: f64 = 64.0;
 /// Sagas a second below which most of the cost is that of waiting: such a bar is cut off.
 const BUSY: f64 = 100.0;
+
+/// The scenarios whose course is drawn, where they are in the results.
+const COURSES: [&str; 3] = ["overload", "absence", "outage"];
+/// The size of the chart of a course, and the space between two.
+const CHART: (f64, f64) = (640.0, 150.0);
+const GAP: f64 = 90.0;
 
 /// A process and its colour.
 const PARTS: [(&str, &str); 5] = [
@@ -29,10 +36,7 @@ const PARTS: [(&str, &str); 5] = [
 pub(crate) fn svg(results: &Results) -> String {
     let rows: Vec<&Outcome> = results.scenarios.iter().collect();
     let height = TOP + ROW * (rows.len() + 2) as f64;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
-    );
+    let mut svg = begin(height);
     text(&mut svg, LEFT, 24.0, "start", "Sagas a second");
     text(&mut svg, RIGHT, 24.0, "start", "CPU seconds per 1000 sagas");
     let fastest = largest(rows.iter().map(|row| row.sagas_per_s));
@@ -58,6 +62,95 @@ pub(crate) fn svg(results: &Results) -> String {
         x += 140.0;
     }
     svg + "</svg>\n"
+}
+
+/// An SVG document: how scenarios went on.
+pub(crate) fn courses(results: &Results) -> String {
+    let is_drawn = |row: &&Outcome| COURSES.contains(&row.scenario.as_str());
+    let rows: Vec<&Outcome> = results.scenarios.iter().filter(is_drawn).collect();
+    let height = (CHART.1 + GAP) * rows.len() as f64;
+    let mut svg = begin(height);
+    for (row, outcome) in rows.iter().enumerate() {
+        let top = 50.0 + (CHART.1 + GAP) * row as f64;
+        text(&mut svg, LEFT, top - 25.0, "start", &outcome.scenario);
+        course(&mut svg, top, &outcome.course);
+    }
+    svg + "</svg>\n"
+}
+
+fn course(svg: &mut String, top: f64, course: &Course) {
+    let bottom = top + CHART.1;
+    let seconds = course.part_s * course.open.len() as f64;
+    let open: Vec<_> = course.open.iter().map(|open| *open as f64).collect();
+    let rates = [
+        ("accepted/s", &course.accepted_per_s, "#4269d0"),
+        ("ended/s", &course.ended_per_s, "#3ca951"),
+        ("refused/s", &course.refused_per_s, "#ff725c"),
+    ];
+    let fastest = largest(
+        rates
+            .iter()
+            .flat_map(|(_, values, _)| values.iter().copied()),
+    );
+    let most = largest(open.iter().copied());
+    line(svg, bottom, &open, most, "#bbbbbb");
+    for (_, values, colour) in rates {
+        line(svg, bottom, values, fastest, colour);
+    }
+    let right = LEFT + CHART.0;
+    let _ = writeln!(
+        svg,
+        r##"<path d="M{LEFT} {top}V{bottom}H{right}V{top}" fill="none" stroke="#333"/>"##
+    );
+    text(
+        svg,
+        LEFT - 8.0,
+        top + 10.0,
+        "end",
+        &format!("{fastest:.0}/s"),
+    );
+    text(
+        svg,
+        right + 8.0,
+        top + 10.0,
+        "start",
+        &format!("{most:.0} open"),
+    );
+    text(svg, LEFT, bottom + 16.0, "start", "0 s");
+    text(svg, right, bottom + 16.0, "end", &format!("{seconds:.0} s"));
+    let names = rates.map(|(name, _, colour)| (name, colour));
+    let mut x = LEFT + 150.0;
+    for (name, colour) in names.into_iter().chain([("open (right scale)", "#bbbbbb")]) {
+        let y = bottom + 6.0;
+        let _ = writeln!(
+            svg,
+            r#"<rect x="{x}" y="{y}" width="12" height="12" fill="{colour}"/>"#
+        );
+        text(svg, x + 17.0, y + 10.0, "start", name);
+        x += 110.0;
+    }
+}
+
+fn line(svg: &mut String, bottom: f64, values: &[f64], largest: f64, colour: &str) {
+    let step = CHART.0 / values.len().max(1) as f64;
+    let mut points = String::new();
+    for (n, value) in values.iter().enumerate() {
+        let x = LEFT + step * (n as f64 + 0.5);
+        let y = bottom - CHART.1 * value / largest;
+        let _ = write!(points, "{x:.1},{y:.1} ");
+    }
+    let _ = writeln!(
+        svg,
+        r#"<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>"#
+    );
+}
+
+/// The beginning of a document.
+fn begin(height: f64) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
+         font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+    )
 }
 
 fn costs(svg: &mut String, y: f64, outcome: &Outcome, dearest: f64) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::course::Course;
 use crate::latency::Latency;
 use crate::meter::Cost;
 
@@ -35,7 +36,7 @@ pub(crate) struct Outcome {
     pub(crate) about: String,
     /// Orders that were answered 201, from the first to the last.
     pub(crate) accepted: usize,
-    /// Requests that were answered with a 5xx.
+    /// Requests that were answered 503 with `Retry-After`.
     pub(crate) refused: usize,
     /// How orders ended: `COMPLETED`, or the reason of the cancellation.
     pub(crate) ends: BTreeMap<String, usize>,
@@ -46,14 +47,16 @@ pub(crate) struct Outcome {
     /// Sagas whose end was committed within the window, by its length.
     pub(crate) sagas_per_s: f64,
     /// All sagas, warm-up included, by the time from the first order to the last end. Less than what was accepted means
-    /// that a backlog grew, or in `outage` that there was one.
+    /// that a backlog grew, or that there was one.
     pub(crate) overall_per_s: f64,
     /// From when an order was due to the answer, of orders due in the window.
     pub(crate) to_answer_ms: Latency,
     /// From when an order was due to the commit of its saga's end.
     pub(crate) to_end_ms: Latency,
-    /// Of all orders, warm-up and aftermath included. Not of `outage`, for RabbitMQ's counters end with it.
+    /// Of all orders, warm-up and aftermath included. Not where something is stopped, for its counters end with it.
     pub(crate) cost: Option<Cost>,
+    /// What happened when.
+    pub(crate) course: Course,
 }
 
 /// The floor.

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::away::{self, Away};
 use crate::clock::{first_id, micros, now};
+use crate::course::Course;
 use crate::ends::{Ends, wait_quiet};
 use crate::latency::Latency;
 use crate::listener::Listener;
@@ -34,8 +36,8 @@ pub(crate) enum Load {
     Closed(usize),
     /// So many a second.
     Open(u32),
-    /// See [`crate::outage`].
-    Outage,
+    /// So many a second while somebody is away, see [`crate::away`].
+    Away(Away, u32),
 }
 
 /// A scenario.
@@ -67,7 +69,7 @@ const fn scenario(name: &'static str, load: Load, about: &'static str) -> Scenar
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const SCENARIOS: [Scenario; 10] = [
+pub(crate) const SCENARIOS: [Scenario; 12] = [
     scenario(
         "burst-64",
         Load::Burst(64),
@@ -118,7 +120,18 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
         )
     },
     Scenario {
-        configuration: &[("PAYMENT_LATENCY_MS", "2000")],
+        configuration: &[("PAYMENT_HANG_RATE", "0.01")],
+        ..scenario(
+            "hang",
+            Load::Open(50),
+            "open-50, and one of 100 calls to the gateway hangs until it is given up",
+        )
+    },
+    Scenario {
+        configuration: &[
+            ("PAYMENT_LATENCY_MS", "2000"),
+            ("ORDER_BACKLOG_MAX_S", "20"),
+        ],
         ..scenario(
             "overload",
             Load::Open(256),
@@ -126,8 +139,14 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
         )
     },
     scenario(
+        "absence",
+        Load::Away(Away::Payments, 50),
+        "50 a second while payment-service is stopped (accepted/s, to answer); then it is back: the backlog ends \
+         (sagas/s), and 50 new ones a second (to end)",
+    ),
+    scenario(
         "outage",
-        Load::Outage,
+        Load::Away(Away::RabbitMq, 500),
         "500 a second while RabbitMQ is stopped (accepted/s, to answer); then it is back: the backlog ends (sagas/s), \
          and 50 new ones a second (to end)",
     ),
@@ -146,8 +165,8 @@ impl Scenario {
     /// # Errors
     /// An order did not end as it should, or the system does not work.
     pub(crate) async fn run(&self, system: &mut System, times: Times) -> Result<Outcome> {
-        if matches!(self.load, Load::Outage) {
-            return crate::outage::run(self, system, times).await;
+        if let Load::Away(who, rate) = self.load {
+            return away::run(self, system, times, who, rate).await;
         }
         if !self.configuration.is_empty() {
             system.configure(self.configuration).await?;
@@ -189,7 +208,7 @@ impl Scenario {
                 let tickets = Tickets::paced(rate, window.end, Arc::default());
                 fire(&addresses, OPEN_CLIENTS, tickets, orders).await?
             }
-            Load::Outage => Fired::default(),
+            Load::Away(..) => Fired::default(),
         };
         wait_quiet(&system.databases).await?;
         let cost = meter.stop(system, fired.accepted.len()).await?;
@@ -210,15 +229,21 @@ impl Scenario {
             scenario: self.name.to_owned(),
             about: self.about.to_owned(),
             accepted: fired.accepted.len(),
-            refused: fired.refused,
+            refused: fired.refused.len(),
             window_s: seconds,
             accepted_per_s: rate(accepted),
             sagas_per_s: rate(ended),
             overall_per_s: ends.per_second(start),
             to_answer_ms: Latency::of(to_answer.collect()),
             to_end_ms: Latency::of(to_end.collect()),
-            ends: ends.ways.into_iter().collect(),
+            ends: ends.ways.clone().into_iter().collect(),
             cost: Some(cost),
+            course: Course::of(
+                start,
+                shots().map(|shot| shot.answered),
+                fired.refused.iter().copied(),
+                ends.times(),
+            ),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use common::fleet::{self, SERVICES};
+use common::fleet::{self, Program, SERVICES};
 use futures_util::future::try_join_all;
 use test_support::servers::{Signal, free_ports};
 use test_support::system::{self, Databases, Replica};
@@ -95,6 +95,32 @@ impl System {
         Ok(())
     }
 
+    /// Stops all replicas of a service, as an operator would.
+    ///
+    /// # Errors
+    /// One of them does not end.
+    pub(crate) async fn stop(&self, program: &Program) -> Result<()> {
+        try_join_all(self.replicas_of(program).map(|one| one.end(Signal::TERM))).await?;
+        Ok(())
+    }
+
+    /// Starts all replicas of a service that was stopped, and waits until they are ready.
+    ///
+    /// # Errors
+    /// One of them does not start.
+    pub(crate) async fn start_again(&self, program: &Program) -> Result<()> {
+        for replica in self.replicas_of(program) {
+            replica.spawn()?;
+        }
+        try_join_all(self.replicas_of(program).map(Replica::ready)).await?;
+        Ok(())
+    }
+
+    fn replicas_of<'a>(&'a self, program: &'a Program) -> impl Iterator<Item = &'a Replica> {
+        let replicas = self.replicas.iter();
+        replicas.filter(move |replica| &replica.service.program == program)
+    }
+
     /// The processes of the services.
     pub(crate) fn replicas(&self) -> &[Replica] {
         &self.replicas
@@ -102,8 +128,7 @@ impl System {
 
     /// Where orders are placed: `127.0.0.1:20003`, of each replica.
     pub(crate) fn order_addresses(&self) -> Vec<String> {
-        let is_order = |replica: &&Replica| replica.service.program == fleet::ORDER.program;
-        let orders = self.replicas.iter().filter(is_order);
+        let orders = self.replicas_of(&fleet::ORDER.program);
         orders.map(|replica| replica.address.clone()).collect()
     }
 

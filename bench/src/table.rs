@@ -53,7 +53,7 @@ fn speed(text: &mut String, rows: &[Row<'_>]) -> std::fmt::Result {
     writeln!(
         text,
         "{:<11} {:>8} {:>8} {:>8} │ {:>7} {:>8} {:>8} {:>8} │ {:>6} {:>6} {:>7}",
-        "scenario", "/s", "/s", "/s", "p50", "p99", "p99.9", "max", "p50", "p99", "max"
+        "scenario", "/s", "/s", "/s", "p50", "p95", "p99", "max", "p50", "p99", "max"
     )?;
     for (name, o) in rows {
         let (end, answer) = (&o.to_end_ms, &o.to_answer_ms);
@@ -64,8 +64,8 @@ fn speed(text: &mut String, rows: &[Row<'_>]) -> std::fmt::Result {
             o.sagas_per_s,
             o.overall_per_s,
             end.p50,
+            end.p95,
             end.p99,
-            end.p999,
             end.max,
             answer.p50,
             answer.p99,
