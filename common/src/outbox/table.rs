@@ -217,21 +217,33 @@ impl Table {
     async fn postpone(&self, ids: &[Uuid], why: NotPublished) -> sqlx::Result<()> {
         warn!(rows = ids.len(), reason = %why, "messages stay in the outbox");
         self.have_wait(ids).await?;
-        // After a lost connection they go out as soon as there is one. But what is lost again and again gets in the way
-        // of others, for a queue that confirms nothing looks the same. What was sent back is in no hurry.
-        let first_pause = if why == NotPublished::Lost { 0 } else { 5 };
+        let (first, longest) = pauses(why);
         sqlx::query(
             "UPDATE outbox_waiting SET attempts = attempts + 1, last_error = $2,
-                 lease_until = now() + make_interval(secs => LEAST($3 + power(2, LEAST(attempts, 6)) - 1, 60))
+                 lease_until = now() + make_interval(secs => LEAST($3 + power(2, LEAST(attempts, 6)) - 1, $4))
              WHERE id = ANY($1)",
         )
         .bind(ids)
         .bind(why.to_string())
-        .bind(first_pause)
+        .bind(first.as_secs_f64())
+        .bind(longest.as_secs_f64())
         .execute(&self.db)
         .await?;
         Ok(())
     }
+}
+
+/// How long what could not be published waits, the first time and at most. In between, each time is twice as long.
+///
+/// What a broker did not confirm or refused while its nodes came and went goes out soon after that is over. What no queue
+/// wants is in no hurry: somebody has to bind one first.
+fn pauses(why: NotPublished) -> (Duration, Duration) {
+    let (first, longest) = match why {
+        NotPublished::Lost => (0, 7),
+        NotPublished::Refused => (1, 8),
+        NotPublished::Unroutable => (5, 60),
+    };
+    (Duration::from_secs(first), Duration::from_secs(longest))
 }
 
 fn message(row: &PgRow) -> Option<Message> {
