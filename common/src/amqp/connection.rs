@@ -17,6 +17,7 @@ use lapin::{
     Channel, ConnectionProperties, ConnectionStatus,
     uri::{AMQPAuthority, AMQPUri},
 };
+use metrics::gauge;
 use rand::Rng;
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tracing::{info, warn};
@@ -77,6 +78,8 @@ impl Connection {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let blocked = status.connected() && status.blocked();
         if self.blocked.swap(blocked, Ordering::Relaxed) != blocked {
+            let gauge = gauge!("rabbitmq_connection_blocked", "connection" => self.name.clone());
+            gauge.set(u8::from(blocked));
             if blocked {
                 warn!(connection = %self.name, "RabbitMQ takes no messages: it is short of memory or of disk space");
             } else {

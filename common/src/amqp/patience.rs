@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::gauge;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -28,6 +29,9 @@ const SUSPECT: u32 = 1;
 const REPLACE_AFTER: Duration = Duration::from_secs(1);
 /// ... and in the end no more often than this.
 const REPLACE_LONGEST: Duration = Duration::from_secs(30);
+
+/// How many destinations do not confirm.
+const LATE: &str = "rabbitmq_destinations_late";
 
 /// What the confirms of one destination have taught.
 #[derive(Debug)]
@@ -57,6 +61,14 @@ pub(super) struct UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         lock(&self.patience.unconfirmed).since.remove(&self.id);
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if *self.late.get_mut() > SUSPECT {
+            gauge!(LATE).decrement(1);
+        }
     }
 }
 
@@ -117,6 +129,7 @@ impl Patience {
         if before.is_ok_and(|times| times <= SUSPECT) {
             let (exchange, routing_key) =
                 (self.destination.exchange(), self.destination.routing_key());
+            gauge!(LATE).increment(1);
             warn!(
                 exchange,
                 routing_key, "RabbitMQ does not confirm: what goes there waits in the outbox"
@@ -132,6 +145,7 @@ impl Patience {
         if self.late.swap(0, Ordering::Relaxed) > SUSPECT {
             let (exchange, routing_key) =
                 (self.destination.exchange(), self.destination.routing_key());
+            gauge!(LATE).decrement(1);
             info!(exchange, routing_key, "RabbitMQ confirms again");
         }
     }
