@@ -46,6 +46,8 @@ use crate::{
     watchdog::Watchdog,
 };
 
+/// How long the workers wait for RabbitMQ before they begin without it.
+const CONNECT_FIRST: Duration = Duration::from_secs(1);
 /// The services of this system stop within 30 s; what has not ended by then is cut off.
 const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
@@ -155,6 +157,8 @@ impl Service {
         let mut running = JoinSet::new();
         let mut relay = JoinSet::new();
         if prepared.is_ok() && !shutdown.is_cancelled() {
+            // With a connection to publish on, what waits in queues is answered at once, without an outbox.
+            let _ = timeout(CONNECT_FIRST, self.broker.check()).await;
             for Worker { name, run } in workers(stop_workers.clone()) {
                 let watchdog = watchdog.clone();
                 running.spawn(async move { watchdog.watch(name, run).await });
