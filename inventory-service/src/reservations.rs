@@ -58,6 +58,7 @@ pub(crate) async fn lock(
     if actions.is_empty() && orders.is_empty() {
         return Ok(Vec::new());
     }
+    let (sagas, steps, _) = Key::columns(actions);
     // One statement, because two would lock in two orders; and a UNION, because an OR would find no index.
     let rows = sqlx::query(
         "SELECT id, saga_id, step, order_id, items, status FROM reservations
@@ -66,13 +67,8 @@ pub(crate) async fn lock(
                       UNION SELECT id FROM reservations WHERE order_id = ANY($3))
          ORDER BY saga_id, step FOR UPDATE",
     )
-    .bind(actions.iter().map(|key| key.saga.0).collect::<Vec<_>>())
-    .bind(
-        actions
-            .iter()
-            .map(|key| key.step.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind(sagas)
+    .bind(steps)
     .bind(orders.iter().map(|order| order.0).collect::<Vec<_>>())
     .fetch_all(&mut **tx)
     .await?;

@@ -24,7 +24,6 @@ use common::{
     participant::idempotency::{self, Key},
 };
 use sqlx::{PgConnection, Row};
-use uuid::Uuid;
 
 use crate::payments::action_key;
 
@@ -52,14 +51,15 @@ pub(crate) async fn open(
     let mut charges = charges.to_vec();
     charges.sort_unstable_by_key(|(key, _)| *key);
     let mut tx = db::begin(db).await?;
+    let (sagas, steps, _) = Key::columns(charges.iter().map(|(key, _)| *key));
     let rows = sqlx::query(
         "INSERT INTO intents AS i (saga_id, step, amount_minor, currency, payment_method)
          SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[])
          ON CONFLICT (saga_id, step) DO UPDATE SET closed = i.closed WHERE NOT i.closed
          RETURNING saga_id, step",
     )
-    .bind(sagas(charges.iter().map(|(key, _)| *key)))
-    .bind(steps(charges.iter().map(|(key, _)| *key)))
+    .bind(sagas)
+    .bind(steps)
     .bind(
         charges
             .iter()
@@ -104,14 +104,15 @@ pub(crate) async fn close(
     let mut keys = compensations.to_vec();
     keys.sort_unstable();
     let mut tx = db::begin(db).await?;
+    let (sagas, steps, _) = Key::columns(&keys);
     let rows = sqlx::query(
         "INSERT INTO intents (saga_id, step, closed)
          SELECT saga_id, step, true FROM UNNEST($1::uuid[], $2::text[]) AS a (saga_id, step)
          ON CONFLICT (saga_id, step) DO UPDATE SET closed = true
          RETURNING saga_id, step, amount_minor, currency, payment_method",
     )
-    .bind(sagas(keys.iter()))
-    .bind(steps(keys.iter()))
+    .bind(sagas)
+    .bind(steps)
     .fetch_all(&mut *tx)
     .await?;
     take_back(&mut tx, &keys).await?;
@@ -145,19 +146,12 @@ pub(crate) fn delete(writes: &mut Writes, keys: &[Key]) {
     }
     let mut keys = keys.to_vec();
     keys.sort_unstable();
+    let (sagas, steps, _) = Key::columns(&keys);
     writes
         .add(
             "DELETE FROM intents i USING UNNEST($1::uuid[], $2::text[]) AS a (saga_id, step)
              WHERE i.saga_id = a.saga_id AND i.step = a.step",
         )
-        .bind(sagas(keys.iter()))
-        .bind(steps(keys.iter()));
-}
-
-fn sagas<'k>(keys: impl Iterator<Item = &'k Key>) -> Vec<Uuid> {
-    keys.map(|key| key.saga.0).collect()
-}
-
-fn steps<'k>(keys: impl Iterator<Item = &'k Key>) -> Vec<&'k str> {
-    keys.map(|key| key.step.as_str()).collect()
+        .bind(sagas)
+        .bind(steps);
 }

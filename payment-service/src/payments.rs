@@ -106,19 +106,15 @@ pub(crate) async fn captured(
     if actions.is_empty() {
         return Ok(HashMap::new());
     }
+    let (sagas, steps, _) = Key::columns(actions);
     let rows = sqlx::query(
         "SELECT saga_id, step, p.id, p.gateway_id, p.amount_minor - p.refunded_minor AS left_minor, p.currency
          FROM UNNEST($1::uuid[], $2::text[]) AS a (saga_id, step)
          JOIN payments p USING (saga_id, step)
          WHERE p.status = 'CAPTURED'",
     )
-    .bind(actions.iter().map(|key| key.saga.0).collect::<Vec<_>>())
-    .bind(
-        actions
-            .iter()
-            .map(|key| key.step.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind(sagas)
+    .bind(steps)
     .fetch_all(db)
     .await?;
     let payments = rows.iter().map(|row| {

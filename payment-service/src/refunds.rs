@@ -273,12 +273,13 @@ impl Ledger {
 
 /// Which of `keys` have given their part back.
 async fn recorded(db: &mut PgConnection, keys: &[&Key]) -> sqlx::Result<HashSet<Key>> {
+    let (sagas, steps, _) = Key::columns(keys.iter().copied());
     let rows = sqlx::query(
         "SELECT saga_id, step FROM refunds
          WHERE (saga_id, step) IN (SELECT * FROM UNNEST($1::uuid[], $2::text[]))",
     )
-    .bind(keys.iter().map(|key| key.saga.0).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.step.as_str()).collect::<Vec<_>>())
+    .bind(sagas)
+    .bind(steps)
     .fetch_all(db)
     .await?;
     Ok(rows.iter().map(action_key).collect())

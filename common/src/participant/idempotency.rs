@@ -62,6 +62,15 @@ impl Key {
             ..self.clone()
         }
     }
+
+    /// The sagas, steps and directions of `keys`, for `UNNEST`.
+    #[must_use]
+    pub fn columns<'k>(
+        keys: impl IntoIterator<Item = &'k Self>,
+    ) -> (Vec<Uuid>, Vec<&'k str>, Vec<&'static str>) {
+        let columns = |key: &'k Self| (key.saga.0, key.step.as_str(), <&str>::from(key.direction));
+        keys.into_iter().map(columns).collect()
+    }
 }
 
 impl fmt::Display for Key {
@@ -108,12 +117,12 @@ fn add(writes: &mut Writes, insert: &str, records: &[Record]) {
     // The order is the same in all transactions, so that two of them cannot wait for each other.
     let mut records: Vec<_> = records.iter().collect();
     records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    let text = |get: fn(&Record) -> &str| records.iter().map(|r| get(r)).collect::<Vec<_>>();
+    let (sagas, steps, directions) = Key::columns(records.iter().map(|record| &record.key));
     writes
         .add(insert)
-        .bind(records.iter().map(|r| r.key.saga.0).collect::<Vec<_>>())
-        .bind(text(|record| &record.key.step))
-        .bind(text(|record| <&str>::from(record.key.direction)))
+        .bind(sagas)
+        .bind(steps)
+        .bind(directions)
         .bind(records.iter().map(|r| r.message_id).collect::<Vec<_>>())
         .bind(
             records
@@ -129,19 +138,15 @@ pub fn delete(writes: &mut Writes, records: &[Record]) {
     if records.is_empty() {
         return;
     }
+    let (sagas, steps, directions) = Key::columns(records.iter().map(|record| &record.key));
     writes
         .add(
             "DELETE FROM idempotency i USING UNNEST($1::uuid[], $2::text[], $3::text[]) AS r (saga_id, step, direction)
              WHERE i.saga_id = r.saga_id AND i.step = r.step AND i.direction = r.direction",
         )
-        .bind(records.iter().map(|r| r.key.saga.0).collect::<Vec<_>>())
-        .bind(records.iter().map(|r| r.key.step.as_str()).collect::<Vec<_>>())
-        .bind(
-            records
-                .iter()
-                .map(|r| <&str>::from(r.key.direction))
-                .collect::<Vec<_>>(),
-        );
+        .bind(sagas)
+        .bind(steps)
+        .bind(directions);
 }
 
 /// Whether an [`insert`] failed because one of the keys is recorded.
@@ -159,19 +164,16 @@ pub fn is_recorded(error: &sqlx::Error) -> bool {
 /// # Errors
 /// The database failed.
 pub async fn find(db: impl PgExecutor<'_>, keys: &[Key]) -> sqlx::Result<HashMap<Key, Record>> {
+    let (sagas, steps, directions) = Key::columns(keys);
     // The ids by themselves first: by them, only their days' partitions are opened.
     let rows = sqlx::query(
         "SELECT saga_id, step, direction, message_id, outcome::text, tombstone FROM idempotency
          WHERE saga_id = ANY($1)
            AND (saga_id, step, direction) IN (SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[]))",
     )
-    .bind(keys.iter().map(|key| key.saga.0).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.step.as_str()).collect::<Vec<_>>())
-    .bind(
-        keys.iter()
-            .map(|key| <&str>::from(key.direction))
-            .collect::<Vec<_>>(),
-    )
+    .bind(sagas)
+    .bind(steps)
+    .bind(directions)
     .fetch_all(db)
     .await?;
     let records = rows.iter().map(|row| {
