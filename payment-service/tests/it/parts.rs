@@ -129,13 +129,9 @@ async fn two_replicas_with_the_same_part_give_it_back_once() {
     let saga = orchestrator.paid().await;
     bank.refunds().close();
     let command = saga.returning().refund_part("39.98");
-    let mut sent = 0;
-    while bank.refunds().held_up() < 2 {
-        orchestrator.send(&command).await;
-        sent += 1;
-        let waiting = || orchestrator.waiting();
-        eventually("a replica takes it", waiting, |waiting| *waiting == 0).await;
-    }
+    let sent = orchestrator
+        .send_until_two_are_held_up(&command, bank.refunds())
+        .await;
     bank.refunds().open();
 
     let replies = orchestrator.replies(sent).await;

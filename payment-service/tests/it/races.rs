@@ -68,17 +68,9 @@ async fn two_replicas_that_carry_out_the_same_command_charge_once() {
     orchestrator.until_consumed_by(2).await;
     let saga = Saga::new();
     let command = saga.process("pm_card_visa");
-    let mut sent = 0;
-    while bank.charges().held_up() < 2 {
-        orchestrator.send(&command).await;
-        sent += 1;
-        eventually(
-            "a replica takes it",
-            || orchestrator.waiting(),
-            |waiting| *waiting == 0,
-        )
+    let sent = orchestrator
+        .send_until_two_are_held_up(&command, bank.charges())
         .await;
-    }
     bank.charges().open();
 
     let replies = orchestrator.replies(sent).await;
@@ -100,23 +92,12 @@ async fn replicas_that_get_payments_and_refunds_in_any_order_keep_no_money() {
     orchestrator.until_consumed_by(2).await;
     let sagas: Vec<_> = (0..40).map(|_| Saga::new()).collect();
     for (n, saga) in sagas.iter().enumerate() {
-        let [process, refund] = [saga.process("pm_card_visa"), saga.refund()];
-        for command in if n % 2 == 0 {
-            [&process, &refund]
-        } else {
-            [&refund, &process]
-        } {
-            orchestrator.send(command).await;
-        }
+        orchestrator.send_both(saga, n % 2 == 0).await;
     }
     orchestrator.replies(80).await;
     for saga in &sagas {
         assert!(!bank.holds_money_of(&saga.charge_key()));
-        let payments = orchestrator.payments(saga).await;
-        assert!(
-            payments.is_empty() || payments == ["REFUNDED"],
-            "{payments:?}"
-        );
+        orchestrator.holds_no_payment_of(saga).await;
     }
     assert_eq!(orchestrator.dead_letters().await, 0);
 }

@@ -9,8 +9,13 @@ use payment_service::{
 };
 use serde_json::{Value, json};
 use sqlx::Row;
-use test_support::participant::{self, Participant, Replica};
+use test_support::{
+    eventually,
+    participant::{self, Participant, Replica},
+};
 use uuid::Uuid;
+
+use crate::bank::Gate;
 
 /// Where commands are dead-lettered.
 pub(crate) const DLQ: &str = "payment.commands.dlq";
@@ -67,6 +72,38 @@ impl Orchestrator {
         self.send(&saga.process("pm_card_visa")).await;
         assert_eq!(self.reply().await["type"], "payment.processed.v1");
         saga
+    }
+
+    /// Sends the payment and the refund of `saga`, in this order or in the other.
+    pub(crate) async fn send_both(&self, saga: &Saga, payment_first: bool) {
+        let mut commands = [saga.process("pm_card_visa"), saga.refund()];
+        if !payment_first {
+            commands.reverse();
+        }
+        for command in &commands {
+            self.send(command).await;
+        }
+    }
+
+    /// Sends `command` again and again until it is held up at `gate` by two replicas: how many times.
+    pub(crate) async fn send_until_two_are_held_up(&self, command: &Value, gate: &Gate) -> usize {
+        let mut sent = 0;
+        while gate.held_up() < 2 {
+            self.send(command).await;
+            sent += 1;
+            let waiting = || self.waiting();
+            eventually("a replica takes it", waiting, |waiting| *waiting == 0).await;
+        }
+        sent
+    }
+
+    /// What was paid for `saga`, if anything, was given back.
+    pub(crate) async fn holds_no_payment_of(&self, saga: &Saga) {
+        let payments = self.payments(saga).await;
+        assert!(
+            payments.is_empty() || payments == ["REFUNDED"],
+            "{payments:?}"
+        );
     }
 
     /// (status, what is given back) of the only payment of `saga`, and the parts that were given back of its order.
