@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use super::{
     Error,
     declare::{bind_all, declare_all},
+    stream,
 };
 use crate::config::Secret;
 
@@ -193,7 +194,7 @@ impl Connection {
             // lapin 4.12 never frees 10 kB of each connection that it cannot make, so make sure that somebody listens.
             let AMQPAuthority { host, port, .. } = &uri.authority;
             TcpStream::connect((host.as_str(), *port)).await?;
-            let connection = lapin::Connection::connect_uri(uri, properties).await?;
+            let connection = stream::connect(uri, properties).await?;
             let channel = connection.create_channel().await?;
             anyhow::Ok((connection, channel))
         };

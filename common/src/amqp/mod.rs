@@ -17,12 +17,14 @@ mod destination;
 mod error;
 mod frame;
 mod lane;
+mod legible;
 mod line;
 mod message;
 mod outgoing;
 mod patience;
 mod properties;
 mod publisher;
+mod stream;
 
 pub(crate) use broker::QueueState;
 pub use broker::{Broker, Confirms};

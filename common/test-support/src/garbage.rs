@@ -1,5 +1,8 @@
 //! Messages that nobody can want, as a client with a bug or a grudge would send them.
 
+pub mod odd;
+pub mod wire;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +16,8 @@ use rand::{Rng, seq::IndexedRandom as _};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
+
+use self::wire::{Message, Wire};
 
 /// How long a broker that takes no more garbage is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,14 +33,19 @@ struct Garbage {
     body: Vec<u8>,
 }
 
-/// Throws `count` messages of it at all queues.
+/// Throws `count` messages of it at all queues, of which RabbitMQ takes most.
 ///
 /// # Errors
 /// The broker went away.
 pub async fn throw(url: &str, count: usize, random: &mut impl Rng) -> Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default());
     let connection = timeout(PATIENCE, connection).await??;
+    let mut wire = None;
     for _ in 0..count {
+        if random.random_ratio(1, 4) {
+            wire = throw_odd(url, wire, random).await?;
+            continue;
+        }
         // The broker closes a channel for some of it.
         let channel = timeout(PATIENCE, connection.create_channel()).await??;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
@@ -48,6 +58,24 @@ pub async fn throw(url: &str, count: usize, random: &mut impl Rng) -> Result<()>
     }
     timeout(PATIENCE, connection.close(200, "enough".into())).await??;
     Ok(())
+}
+
+/// Throws one message that no library would write. RabbitMQ refuses some of it, and the connection with it.
+async fn throw_odd(url: &str, wire: Option<Wire>, random: &mut impl Rng) -> Result<Option<Wire>> {
+    let (exchange, routing_key) = destination(random);
+    let message = Message {
+        exchange: exchange.into(),
+        routing_key: routing_key.into(),
+        properties: odd::any(random),
+        // RabbitMQ's channels crash at what they cannot read, and write all of the message to its log.
+        body: event(random).to_string().into_bytes(),
+    };
+    let mut wire = match wire {
+        Some(wire) => wire,
+        None => timeout(PATIENCE, Wire::connect(url)).await??,
+    };
+    let taken = timeout(PATIENCE, wire.publish(&message)).await;
+    Ok(taken.is_ok_and(|taken| taken.is_ok()).then_some(wire))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a foreign client")]
@@ -111,10 +139,25 @@ fn properties(random: &mut impl Rng) -> BasicProperties {
     if let Some(text) = some(&long) {
         properties = properties.with_type(text);
     }
+    if let Some(text) = some("gzip") {
+        properties = properties.with_content_encoding(text);
+    }
+    if let Some(text) = some(&long) {
+        properties = properties.with_app_id(text);
+    }
+    if let Some(text) = some("\u{0}") {
+        properties = properties.with_cluster_id(text);
+    }
     if random.random_ratio(1, 4) {
         properties = properties.with_headers(headers(random));
     }
-    properties.with_priority(random.random_range(0..10))
+    if random.random_ratio(1, 4) {
+        properties = properties.with_timestamp(random.random());
+    }
+    if random.random_ratio(1, 20) {
+        properties = properties.with_user_id("somebody else".into());
+    }
+    properties.with_priority(random.random())
 }
 
 fn headers(random: &mut impl Rng) -> FieldTable {
@@ -145,7 +188,7 @@ fn headers(random: &mut impl Rng) -> FieldTable {
 
 fn body(random: &mut impl Rng) -> Vec<u8> {
     let event = event(random);
-    match random.random_range(0..10) {
+    match random.random_range(0..12) {
         0 => (0..random.random_range(0..2000))
             .map(|_| random.random())
             .collect(),
@@ -155,12 +198,24 @@ fn body(random: &mut impl Rng) -> Vec<u8> {
             cut
         }
         2 => "[".repeat(10_000).into_bytes(),
-        3 => Value::from(vec![event; random.random_range(0..300)])
-            .to_string()
-            .into_bytes(),
+        3 => batch(&event, random.random_range(0..300)),
         4 if random.random_ratio(1, 20) => vec![b' '; 2 << 20],
+        5 if random.random_ratio(1, 50) => vec![b'['; 16 << 20],
+        6 if random.random_ratio(1, 20) => batch(&event, 5000),
+        7 => {
+            let mut event = event;
+            event["x".repeat(100_000)] = json!("x");
+            event.to_string().into_bytes()
+        }
         _ => event.to_string().into_bytes(),
     }
+}
+
+/// `count` times the same message, but no more than 4 MiB: the broker of a test has little memory.
+fn batch(event: &Value, count: usize) -> Vec<u8> {
+    let event = event.to_string();
+    let count = count.min((4 << 20) / event.len());
+    format!("[{}]", vec![event; count].join(",")).into_bytes()
 }
 
 /// Almost a command, a reply or a question. None of them could be carried out.

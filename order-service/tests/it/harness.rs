@@ -1,6 +1,6 @@
 //! A system for one test: the order service, with real participants or with participants that the test plays.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Debug, net::SocketAddr, str::FromStr, time::Duration};
 
 use common::contract::topology;
 use order_service::app::{App, Config, PRODUCT};
@@ -294,6 +294,21 @@ pub(crate) fn events(saga: &Value) -> Vec<&str> {
 
 pub(crate) async fn count(db: &PgPool, query: &'static str) -> i64 {
     sqlx::query(query).fetch_one(db).await.unwrap().get(0)
+}
+
+/// How long the `last` sagas took, in milliseconds: half of them, 99 % of them, and all of them.
+pub(crate) async fn slowest_sagas(db: &PgPool, last: i64) -> [f64; 3] {
+    let query = "SELECT percentile_disc(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (
+                     ORDER BY round(1000 * EXTRACT(epoch FROM updated_at - created_at))::float8)
+                 FROM (SELECT * FROM sagas ORDER BY created_at DESC LIMIT $1) s";
+    let row = sqlx::query(query).bind(last).fetch_one(db).await.unwrap();
+    row.get::<Vec<f64>, _>(0).try_into().unwrap()
+}
+
+/// What the environment says about how much a test does, which is little by default.
+#[expect(clippy::disallowed_methods, reason = "tests have no config")]
+pub(crate) fn setting<T: FromStr<Err: Debug>>(name: &str, default: T) -> T {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
 /// Participants that the test plays: it takes commands and sends replies.

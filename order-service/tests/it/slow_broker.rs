@@ -1,6 +1,6 @@
 //! RabbitMQ is there, but some queue, or all of it, is stuck.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use common::{
     amqp::{Broker, Message},
@@ -14,11 +14,11 @@ use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
-use test_support::{Amqp, Environment, Proxy, eventually};
-
+use test_support::{Amqp, Environment, Proxy, eventually, servers::RabbitMqServer};
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{System, count, text};
+use crate::harness::{System, count, slowest_sagas, text};
 
 const DATABASES: [&str; 3] = ["order", "payment", "inventory"];
 const WAITING: &str = "SELECT count(*) FROM outbox";
@@ -29,6 +29,11 @@ async fn bind_full_queue(amqp: &Amqp, name: &str) {
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
     let overflow = AMQPValue::LongString("reject-publish".into());
     arguments.insert("x-overflow".into(), overflow);
+    bind(amqp, name, "#", arguments).await;
+}
+
+/// A queue for events.
+async fn bind(amqp: &Amqp, name: &str, kind: &str, arguments: FieldTable) {
     let durable = QueueDeclareOptions {
         durable: true,
         ..QueueDeclareOptions::default()
@@ -42,7 +47,7 @@ async fn bind_full_queue(amqp: &Amqp, name: &str) {
         .queue_bind(
             name.into(),
             topology::EVENTS.into(),
-            "#".into(),
+            kind.into(),
             QueueBindOptions::default(),
             FieldTable::default(),
         )
@@ -107,6 +112,57 @@ async fn a_stranger_s_queue_that_takes_nothing_holds_up_no_saga() {
     ];
     assert_eq!(kinds, all);
     system.audit().await;
+}
+
+/// How long sagas take of orders that come at a steady pace: half of them, 99 %, and all.
+async fn latencies(system: &System) -> [f64; 3] {
+    const ORDERS: i64 = 300;
+    const PACE: Duration = Duration::from_millis(10);
+    let db = system.environment.pool("order").await;
+    let mut pace = interval(PACE);
+    for _ in 0..ORDERS {
+        pace.tick().await;
+        system.place("prod-1", 1).await;
+    }
+    let open = || count(&db, "SELECT count(*) FROM orders WHERE status = 'PENDING'");
+    eventually("all have ended", open, |open| *open == 0).await;
+    slowest_sagas(&db, ORDERS).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_s_queue_that_says_nothing_slows_no_saga() {
+    let dir =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("silent-{}", std::process::id()));
+    let rabbitmq = RabbitMqServer::on_free_ports(&dir).await.unwrap();
+    let url = rabbitmq.url();
+    let broker = [("RABBITMQ_URL", url.as_str())];
+    let mut system = System::on(Environment::new().await, &broker).await;
+    system.add_participants(&broker).await;
+    system.stock(&[("prod-1", 10_000)]).await;
+    let amqp = Amqp::connect(&url).await;
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString("quorum".into());
+    arguments.insert("x-queue-type".into(), quorum);
+    bind(&amqp, "stranger", "payment.processed.v1", arguments).await;
+
+    latencies(&system).await;
+    let before = latencies(&system).await;
+    rabbitmq.set_leader("stranger", false).await.unwrap();
+    let silent = latencies(&system).await;
+    rabbitmq.set_leader("stranger", true).await.unwrap();
+    let after = latencies(&system).await;
+    println!(
+        "half, 99 %, all, in ms: {before:?} before, {silent:?} while it says nothing, {after:?} after"
+    );
+    let [half, most, _] = before;
+    assert!(silent[0] < 2.0 * half + 20.0 && silent[1] < 2.0 * most + 100.0);
+    // And nothing is lost.
+    eventually(
+        "all events have gone out",
+        || waiting(&system),
+        |rows| rows.iter().all(|rows| *rows == 0),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,8 @@ use crate::{
 const UNCONFIRMED_BATCHES: usize = 64;
 /// How long a session that stops waits for answers. What is not handled by then is delivered again.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
+/// How often the log names messages that cannot be read.
+const SAID_EVERY: Duration = Duration::from_secs(1);
 /// How long the broker may take to let a consumer go.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,6 +41,7 @@ pub(super) struct Session<'a, H: Handler> {
     acks: JoinHandle<()>,
     /// Messages that somebody else is being asked about.
     answers: JoinSet<Item<H::Input>>,
+    unreadable: Unreadable,
 }
 
 /// What a batch begins with.
@@ -65,6 +68,7 @@ impl<'a, H: Handler> Session<'a, H> {
             handled,
             acks,
             answers: JoinSet::new(),
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -133,11 +137,7 @@ impl<'a, H: Handler> Session<'a, H> {
     ) -> Result<(), SessionOver> {
         let queue = self.attempts.queue;
         let mut arrived = self.gather(first, deliveries);
-        if let Some(error) = &arrived.dead.first {
-            // One line for all of them: whoever sends nonsense may send much of it.
-            let messages = arrived.dead.letters.len();
-            warn!(queue, messages, %error, "dead letters: they cannot be read");
-        }
+        self.unreadable.add(queue, &arrived.dead);
         let batch = arrived.batch;
         window.start(batch.len());
         histogram!("consumer_batch_messages", "queue" => queue).record(batch.len() as f64);
@@ -202,6 +202,25 @@ async fn next(
 ) -> Option<Delivery> {
     ready.await;
     deliveries.next().await?.ok()
+}
+
+/// Messages that cannot be read, and that the log does not name yet. Whoever sends one may send many.
+#[derive(Default)]
+struct Unreadable {
+    messages: usize,
+    said_at: Option<Instant>,
+}
+
+impl Unreadable {
+    fn add(&mut self, queue: &'static str, dead: &Dead) {
+        self.messages += dead.letters.len();
+        let is_due = self.said_at.is_none_or(|at| at.elapsed() >= SAID_EVERY);
+        if is_due && let Some(error) = &dead.first {
+            let messages = std::mem::take(&mut self.messages);
+            self.said_at = Some(Instant::now());
+            warn!(queue, messages, %error, "dead letters: they cannot be read");
+        }
+    }
 }
 
 fn remove_one(tags: &mut Vec<DeliveryTag>, tag: DeliveryTag) {
