@@ -34,7 +34,7 @@ use self::{
     table::{Table, insert, insert_waiting},
 };
 use crate::{
-    amqp::{Broker, Destination, Message},
+    amqp::{Broker, Destination, Message, NotPublished},
     batch::AdmissionControl,
     crash,
     db::Writes,
@@ -111,12 +111,23 @@ impl Outbox {
     ///
     /// Waits while the broker is slower than the callers, but not while it is away or confirms nothing: the sweep
     /// publishes the messages then.
-    pub async fn hand_over(&self, Enqueued(mut messages): Enqueued) {
+    pub async fn hand_over(&self, Enqueued(messages): Enqueued) {
         if messages.is_empty() {
             return;
         }
         crash::point("outbox.committed");
-        messages.retain(|message| self.goes_out(message.destination()));
+        let (messages, late): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(|message| self.goes_out(message.destination()));
+        if !late.is_empty() {
+            // Since the row was written, its destination has stopped taking messages. It need not wait for its lease.
+            let results = late
+                .iter()
+                .map(|one| (one.row_id(), Err(NotPublished::Lost)));
+            let (results, settled) = (results.collect(), self.settled.clone());
+            self.in_flight
+                .spawn(async move { settled.send(results).await });
+        }
         if messages.is_empty() {
             return;
         }
