@@ -7,6 +7,7 @@ mod cluster;
 mod crash;
 mod dead_sockets;
 mod ends;
+mod failover;
 mod flow;
 mod garbage;
 mod growth;
