@@ -33,7 +33,10 @@ use tokio::time::{error::Elapsed, timeout};
 use tracing::{Instrument, Span, info, warn};
 
 pub use self::{pinned::PinnedConnection, transaction::LazyTransaction, writes::Writes};
-use crate::config::{self, DatabaseConfig, Secret};
+use crate::{
+    config::{self, DatabaseConfig, Secret},
+    contract::clock,
+};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -102,13 +105,19 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
 /// Whether a connection is good for a transaction. Whatever was given up comes back with a statement under way, perhaps to
 /// a server that will never answer, or with a transaction that sqlx knows nothing of. A server that is a standby, or has
 /// been made read-only, is left at once: another one is the primary, or is about to be.
+///
+/// The answer also tells the time.
 async fn is_usable(connection: &mut PgConnection) -> sqlx::Result<bool> {
     // In an open transaction, time stands still. A raw statement is one message, and so begins with its transaction.
     let question = sqlx::raw_sql(
-        "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::bool",
+        "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::bool, clock_timestamp()",
     );
     match timeout(TEST_TIMEOUT, question.fetch_one(connection)).await {
-        Ok(row) => row?.try_get(0),
+        Ok(row) => {
+            let row = row?;
+            clock::set(row.try_get(1)?);
+            row.try_get(0)
+        }
         Err(late) => Err(sqlx::Error::Io(late.into())),
     }
 }
