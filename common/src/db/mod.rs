@@ -43,12 +43,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// No unit of work takes longer: each statement has a limit of its own, which the server keeps. So whatever takes longer
 /// waits for a server that has vanished, and its connection is worth nothing any more.
 pub const LONGEST: Duration = Duration::from_secs(20);
-/// A connection that has not answered by then is closed. Shorter than [`ACQUIRE_TIMEOUT`], which is then enough for a new
-/// one in its place.
-const TEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection that has not answered by then is closed.
+const TEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections are tested before use only after this: when a server has stopped answering, those that are used have
 /// been idle for longer by the time that somebody notices.
-const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
 
 /// The value that a text column names.
 ///
