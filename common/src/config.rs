@@ -172,7 +172,10 @@ pub fn postgres_url(
 ) -> Result<Secret, Error> {
     let url = vars.optional(variable).unwrap_or_else(default);
     let is_postgres = Url::parse(&url).is_ok_and(|parsed| {
-        matches!(parsed.scheme(), "postgres" | "postgresql") && parsed.path().len() > 1
+        // Several hosts would be taken for the name of one.
+        let one_host = !parsed.host_str().unwrap_or_default().contains(',');
+        let scheme = parsed.scheme();
+        matches!(scheme, "postgres" | "postgresql") && parsed.path().len() > 1 && one_host
     });
     if is_postgres {
         Ok(Secret::new(url))
@@ -273,6 +276,19 @@ mod tests {
         for wrong in ["http://a", "amqp://", "amqp://a,,amqp://b", "nonsense"] {
             let vars = Vars::from_iter([("RABBITMQ_URL", wrong)]);
             assert!(BrokerConfig::from_vars(&vars).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_database_has_one_host() {
+        let url = |url| {
+            postgres_url(&Vars::default(), "X", || {
+                format!("postgres://u:p,w@{url}/d")
+            })
+        };
+        assert!(url("a:1").is_ok());
+        for wrong in ["a,b", "a,b:1", "a:1,b:2"] {
+            assert!(url(wrong).is_err(), "{wrong}");
         }
     }
 

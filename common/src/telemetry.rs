@@ -19,8 +19,10 @@ pub fn init(name: &str, vars: &Vars) -> Result<WorkerGuard, config::Error> {
         .optional("LOG_LEVEL")
         .unwrap_or_else(|| "info".to_owned());
     // lapin logs the payload of returned messages, which is customers' data, and every broken connection, which our
-    // own code reports once. `LOG_LEVEL=info,lapin=debug` shows it all the same.
-    let filter = EnvFilter::try_new(format!("lapin=off,{level}")).map_err(|_| {
+    // own code reports once. sqlx logs every connection that `db` refuses, which says so once, too.
+    // `LOG_LEVEL=info,lapin=debug` shows it all the same.
+    let quiet = "lapin=off,sqlx_core::pool::inner=off";
+    let filter = EnvFilter::try_new(format!("{quiet},{level}")).map_err(|_| {
         config::Error::new(
             "LOG_LEVEL",
             &level,

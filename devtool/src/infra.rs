@@ -62,8 +62,7 @@ pub(crate) async fn up_for_tests(
     postgres: bool,
     rabbitmq: bool,
 ) -> Result<Plan> {
-    // Both, always: the tests that stop a server start one of their own.
-    packages::ensure(workspace, true, true)?;
+    packages::ensure_for_tests(workspace)?;
     let infra = Infra::load(workspace)?;
     let mut plan = Plan::make(workspace, &settings.without_choices(), &infra, false).await?;
     plan.postgres.take_if(|_| !postgres);

@@ -1,11 +1,10 @@
 //! `inventory.reserve.v1`: hold all items of an order, or none.
 
 use common::contract::{
-    Envelope, Reason, Unreadable,
+    Envelope, Reason, Unreadable, clock,
     inventory::{ReserveStock, StockItem, StockReservationFailed, StockReserved},
 };
 use tracing::info;
-use uuid::Uuid;
 
 use crate::{
     SOURCE,
@@ -42,7 +41,7 @@ pub(crate) fn execute(batch: &mut Batch, command: &Command, items: Vec<StockItem
         return command.reply(SOURCE, &data);
     }
     batch.reservations.add(Reservation {
-        id: Uuid::now_v7(),
+        id: clock::new_id(),
         saga_id: command.key.saga,
         step: command.key.step.clone(),
         order_id,

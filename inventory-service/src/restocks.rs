@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use common::{
     amqp::consumer,
     contract::{
-        OrderId, SagaId,
+        OrderId, SagaId, clock,
         inventory::{Restock, StockItem},
     },
     db::Writes,
@@ -118,7 +118,7 @@ impl Book {
                  SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::json[])
                  ON CONFLICT (saga_id, step) DO NOTHING",
             )
-            .bind(uuids(|_| Uuid::now_v7()))
+            .bind(uuids(|_| clock::new_id()))
             .bind(uuids(|(key, _)| key.saga.0))
             .bind(steps)
             .bind(uuids(|(_, asked)| asked.order_id.0))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use common::{
     amqp::consumer,
-    contract::{Money, OrderId, PaymentId, ReturnId, payment::RefundPart},
+    contract::{Money, OrderId, PaymentId, ReturnId, clock, payment::RefundPart},
     db::Writes,
     participant::idempotency::Key,
 };
@@ -242,7 +242,7 @@ impl Ledger {
                                       $7::bigint[], $8::text[])
                  ON CONFLICT (saga_id, step) DO NOTHING",
             )
-            .bind(uuids(|_| Uuid::now_v7()))
+            .bind(uuids(|_| clock::new_id()))
             .bind(uuids(|e| e.key.saga.0))
             .bind(texts(|e| &e.key.step))
             .bind(uuids(|e| e.payment.0))

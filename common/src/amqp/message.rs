@@ -2,11 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use chrono::Utc;
 use uuid::Uuid;
 
 use super::Destination;
-use crate::contract::{Envelope, Unreadable, topology};
+use crate::contract::{Envelope, Unreadable, clock, topology};
 
 /// How long a message is postponed at least, ...
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -42,14 +41,14 @@ impl Message {
     /// limits, so that what is in vain again and again is tried less and less often. It goes out as another message, which
     /// the one that came has caused.
     pub(super) fn postponed(queue: &'static str, envelope: Envelope) -> Self {
-        let age = (Utc::now() - envelope.time).to_std().unwrap_or_default();
+        let age = (clock::now() - envelope.time).to_std().unwrap_or_default();
         let envelope = Envelope {
             causationid: Some(envelope.id),
             ..envelope
         };
         Self {
             // Its row may meet the row of the time before, which is about to be deleted.
-            row_id: Uuid::now_v7(),
+            row_id: clock::new_id(),
             pause: (age / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
             ..Self::new(Destination::new(topology::DEFAULT, queue), envelope)
         }

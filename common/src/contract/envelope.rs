@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Message, SagaId};
+use super::{Message, SagaId, clock};
 
 /// Bytes of a message that is read; what is larger was not made here.
 const MESSAGE_MAX: usize = 1024 * 1024;
@@ -114,11 +114,11 @@ impl Envelope {
     pub fn new<M: Message>(source: &str, subject: &str, data: &M) -> Self {
         Self {
             specversion: "1.0".to_owned(),
-            id: Uuid::now_v7(),
+            id: clock::new_id(),
             source: source.to_owned(),
             kind: M::TYPE.to_owned(),
             subject: subject.to_owned(),
-            time: Utc::now(),
+            time: clock::now(),
             datacontenttype: json(),
             sagaid: None,
             sagastep: None,

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::clock;
+
 /// Declares id types that differ in nothing but their name.
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -22,7 +24,7 @@ macro_rules! id {
             /// A new id, later than every id that this process made before.
             #[must_use]
             pub fn generate() -> Self {
-                Self(Uuid::now_v7())
+                Self(clock::new_id())
             }
         }
 

@@ -11,6 +11,7 @@
 //! [`order`]. A type that changes its meaning gets a new name (`….v2`) beside the old one. [`asyncapi`](crate::asyncapi) makes the
 //! published documents from these types; a test keeps the committed copies honest.
 
+pub mod clock;
 mod envelope;
 mod ids;
 pub mod inventory;

@@ -13,7 +13,16 @@ pub mod retention;
 mod transaction;
 mod writes;
 
-use std::{future::Future, str::FromStr, time::Duration};
+use std::{
+    future::Future,
+    io::{self, ErrorKind},
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context;
 use sqlx::{
@@ -21,10 +30,13 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
 use tokio::time::{error::Elapsed, timeout};
-use tracing::{Instrument, Span};
+use tracing::{Instrument, Span, info, warn};
 
 pub use self::{pinned::PinnedConnection, transaction::LazyTransaction, writes::Writes};
-use crate::config::{self, DatabaseConfig, Secret};
+use crate::{
+    config::{self, DatabaseConfig, Secret},
+    contract::clock,
+};
 
 /// Waiting longer than this for a connection means that the database is away or overloaded.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,9 +44,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// waits for a server that has vanished, and its connection is worth nothing any more.
 pub const LONGEST: Duration = Duration::from_secs(20);
 /// A connection that has not answered by then is closed.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// Idle connections are tested before use only after this.
-const TEST_AFTER_IDLE: Duration = Duration::from_secs(30);
+const TEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Idle connections are tested before use only after this: when a server has stopped answering, those that are used have
+/// been idle for longer by the time that somebody notices.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
 
 /// The value that a text column names.
 ///
@@ -69,38 +82,58 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
         ("enable_seqscan", "off"),
         ("jit", "off"),
     ]);
+    let read_only = Arc::new(AtomicBool::new(false));
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for < TEST_AFTER_IDLE {
-                    return Ok(true);
-                }
-                ping(connection).await.map(|()| true)
-            })
+        .after_connect(move |connection, _| {
+            let read_only = Arc::clone(&read_only);
+            Box::pin(async move { only_primary(is_usable(connection).await?, &read_only) })
         })
-        .after_release(|connection, _| Box::pin(is_reusable(connection)))
+        .before_acquire(|connection, meta| {
+            Box::pin(
+                async move { Ok(meta.idle_for < TEST_AFTER_IDLE || is_usable(connection).await?) },
+            )
+        })
+        .after_release(|connection, _| Box::pin(is_usable(connection)))
         .connect_lazy_with(options);
     Ok(pool)
 }
 
-/// Whether the server answers on this connection, and soon.
-async fn ping(connection: &mut PgConnection) -> sqlx::Result<()> {
-    let answer = timeout(PING_TIMEOUT, sqlx::Connection::ping(connection)).await;
-    answer.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
-}
-
-/// Whether a connection can go back to the pool. Whatever was given up comes back with a statement under way, perhaps to a
-/// server that will never answer, or with a transaction that sqlx knows nothing of.
-async fn is_reusable(connection: &mut PgConnection) -> sqlx::Result<bool> {
+/// Whether a connection is good for a transaction. Whatever was given up comes back with a statement under way, perhaps to
+/// a server that will never answer, or with a transaction that sqlx knows nothing of. A server that is a standby, or has
+/// been made read-only, is left at once: another one is the primary, or is about to be.
+///
+/// The answer also tells the time.
+async fn is_usable(connection: &mut PgConnection) -> sqlx::Result<bool> {
     // In an open transaction, time stands still. A raw statement is one message, and so begins with its transaction.
-    let question = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(connection);
-    match timeout(PING_TIMEOUT, question).await {
-        Ok(row) => row?.try_get(0),
+    let question = sqlx::raw_sql(
+        "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::bool, clock_timestamp()",
+    );
+    match timeout(TEST_TIMEOUT, question.fetch_one(connection)).await {
+        Ok(row) => {
+            let row = row?;
+            clock::set(row.try_get(1)?);
+            row.try_get(0)
+        }
         Err(late) => Err(sqlx::Error::Io(late.into())),
     }
+}
+
+/// Refuses a new connection to a server on which nothing can be written, and says so once.
+fn only_primary(usable: bool, said: &AtomicBool) -> sqlx::Result<()> {
+    if usable {
+        if said.swap(false, Ordering::Relaxed) {
+            info!("the database can be written again");
+        }
+        return Ok(());
+    }
+    if !said.swap(true, Ordering::Relaxed) {
+        warn!("the database is read-only: waiting for one that is not");
+    }
+    let why = io::Error::new(ErrorKind::ReadOnlyFilesystem, "the database is read-only");
+    Err(sqlx::Error::Io(why))
 }
 
 /// Begins a transaction on a connection or on one of a pool. See the module's warning.

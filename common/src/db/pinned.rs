@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio::time::Instant;
 
-use super::{TEST_AFTER_IDLE, ping};
+use super::{TEST_AFTER_IDLE, is_usable};
 
 /// A connection of a pool that one worker has to itself, from one transaction to the next.
 ///
@@ -35,7 +35,8 @@ impl PinnedConnection {
     pub async fn take(&self) -> sqlx::Result<PoolConnection<Postgres>> {
         let pinned = self.slot().take();
         if let Some((mut connection, since)) = pinned
-            && (since.elapsed() < TEST_AFTER_IDLE || ping(&mut connection).await.is_ok())
+            && (since.elapsed() < TEST_AFTER_IDLE
+                || is_usable(&mut connection).await.unwrap_or(false))
         {
             return Ok(connection);
         }

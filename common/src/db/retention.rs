@@ -5,14 +5,14 @@
 //!      dropped whole   └── what sagas of now use │ made ahead, so that nobody ever waits for it
 //! ```
 //!
-//! Ids of sagas are UUID v7, so a range of ids is a range of time, and all that is recorded of a saga is in one
+//! Ids of sagas are UUID v7 by the database's clock, so a range of ids is a range of time, and all that is recorded of a saga is in one
 //! partition, whenever it is written. Dropping one costs the same whatever is in it, and leaves nothing to vacuum.
 //! A partition's name ends with the last day in it.
 //!
 //! All replicas do this, but only one of them changes something at a time. Nobody else waits for long: a table that
 //! cannot be locked at once is left for later.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use chrono::{Days, NaiveDate};
 use sqlx::{AssertSqlSafe, Executor, PgConnection, PgExecutor, PgPool, Postgres, Row, Transaction};
@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::{self, Vars},
-    contract::SagaId,
+    contract::{SagaId, clock},
     watchdog::idle,
 };
 
@@ -56,15 +56,16 @@ impl Retention {
         Ok(Self { days })
     }
 
-    /// Whether records of `saga` may have been dropped. It says so an hour early, for clocks differ.
+    /// Whether records of `saga` may have been dropped. It says so an hour early, for the databases' clocks
+    /// differ.
     #[must_use]
     pub fn is_over_for(self, saga: SagaId) -> bool {
         const HOUR: u64 = 3600;
         // Other ids than v7 are nobody's.
         let began = saga.0.get_timestamp().map_or(u64::MAX, |at| at.to_unix().0);
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let now = u64::try_from(clock::now().timestamp()).unwrap_or_default();
         let kept = u64::from(self.days) * 24 * HOUR;
-        kept > 0 && began < now.as_secs().saturating_sub(kept - HOUR)
+        kept > 0 && began < now.saturating_sub(kept - HOUR)
     }
 }
 
@@ -230,8 +231,7 @@ mod tests {
     use super::*;
 
     fn began(hours_ago: u64) -> SagaId {
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-        let at = now.as_secs() - hours_ago * 3600;
+        let at = u64::try_from(clock::now().timestamp()).unwrap() - hours_ago * 3600;
         SagaId(Uuid::new_v7(Timestamp::from_unix(NoContext, at, 0)))
     }
 

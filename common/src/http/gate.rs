@@ -1,7 +1,7 @@
 //! While the database is away, requests are refused at once instead of waiting for it one by one.
 //!
-//! An answer of 503 because a dependency is away closes the gate. Behind it, one probe at a time asks the database until it answers; then the
-//! gate opens.
+//! An answer of 503 because a dependency is away closes the gate. Behind it, one probe at a time asks the database until
+//! it answers; then the gate opens. Nobody comes through before the database has said what time it is.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::{ApiError, problem::Away};
-use crate::db::LONGEST;
+use crate::{contract::clock, db::LONGEST};
 
 /// How often the database is asked while it is away.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
@@ -71,6 +71,9 @@ impl Gate {
 
 /// Lets a request through while the gate is open.
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if !clock::is_known() && !gate.database_answers().await {
+        gate.close();
+    }
     if gate.closed.load(Ordering::Relaxed) {
         let away = "the database is away: try again in a moment".to_owned();
         return ApiError::Refused(StatusCode::SERVICE_UNAVAILABLE, away).into_response();

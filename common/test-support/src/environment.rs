@@ -30,23 +30,33 @@ pub struct Servers {
     pub rabbitmq_api: String,
 }
 
+impl Servers {
+    /// Those that `./dev test` started.
+    ///
+    /// # Panics
+    /// When it did not start the test; the message says what to run.
+    #[must_use]
+    pub fn shared() -> Self {
+        let variable = |name: &str| {
+            #[expect(clippy::disallowed_methods, reason = "tests have no config")]
+            std::env::var(name)
+                .unwrap_or_else(|_| panic!("{name} is not set: run the tests with ./dev test"))
+        };
+        Self {
+            postgres: variable("TEST_DATABASE_URL"),
+            rabbitmq: variable("TEST_RABBITMQ_URL"),
+            rabbitmq_api: variable("TEST_RABBITMQ_API_URL"),
+        }
+    }
+}
+
 impl Environment {
     /// Makes databases and a vhost on the servers that `./dev test` started.
     ///
     /// # Panics
     /// When they cannot be made; the message says what to run.
     pub async fn new() -> Self {
-        let variable = |name: &str| {
-            #[expect(clippy::disallowed_methods, reason = "tests have no config")]
-            std::env::var(name)
-                .unwrap_or_else(|_| panic!("{name} is not set: run the tests with ./dev test"))
-        };
-        let servers = Servers {
-            postgres: variable("TEST_DATABASE_URL"),
-            rabbitmq: variable("TEST_RABBITMQ_URL"),
-            rabbitmq_api: variable("TEST_RABBITMQ_API_URL"),
-        };
-        Self::on(servers)
+        Self::on(Servers::shared())
             .await
             .expect("the servers of ./dev test answer")
     }

@@ -1,9 +1,10 @@
 //! For tests and tools only: a database and a vhost per test, a plain AMQP client, private servers, a whole system of
 //! its own, waiting, and trouble: a proxy that cuts, stalls and delays, messages that come twice and in another order,
-//! and garbage.
+//! clocks that are wrong, and garbage.
 
 mod amqp;
 mod environment;
+pub mod faketime;
 pub mod garbage;
 pub mod participant;
 mod proxy;

@@ -73,6 +73,16 @@ impl Proxy {
         self.address
     }
 
+    /// Leads new connections to the server of `url`. Those that stand are left alone.
+    ///
+    /// # Errors
+    /// The URL names no server.
+    pub fn lead_to(&self, url: &str) -> Result<()> {
+        let target = server_of(&Url::parse(url)?)?;
+        self.mode.send_modify(|mode| mode.target = Some(target));
+        Ok(())
+    }
+
     /// Drops every connection now. New ones are welcome.
     pub fn cut(&self) {
         self.mode.send_modify(|mode| mode.cuts += 1);
@@ -107,6 +117,7 @@ impl Proxy {
             *mode = Mode {
                 cuts: mode.cuts,
                 abandoned: mode.abandoned,
+                target: mode.target,
                 ..Mode::default()
             };
         });
@@ -144,6 +155,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::servers::free_ports;
 
     const SHORT: Duration = Duration::from_millis(200);
     const LONG: Duration = Duration::from_secs(20);
@@ -246,6 +258,23 @@ mod tests {
         let start = Instant::now();
         assert!(say(&mut stream, b"hello").await);
         assert!(start.elapsed() >= SHORT * 2);
+    }
+
+    #[tokio::test]
+    async fn new_connections_can_be_led_elsewhere() {
+        let proxy = echo().await;
+        let mut before = client(&proxy).await;
+        assert!(say(&mut before, b"hello").await);
+        let nowhere = free_ports(1).unwrap()[0];
+        let nowhere = format!("amqp://127.0.0.1:{nowhere}");
+        proxy.lead_to(&nowhere).unwrap();
+        proxy.heal();
+        assert!(!say(&mut client(&proxy).await, b"hello").await);
+        assert!(say(&mut before, b"hello").await);
+        proxy
+            .lead_to(&format!("amqp://{}", server().await))
+            .unwrap();
+        assert!(say(&mut client(&proxy).await, b"hello").await);
     }
 
     #[tokio::test]

@@ -94,6 +94,23 @@ fn only_one_room_sees_lapin() {
 }
 
 #[test]
+fn nobody_goes_by_the_clock_of_his_process() {
+    for (guarded, modules) in house() {
+        let others = modules.iter().filter(|one| one.name() != "contract::clock");
+        for module in others {
+            for clock in ["Utc::now", "SystemTime", "now_v7"] {
+                assert!(
+                    !module.code.contains(clock),
+                    "{}: {} asks {clock} instead of contract::clock",
+                    guarded.src,
+                    module.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn who_is_to_be_alone_uses_no_other_room() {
     for (guarded, modules) in house() {
         let arrows = room_arrows(&file_arrows(&modules));

@@ -1,9 +1,12 @@
-//! Debian's packages of the servers.
+//! Debian's packages: of the servers, and of what the tests need besides.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use test_support::servers::{PostgresServer, RabbitMqServer};
+use test_support::{
+    faketime,
+    servers::{PostgresServer, RabbitMqServer},
+};
 
 use crate::workspace::Workspace;
 
@@ -15,13 +18,28 @@ pub(crate) fn ensure(workspace: &Workspace, postgres: bool, rabbitmq: bool) -> R
     let mut missing = Vec::new();
     missing.extend((postgres && !PostgresServer::is_installed()).then_some("postgresql"));
     missing.extend((rabbitmq && !RabbitMqServer::is_installed()).then_some("rabbitmq-server"));
+    install(workspace, &missing)
+}
+
+/// The same for all that the tests start.
+///
+/// # Errors
+/// When that fails.
+pub(crate) fn ensure_for_tests(workspace: &Workspace) -> Result<()> {
+    // The tests that stop a server start one of their own.
+    ensure(workspace, true, true)?;
+    let faketime = (!faketime::is_installed()).then_some("faketime");
+    install(workspace, faketime.as_slice())
+}
+
+fn install(workspace: &Workspace, missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
     let mut command = Command::new(workspace.root().join("dev"));
     let status = command
         .arg("install")
-        .args(&missing)
+        .args(missing)
         .status()
         .context("cannot run ./dev install")?;
     ensure!(

@@ -1,9 +1,9 @@
 //! `POST /orders`: what clients send, and what is wrong with it.
 
 use axum::http::HeaderMap;
-use chrono::{SubsecRound, Utc};
+use chrono::SubsecRound;
 use common::{
-    contract::{Money, OrderId, SagaId, decimal, order::OrderItem},
+    contract::{Money, OrderId, SagaId, clock, decimal, order::OrderItem},
     http::{ApiError, extract::Checks},
 };
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ impl NewOrder {
         self.check()?;
         let idempotency =
             idempotency_key::read(headers)?.map(|key| (key, idempotency_key::hash(&self)));
-        let now = Utc::now().trunc_subsecs(6);
+        let now = clock::now().trunc_subsecs(6);
         let items: Vec<_> = self.items.into_iter().map(NewItem::into_item).collect();
         let total = items
             .iter()

@@ -1,7 +1,7 @@
 //! Where a saga comes from: the request's correlation id and trace.
 
 use axum::http::HeaderMap;
-use common::http::CORRELATION_ID;
+use common::{contract::clock, http::CORRELATION_ID};
 use saga::Origin;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ fn correlation_id(headers: &HeaderMap) -> String {
     let given = headers.get(CORRELATION_ID).and_then(|id| id.to_str().ok());
     match given.filter(|id| (1..=128).contains(&id.len())) {
         Some(id) => id.to_owned(),
-        None => Uuid::now_v7().to_string(),
+        None => clock::new_id().to_string(),
     }
 }
 

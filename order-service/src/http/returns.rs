@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use chrono::{DateTime, SubsecRound, Utc};
 use common::{
-    contract::{Money, OrderId, ReturnId, SagaId, decimal, inventory::StockItem},
+    contract::{Money, OrderId, ReturnId, SagaId, clock, decimal, inventory::StockItem},
     db,
     http::{
         ApiError, Page, Problem,
@@ -256,7 +256,7 @@ impl NewReturn {
             let field = format!("items[{}].quantity", position.unwrap_or_default());
             ApiError::invalid(field, error.to_string())
         })?;
-        let now = Utc::now().trunc_subsecs(6);
+        let now = clock::now().trunc_subsecs(6);
         Ok(Return {
             id: ReturnId::generate(),
             order_id: order.id,

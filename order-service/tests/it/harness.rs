@@ -123,14 +123,19 @@ impl System {
 
     /// Places an order of one `product`, if the service accepts one now.
     pub(crate) async fn try_place(&self, product: &str) -> Option<Value> {
-        let answer = self
-            .orders
-            .post("/orders", &order(product, 1, "pm_card_visa"))
-            .await;
-        if answer.status() != StatusCode::CREATED {
-            return None;
+        self.placing(product).await
+    }
+
+    /// The same for a task of its own.
+    pub(crate) fn placing(&self, product: &str) -> impl Future<Output = Option<Value>> + use<> {
+        let (orders, order) = (self.orders.clone(), order(product, 1, "pm_card_visa"));
+        async move {
+            let answer = orders.post("/orders", &order).await;
+            if answer.status() != StatusCode::CREATED {
+                return None;
+            }
+            Some(answer.json().await.unwrap())
         }
-        Some(answer.json().await.unwrap())
     }
 
     /// Cancels an order, as its customer.

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod clocks;
 mod cluster;
 mod crash;
 mod dead_sockets;
 mod ends;
+mod failover;
 mod flow;
 mod garbage;
 mod growth;

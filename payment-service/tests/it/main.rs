@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
 
 mod bank;
+mod clocks;
 mod crashes;
 mod dead_letters;
 mod http;

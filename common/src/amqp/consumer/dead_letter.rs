@@ -1,6 +1,5 @@
 //! What says on a dead letter why it is one.
 
-use chrono::Utc;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
@@ -8,6 +7,7 @@ use lapin::{
 use metrics::counter;
 
 use super::super::{Outgoing, Raw, properties::identifying};
+use crate::contract::clock;
 
 /// Longest error text in a header.
 const ERROR_TEXT_MAX: usize = 1000;
@@ -33,7 +33,7 @@ fn add_reason(headers: &mut FieldTable, kind: &str, error: &str, attempts: u32) 
     for (name, value) in [
         ("x-error-kind", kind),
         ("x-error", &error),
-        ("x-failed-at", &Utc::now().to_rfc3339()),
+        ("x-failed-at", &clock::now().to_rfc3339()),
     ] {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
     }

@@ -28,6 +28,8 @@ pub(super) struct Mode {
     pub(super) stalled_until: Option<Instant>,
     pub(super) delay: Duration,
     pub(super) refusing: bool,
+    /// Where new connections lead, when that is somewhere else than at first.
+    pub(super) target: Option<SocketAddr>,
 }
 
 /// Listens on `port` (0 is a free one) and forwards to `target`, until the task is aborted: where it listens.
@@ -47,7 +49,9 @@ async fn accept(listener: TcpListener, target: SocketAddr, modes: watch::Receive
         tokio::select! {
             accepted = listener.accept() => {
                 // An error is that of one connection, which its client notices.
-                if let Ok((client, _)) = accepted && !modes.borrow().refusing {
+                let mode = *modes.borrow();
+                if let Ok((client, _)) = accepted && !mode.refusing {
+                    let target = mode.target.unwrap_or(target);
                     connections.spawn(connect(client, target, modes.clone()));
                 }
             }

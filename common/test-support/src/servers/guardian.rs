@@ -13,7 +13,10 @@ const SCRIPT: &str = r#"
 read -r _ && exit 0
 data=$1; shift
 for file in "$@"; do
-    [ -s "$file" ] && kill -9 "$(cut -d' ' -f1 "$file")"
+    [ -s "$file" ] || continue
+    server=$(cut -d' ' -f1 "$file")
+    # Its processes miss it by themselves, unless they were stopped.
+    kill -9 "$server" $(cat "/proc/$server/task/$server/children")
 done
 rm -rf "$(readlink -f "$data")" "$data" "$@"
 "#;

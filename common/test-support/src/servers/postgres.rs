@@ -1,13 +1,15 @@
 //! A PostgreSQL server of our own.
 
+mod standby;
+
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use url::Url;
 
 use common::db::credentials;
@@ -32,6 +34,8 @@ pub struct PostgresServer {
     port: u16,
     user: String,
     password: String,
+    /// The URL of the primary whose standby it is made as.
+    primary: Option<String>,
     guardian: Option<Guardian>,
 }
 
@@ -46,6 +50,7 @@ impl PostgresServer {
             port,
             user: user.to_owned(),
             password: password.to_owned(),
+            primary: None,
             guardian: None,
         }
     }
@@ -66,11 +71,19 @@ impl PostgresServer {
     /// # Errors
     /// When it cannot be started; see [`Self::start`].
     pub async fn on_free_ports(dir: &Path) -> Result<Self> {
-        let dir = std::path::absolute(dir)?;
-        let mut server = Self::new(&dir, free_ports(1)?[0], "postgres", "postgres");
-        server.guardian = Some(Guardian::of(&server.files, None)?);
-        server.start().await?;
-        Ok(server)
+        let server = Self::new(
+            &std::path::absolute(dir)?,
+            free_ports(1)?[0],
+            "postgres",
+            "postgres",
+        );
+        server.guarded_and_started().await
+    }
+
+    async fn guarded_and_started(mut self) -> Result<Self> {
+        self.guardian = Some(Guardian::of(&self.files, None)?);
+        self.start().await?;
+        Ok(self)
     }
 
     /// Whether Debian's package (or another PostgreSQL on `PATH`) is there.
@@ -121,7 +134,13 @@ impl PostgresServer {
             let data = fs::canonicalize(&self.files.data)?;
             let cluster = data.join("cluster");
             if !cluster.exists() {
-                self.make_cluster(&cluster, owner)?;
+                let fresh = cluster.with_extension("new");
+                remove_tree(&fresh)?;
+                match &self.primary {
+                    None => self.make_cluster(&fresh, owner)?,
+                    Some(primary) => standby::copy_cluster(&fresh, primary, owner)?,
+                }
+                fs::rename(&fresh, &cluster).context("cannot name the new cluster")?;
             }
             let made_by = fs::read_to_string(cluster.join("PG_VERSION")).unwrap_or_default();
             let program = programs(Some(made_by.trim()))
@@ -224,10 +243,8 @@ impl PostgresServer {
     }
 
     /// `initdb`, to a directory that gets its name when it is complete.
-    fn make_cluster(&self, cluster: &Path, owner: Owner) -> Result<()> {
-        let fresh = cluster.with_extension("new");
-        remove_tree(&fresh)?;
-        let data = cluster.parent().expect("it is inside of one");
+    fn make_cluster(&self, fresh: &Path, owner: Owner) -> Result<()> {
+        let data = fresh.parent().expect("it is inside of one");
         let password = data.join("password");
         write_private(&password, &self.password)?;
         if let Some((user, group)) = owner {
@@ -245,17 +262,11 @@ impl PostgresServer {
             .arg("--pwfile")
             .arg(&password)
             .arg("--pgdata")
-            .arg(&fresh)
+            .arg(fresh)
             .output()
             .context("cannot run initdb")?;
         fs::remove_file(&password)?;
-        if !output.status.success() {
-            bail!(
-                "initdb failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        fs::rename(&fresh, cluster).context("cannot name the new cluster")
+        succeeded("initdb", &output)
     }
 }
 
@@ -265,8 +276,10 @@ impl Drop for PostgresServer {
             return;
         };
         if let Some(process) = self.process() {
-            // Its other processes end as soon as they miss the first one.
-            let _ = process.signal(Signal::KILL);
+            // Its other processes would miss the first one, unless they are stopped.
+            for process in process.children().iter().chain([&process]) {
+                let _ = process.signal(Signal::KILL);
+            }
             while process.is_alive() {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -310,6 +323,12 @@ fn programs(wanted: Option<&str>) -> Option<PathBuf> {
         std::env::split_paths(&path)
             .find(|bin| bin.join("postgres").exists() && bin.join("initdb").exists())
     })
+}
+
+fn succeeded(program: &str, output: &Output) -> Result<()> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} failed: {}", said.trim());
+    Ok(())
 }
 
 /// Runs `command` as `owner` in `dir`: the directory that we are in may be closed to that user.

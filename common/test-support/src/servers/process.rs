@@ -133,6 +133,18 @@ impl Process {
             .is_some_and(|(state, started)| state == 'T' && started == self.started)
     }
 
+    /// The processes that it has started, and that have not ended.
+    #[must_use]
+    pub fn children(&self) -> Vec<Self> {
+        let number = self.number;
+        let file = format!("/proc/{number}/task/{number}/children");
+        let numbers = fs::read_to_string(file).unwrap_or_default();
+        let numbers = numbers.split_ascii_whitespace();
+        numbers
+            .filter_map(|number| Self::with_number(number.parse().ok()?))
+            .collect()
+    }
+
     /// Sends `signal`, unless the process is gone.
     ///
     /// # Errors
