@@ -2,21 +2,12 @@
 
 use std::time::Duration;
 
-use common::{
-    amqp::{Broker, Message},
-    batch::AdmissionControl,
-    config::BrokerConfig,
-    contract::{Envelope, OrderId, Reason, payment::PaymentFailed, topology},
-    db::Writes,
-    outbox::Outbox,
-};
+use common::contract::topology;
 use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
 use test_support::{Amqp, Environment, Proxy, eventually};
-
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::{System, count, text};
 
@@ -133,44 +124,4 @@ async fn orders_are_placed_while_the_broker_confirms_nothing() {
     )
     .await;
     system.audit().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_to_the_sweep_is_not_published_besides() {
-    let system = System::alone().await;
-    let environment = system.stop().await;
-    let amqp = Amqp::connect(&environment.rabbitmq_url()).await;
-    let events = amqp.listen(topology::EVENTS, "#").await;
-    let db = environment.pool("order").await;
-    let config = BrokerConfig::from_vars(&environment.vars(&[])).unwrap();
-    let broker = Broker::new("a test", &config);
-    let (outbox, relay) = Outbox::new(db.clone(), broker.clone(), AdmissionControl::default());
-
-    // It is not connected yet, so the row is for the sweep, which is faster than who wrote it.
-    let failed = PaymentFailed {
-        order_id: OrderId::generate(),
-        payment_id: None,
-        amount: None,
-        currency: None,
-        detail: None,
-        reason: Reason::ALREADY_COMPENSATED,
-    };
-    let event = Message::event(Envelope::new("a test", "an order", &failed));
-    let mut writes = Writes::default();
-    let enqueued = outbox.enqueue(&mut writes, vec![event]);
-    broker.check().await.unwrap();
-    writes.execute(&db).await.unwrap();
-    let shutdown = CancellationToken::new();
-    let relay = tokio::spawn(relay.run(shutdown.clone()));
-    eventually(
-        "the event has gone out",
-        || count(&db, WAITING),
-        |n| *n == 0,
-    )
-    .await;
-    outbox.hand_over(enqueued).await;
-    shutdown.cancel();
-    relay.await.unwrap();
-    assert_eq!(amqp.next_events(&events, 1).await.len(), 1);
-    assert_eq!(amqp.ready(&events).await, 0, "it came once");
 }
