@@ -1,8 +1,9 @@
 //! A message that cannot be read hurts nobody but itself.
 
 use common::contract::topology;
-use lapin::BasicProperties;
+use lapin::{BasicProperties, options::QueueBindOptions, types::FieldTable};
 use serde_json::{Value, json};
+use test_support::eventually;
 
 use crate::support::{Saga, World, header};
 
@@ -92,4 +93,39 @@ async fn what_is_not_even_json_is_kept_as_it_came() {
     }
     world.command(&Saga::new().reserve(&[("a", 1)])).await;
     assert_eq!(world.reply().await["type"], "inventory.reserved.v1");
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_no_queue_keeps_waits_for_one_and_holds_up_the_ack() {
+    let (world, service) = World::with_stock(&[("a", 100)]).await;
+    // It has all its connections, with which it binds all queues.
+    world.command(&Saga::new().reserve(&[("a", 1)])).await;
+    world.reply().await;
+    let (exchange, key) = (topology::DLX, topology::INVENTORY_COMMANDS.name);
+    let channel = world.amqp.channel();
+    channel
+        .queue_unbind(
+            DLQ.into(),
+            exchange.into(),
+            key.into(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let [poison, ..] = poison();
+    world.command(&poison.0).await;
+    let status = || async { service.get("/health/ready").await.0 };
+    eventually("readiness is red", status, |status| *status == 503).await;
+    channel
+        .queue_bind(
+            DLQ.into(),
+            exchange.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    assert_dead(&world, &[poison]).await;
+    eventually("readiness is green", status, |status| *status == 200).await;
 }

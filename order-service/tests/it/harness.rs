@@ -3,7 +3,7 @@
 use std::{fmt::Debug, net::SocketAddr, str::FromStr, time::Duration};
 
 use common::contract::topology;
-use order_service::app::{App, Config, PRODUCT};
+use order_service::app::{App, Config, PRODUCT, Sagas};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{PgPool, Row};
@@ -53,8 +53,17 @@ impl System {
 
     /// Only the order service, in an environment that exists.
     pub(crate) async fn on(environment: Environment, overrides: &[(&str, &str)]) -> Self {
+        Self::running(environment, overrides, PRODUCT).await
+    }
+
+    /// Only the order service, which runs `sagas`.
+    pub(crate) async fn of(sagas: Sagas) -> Self {
+        Self::running(Environment::new().await, &[], sagas).await
+    }
+
+    async fn running(environment: Environment, overrides: &[(&str, &str)], sagas: Sagas) -> Self {
         let config = Config::from_vars(&environment.vars(overrides)).unwrap();
-        let app = App::build(&config, PRODUCT).await.unwrap();
+        let app = App::build(&config, sagas).await.unwrap();
         let orders = Api::at(app.address().unwrap());
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
@@ -68,6 +77,16 @@ impl System {
             stop,
             running,
         }
+    }
+
+    /// Starts another replica of the order service.
+    pub(crate) async fn add_replica(&mut self) -> Api {
+        let config = Config::from_vars(&self.environment.vars(&[])).unwrap();
+        let app = App::build(&config, PRODUCT).await.unwrap();
+        let orders = Api::at(app.address().unwrap());
+        self.running.spawn(app.run(self.stop.clone()));
+        orders.until_ready().await;
+        orders
     }
 
     /// Starts the real participants.

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use common::contract::topology;
 use reqwest::Method;
 use serde_json::Value;
+use test_support::Amqp;
 
-use crate::harness::{System, count, order};
+use crate::harness::{System, count, order, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_clients_race_for_one_order() {
@@ -29,6 +31,37 @@ async fn twenty_clients_race_for_one_order() {
     let db = system.environment.pool("order").await;
     assert_eq!(count(&db, "SELECT count(*) FROM orders").await, 1);
     assert_eq!(count(&db, "SELECT count(*) FROM sagas").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_two_replicas_place_with_one_key_at_once_one_is_placed_and_told() {
+    const KEYS: usize = 20;
+    let mut system = System::alone().await;
+    let replicas = [system.orders.clone(), system.add_replica().await];
+    let amqp = Amqp::connect(&system.environment.rabbitmq_url()).await;
+    let told = amqp.listen(topology::EVENTS, "order.created.v1").await;
+    let mut clients = tokio::task::JoinSet::new();
+    for key in 0..KEYS {
+        for replica in &replicas {
+            let request = replica
+                .request(Method::POST, "/orders")
+                .header("idempotency-key", format!("key {key}"));
+            let request = request.json(&order("prod-1", 2, "pm_card_visa"));
+            clients.spawn(async move {
+                let answer = request.send().await.unwrap();
+                assert_eq!(answer.status(), 201);
+                let order: Value = answer.json().await.unwrap();
+                order["orderId"].as_str().unwrap().to_owned()
+            });
+        }
+    }
+    let orders: HashSet<String> = clients.join_all().await.into_iter().collect();
+    assert_eq!(orders.len(), KEYS);
+    let events = amqp.next_events(&told, KEYS).await;
+    let told_of: HashSet<_> = events.iter().map(|event| text(event, "subject")).collect();
+    assert!(orders.iter().all(|order| told_of.contains(&**order)));
+    system.until_outbox_is_empty().await;
+    assert_eq!(amqp.ready(&told).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

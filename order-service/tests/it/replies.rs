@@ -3,9 +3,10 @@
 use common::contract::topology;
 use lapin::BasicProperties;
 use serde_json::json;
+use test_support::eventually;
 
 use crate::harness::{
-    Participants, System, count, events, not_reserved, processed, refunded, released, reply_to,
+    Participants, System, count, events, id, not_reserved, processed, refunded, released, reply_to,
     reserved,
 };
 
@@ -79,7 +80,7 @@ async fn replies_in_the_wrong_order_end_well() {
         .reply(&[reply_to(&process, "payment.failed.v1", &too_late)])
         .await;
     let noted = |saga: &serde_json::Value| events(saga).contains(&"LATE_REPLY");
-    let saga = test_support::eventually("the reply is noted", || system.saga(&order), noted).await;
+    let saga = eventually("the reply is noted", || system.saga(&order), noted).await;
     assert_eq!(saga["status"], "COMPENSATED");
 }
 
@@ -205,7 +206,7 @@ async fn thousands_of_strays_cost_their_neighbours_nothing() {
     system.until(&order, "COMPLETED").await;
     let dead = || participants.amqp.ready(&dlq);
     let strays = u32::try_from(STRAYS).unwrap();
-    test_support::eventually("every stray is kept", dead, |n| *n == strays).await;
+    eventually("every stray is kept", dead, |n| *n == strays).await;
     // Nothing is recorded of what nobody took.
     let db = system.environment.pool("order").await;
     let foreign = "SELECT count(*) FROM idempotency i WHERE NOT EXISTS (SELECT FROM sagas s WHERE s.id = i.saga_id)";
@@ -238,4 +239,33 @@ async fn a_reply_without_a_meaning_takes_no_place() {
     let db = system.environment.pool("order").await;
     let recorded = "SELECT count(*) FROM idempotency WHERE step = 'restock'";
     assert_eq!(count(&db, recorded).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_somebody_has_locked_waits_and_its_neighbour_goes_on() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let mut paid = Vec::new();
+    for _ in 0..2 {
+        system.place("prod-1", 1).await;
+        paid.push(processed(&participants.command("payment").await));
+    }
+    let [neighbour, locked] = &paid[..] else {
+        unreachable!("there are two")
+    };
+    let db = system.environment.pool("order").await;
+    let mut somebody = common::db::begin(&db).await.unwrap();
+    sqlx::query("SELECT FROM sagas WHERE id = $1 FOR UPDATE")
+        .bind(id(locked, "sagaid"))
+        .execute(&mut *somebody)
+        .await
+        .unwrap();
+    participants.reply(&paid).await;
+    let reserve = participants.command("inventory").await;
+    assert_eq!(reserve["sagaid"], neighbour["sagaid"]);
+    let status = || async { system.orders.get("/health/ready").await.status().as_u16() };
+    eventually("readiness is red", status, |status| *status == 503).await;
+    somebody.rollback().await.unwrap();
+    let reserve = participants.command("inventory").await;
+    assert_eq!(reserve["sagaid"], locked["sagaid"]);
 }

@@ -1,26 +1,14 @@
 //! RabbitMQ is there, but some queue, or all of it, is stuck.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 
-use common::{
-    amqp::{Broker, Message},
-    batch::AdmissionControl,
-    config::BrokerConfig,
-    contract::{Envelope, OrderId, Reason, payment::PaymentFailed, topology},
-    db::Writes,
-    outbox::{Enqueued, Outbox, Relay},
-};
+use common::contract::topology;
 use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
-use sqlx::PgPool;
 use test_support::{Amqp, Environment, Proxy, eventually, servers::RabbitMqServer};
 use tokio::time::interval;
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::{System, count, slowest_sagas, text};
 
@@ -193,98 +181,4 @@ async fn orders_are_placed_while_the_broker_confirms_nothing() {
     )
     .await;
     system.audit().await;
-}
-
-/// An outbox that nobody else uses, with a broker that is not connected yet.
-struct OwnOutbox {
-    db: PgPool,
-    broker: Broker,
-    outbox: Outbox,
-    relay: Relay,
-    amqp: Amqp,
-    /// Where its events come.
-    events: String,
-    _environment: Environment,
-}
-
-impl OwnOutbox {
-    async fn new() -> Self {
-        let environment = System::alone().await.stop().await;
-        let amqp = Amqp::connect(&environment.rabbitmq_url()).await;
-        let events = amqp.listen(topology::EVENTS, "#").await;
-        let db = environment.pool("order").await;
-        let config = BrokerConfig::from_vars(&environment.vars(&[])).unwrap();
-        let broker = Broker::new("a test", &config);
-        let (outbox, relay) = Outbox::new(db.clone(), broker.clone(), AdmissionControl::default());
-        Self {
-            db,
-            broker,
-            outbox,
-            relay,
-            amqp,
-            events,
-            _environment: environment,
-        }
-    }
-
-    fn enqueue(&self, writes: &mut Writes) -> Enqueued {
-        let failed = PaymentFailed {
-            order_id: OrderId::generate(),
-            payment_id: None,
-            amount: None,
-            currency: None,
-            detail: None,
-            reason: Reason::ALREADY_COMPENSATED,
-        };
-        let event = Message::event(Envelope::new("a test", "an order", &failed));
-        self.outbox.enqueue(writes, vec![event])
-    }
-
-    async fn until_gone_out(db: &PgPool) {
-        let waiting = || count(db, WAITING);
-        eventually("the event has gone out", waiting, |rows| *rows == 0).await;
-    }
-
-    async fn came_once(amqp: &Amqp, events: &str) {
-        assert_eq!(amqp.next_events(events, 1).await.len(), 1);
-        assert_eq!(amqp.ready(events).await, 0, "it came once");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_to_the_sweep_is_not_published_besides() {
-    let own = OwnOutbox::new().await;
-    let mut writes = Writes::default();
-    // The row is for the sweep, which is faster than who wrote it.
-    let enqueued = own.enqueue(&mut writes);
-    own.broker.check().await.unwrap();
-    writes.execute(&own.db).await.unwrap();
-    let shutdown = CancellationToken::new();
-    let relay = tokio::spawn(own.relay.run(shutdown.clone()));
-    OwnOutbox::until_gone_out(&own.db).await;
-    own.outbox.hand_over(enqueued).await;
-    shutdown.cancel();
-    relay.await.unwrap();
-    OwnOutbox::came_once(&own.amqp, &own.events).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_go_out_any_more_is_left_to_the_sweep_at_once() {
-    // A row belongs to who wrote it for 10 s.
-    const LEASED: Duration = Duration::from_secs(8);
-    let own = OwnOutbox::new().await;
-    own.broker.check().await.unwrap();
-    let mut writes = Writes::default();
-    let enqueued = own.enqueue(&mut writes);
-    writes.execute(&own.db).await.unwrap();
-    let written = Instant::now();
-    own.broker.close().await;
-    own.outbox.hand_over(enqueued).await;
-    let shutdown = CancellationToken::new();
-    let relay = tokio::spawn(own.relay.run(shutdown.clone()));
-    OwnOutbox::until_gone_out(&own.db).await;
-    assert!(written.elapsed() < LEASED, "{:?}", written.elapsed());
-    shutdown.cancel();
-    relay.await.unwrap();
-    OwnOutbox::came_once(&own.amqp, &own.events).await;
 }

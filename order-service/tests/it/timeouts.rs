@@ -7,8 +7,11 @@ use order_service::{
 };
 use saga::{Engine, Program, deadlines};
 use serde_json::json;
+use test_support::eventually;
 
-use crate::harness::{Participants, System, count, events, processed, refunded, released, text};
+use crate::harness::{
+    Participants, System, count, events, id, processed, refunded, released, text,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_may_stay_silent() {
@@ -162,7 +165,7 @@ async fn time_stands_still_for_a_command_that_has_not_left() {
     .unwrap();
     system.let_deadline_pass(&order).await;
     let moved = "SELECT count(*) FROM sagas WHERE deadline_at > now() + interval '5 s'";
-    test_support::eventually("the deadline is moved", || count(&db, moved), |n| *n == 1).await;
+    eventually("the deadline is moved", || count(&db, moved), |n| *n == 1).await;
     let stuck = system.orders.json("/sagas?stuck=true").await;
     assert_eq!(stuck["items"][0]["sagaId"], order["sagaId"]);
     // Had time passed for it, its command would have been sent again.
@@ -182,7 +185,7 @@ async fn a_saga_of_a_later_version_is_left_to_those_who_have_its_definition() {
         participants.command("payment").await;
     }
     sqlx::query("UPDATE sagas SET definition_version = 99, deadline_at = now() - interval '1 h' WHERE id = $1")
-        .bind(crate::harness::id(&theirs, "sagaId"))
+        .bind(id(&theirs, "sagaId"))
         .execute(&db)
         .await
         .unwrap();
@@ -210,7 +213,7 @@ async fn a_reply_to_a_saga_of_a_later_version_waits_for_those_who_have_its_defin
     unheard_of["id"] = json!(uuid::Uuid::now_v7());
     unheard_of["type"] = json!("payment.deferred.v1");
     let be_of = |version: i32| {
-        let saga = crate::harness::id(&order, "sagaId");
+        let saga = id(&order, "sagaId");
         sqlx::query("UPDATE sagas SET definition_version = $2 WHERE id = $1")
             .bind(saga)
             .bind(version)
@@ -224,7 +227,7 @@ async fn a_reply_to_a_saga_of_a_later_version_waits_for_those_who_have_its_defin
             "SELECT count(*) FROM outbox WHERE routing_key = 'order.saga.replies'",
         )
     };
-    test_support::eventually("both wait", waiting, |replies| *replies == 2).await;
+    eventually("both wait", waiting, |replies| *replies == 2).await;
     let dead = common::contract::topology::dead_letter_queue("order.saga.replies");
     assert_eq!(participants.amqp.ready(&dead).await, 0);
 
@@ -261,7 +264,7 @@ async fn a_fault_of_the_database_is_no_fault_of_sagas() {
     system.let_deadline_pass(&order).await;
     participants.reply(&[processed(&command)]).await;
     let ready = || async { system.orders.get("/health/ready").await.status().as_u16() };
-    test_support::eventually("readiness is red", ready, |status| *status == 503).await;
+    eventually("readiness is red", ready, |status| *status == 503).await;
     rename("gone", "details").await;
     assert_eq!(
         participants.command("inventory").await["subject"],
@@ -283,7 +286,7 @@ async fn a_corrupt_saga_is_quarantined_and_the_others_go_on() {
     }
     let db = system.environment.pool("order").await;
     let corrupt = |order: &serde_json::Value, statement: &'static str| {
-        let saga = crate::harness::id(order, "sagaId");
+        let saga = id(order, "sagaId");
         let statement = sqlx::query(statement).bind(saga);
         let db = db.clone();
         async move { statement.execute(&db).await.unwrap() }
@@ -324,4 +327,50 @@ async fn a_corrupt_saga_is_quarantined_and_the_others_go_on() {
         participants.command("inventory").await["subject"],
         orders[3]["orderId"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_whose_order_somebody_has_locked_is_not_quarantined_beside_a_corrupt_one() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let [corrupt, late] = [
+        system.place("prod-1", 1).await,
+        system.place("prod-1", 1).await,
+    ];
+    for _ in 0..2 {
+        participants.command("payment").await;
+    }
+    let db = system.environment.pool("order").await;
+    let mut somebody = db::begin(&db).await.unwrap();
+    sqlx::query("SELECT FROM orders WHERE id = $1 FOR UPDATE")
+        .bind(id(&late, "orderId"))
+        .execute(&mut *somebody)
+        .await
+        .unwrap();
+    // Both are due, and what follows for the second one changes its order.
+    sqlx::query(
+        "UPDATE sagas SET attempt = 3, deadline_at = now(),
+             current_step = CASE id WHEN $1 THEN 'teleport' ELSE current_step END",
+    )
+    .bind(id(&corrupt, "sagaId"))
+    .execute(&db)
+    .await
+    .unwrap();
+    system.until_saga(&corrupt, "PARKED").await;
+    // It waits for the lock in vain, and then once more.
+    let waits = || async {
+        let waits = sqlx::query_scalar::<_, Option<String>>(
+            "SELECT max(xact_start)::text FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        );
+        waits.fetch_one(&db).await.unwrap()
+    };
+    let first = eventually("it waits", waits, Option::is_some).await;
+    let again = |wait: &Option<String>| wait.is_some() && *wait != first;
+    eventually("it waits again", waits, again).await;
+    assert_eq!(system.saga(&late).await["status"], "RUNNING");
+    somebody.rollback().await.unwrap();
+    let refund = participants.command("payment").await;
+    assert_eq!(refund["sagaid"], late["sagaId"]);
+    assert_eq!(refund["type"], "payment.refund.v1");
 }
