@@ -98,9 +98,11 @@ async fn what_is_not_even_json_is_kept_as_it_came() {
 #[tokio::test]
 async fn a_dead_letter_that_no_queue_keeps_waits_for_one_and_holds_up_the_ack() {
     let (world, service) = World::with_stock(&[("a", 100)]).await;
-    // It has all its connections, with which it binds all queues.
+    // Once it consumes and is ready, it has all its connections, on each of which it binds all queues.
     world.command(&Saga::new().reserve(&[("a", 1)])).await;
     world.reply().await;
+    let status = || async { service.get("/health/ready").await.0 };
+    eventually("it is ready", status, |status| *status == 200).await;
     let (exchange, key) = (topology::DLX, topology::INVENTORY_COMMANDS.name);
     let channel = world.amqp.channel();
     channel
@@ -114,7 +116,6 @@ async fn a_dead_letter_that_no_queue_keeps_waits_for_one_and_holds_up_the_ack() 
         .unwrap();
     let [poison, ..] = poison();
     world.command(&poison.0).await;
-    let status = || async { service.get("/health/ready").await.0 };
     eventually("readiness is red", status, |status| *status == 503).await;
     channel
         .queue_bind(

@@ -126,23 +126,6 @@ async fn what_cannot_go_out_any_more_waits_for_no_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_publishes_is_not_swept_besides() {
-    let mut world = World::new().await;
-    let (broker, outbox, relay) = world.replica();
-    broker.check().await.unwrap();
-    let mut writes = Writes::default();
-    let enqueued = outbox.enqueue(&mut writes, vec![event()]);
-    writes.execute(&world.db).await.unwrap();
-    outbox.store(&[event()]).await.unwrap();
-    world.run(relay);
-    // The sweep has looked when the other one is gone.
-    world.until_waiting(1).await;
-    outbox.hand_over(enqueued).await;
-    world.until_waiting(0).await;
-    world.assert_events(2).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_sweep_each_row_once_also_one_that_is_stored_twice() {
     const EVENTS: usize = 1000;
     let mut world = World::new().await;

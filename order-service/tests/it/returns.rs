@@ -251,6 +251,12 @@ async fn goods_come_back_only_after_they_have_left() {
     let (status, problem) = system.send_back(&order, &one).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(text(&problem, "detail").contains("ship_order"), "{problem}");
+    // Nor while that saga is parked: it goes on some day.
+    let db = system.environment.pool("order").await;
+    let park = "UPDATE sagas SET status = 'PARKED', attempt = 0, deadline_at = NULL WHERE type = 'ship_order'";
+    sqlx::query(park).execute(&db).await.unwrap();
+    let (status, _) = system.send_back(&order, &one).await;
+    assert_eq!(status, StatusCode::CONFLICT);
     let committed = reply_to(&commit, "inventory.committed.v1", &json!({ "items": [] }));
     participants.reply(&[committed]).await;
     system.until_open_sagas(&order, 0).await;
