@@ -98,10 +98,14 @@ async fn a_gateway_that_is_dead_is_left_alone_but_for_a_single_call_now_and_then
     let bank = Bank::new();
     bank.set_away(true);
     let service = orchestrator.start(bank.clone()).await;
+    let ready = async || service.get("/health/ready").await.0;
+    eventually("the service is ready", ready, |status| *status == 200).await;
     let (sagas, commands) = payments(100);
     orchestrator.send_batch(&commands[..50]).await;
-    let ready = async || service.get("/health/ready").await.0;
-    eventually("the service is not ready", ready, |status| *status == 503).await;
+    eventually("the service is not ready any more", ready, |status| {
+        *status == 503
+    })
+    .await;
     // The calls that were on their way, and hardly any more.
     let calls = bank.calls();
     for command in &commands[50..] {
