@@ -119,7 +119,7 @@ fn course(svg: &mut String, top: f64, course: &Course) {
     text(svg, LEFT, bottom + 16.0, "start", "0 s");
     text(svg, right, bottom + 16.0, "end", &format!("{seconds:.0} s"));
     let names = rates.map(|(name, _, colour)| (name, colour));
-    let mut x = LEFT + 150.0;
+    let mut x = LEFT + 90.0;
     for (name, colour) in names.into_iter().chain([("open (right scale)", "#bbbbbb")]) {
         let y = bottom + 6.0;
         let _ = writeln!(
