@@ -95,7 +95,16 @@ pub(crate) async fn run(
     // Those that came while it was still starting had to wait for that.
     let new = after.accepted.iter().filter(|shot| shot.due >= ready);
     let to_end = new.filter_map(|shot| Some(ends.of(shot.order)? - shot.due));
-    let mut outcome = Outcome {
+    let course = Course::of(
+        start,
+        backlog
+            .iter()
+            .chain(&after.accepted)
+            .map(|shot| shot.answered),
+        fired.refused.iter().chain(&after.refused).copied(),
+        ends.times(),
+    );
+    let outcome = Outcome {
         scenario: scenario.name.to_owned(),
         about: scenario.about.to_owned(),
         accepted: backlog.len(),
@@ -108,16 +117,10 @@ pub(crate) async fn run(
         to_end_ms: Latency::of(to_end.collect()),
         ends: ends.ways.clone().into_iter().collect(),
         cost: None,
-        course: Course::default(),
+        course,
     };
     fired.accepted.extend(after.accepted);
     fired.refused.extend(after.refused);
-    outcome.course = Course::of(
-        start,
-        fired.accepted.iter().map(|shot| shot.answered),
-        fired.refused.iter().copied(),
-        ends.times(),
-    );
     ends.check(&fired, crate::orders::OUT_OF_STOCK)?;
     Ok(outcome)
 }

@@ -51,16 +51,7 @@ pub(crate) fn svg(results: &Results) -> String {
         text(&mut svg, LEFT + width + 5.0, y + 14.0, "start", &rate);
         costs(&mut svg, y, outcome, dearest);
     }
-    let mut x = LEFT;
-    for (name, colour) in PARTS {
-        let y = height - ROW;
-        let _ = writeln!(
-            svg,
-            r#"<rect x="{x}" y="{y}" width="12" height="12" fill="{colour}"/>"#
-        );
-        text(&mut svg, x + 17.0, y + 10.0, "start", name);
-        x += 140.0;
-    }
+    legend(&mut svg, LEFT, height - ROW, 140.0, PARTS);
     svg + "</svg>\n"
 }
 
@@ -119,15 +110,25 @@ fn course(svg: &mut String, top: f64, course: &Course) {
     text(svg, LEFT, bottom + 16.0, "start", "0 s");
     text(svg, right, bottom + 16.0, "end", &format!("{seconds:.0} s"));
     let names = rates.map(|(name, _, colour)| (name, colour));
-    let mut x = LEFT + 90.0;
-    for (name, colour) in names.into_iter().chain([("open (right scale)", "#bbbbbb")]) {
-        let y = bottom + 6.0;
+    let names = names.into_iter().chain([("open (right scale)", "#bbbbbb")]);
+    legend(svg, LEFT + 90.0, bottom + 6.0, 110.0, names);
+}
+
+/// What colours mean, from left to right.
+fn legend(
+    svg: &mut String,
+    mut x: f64,
+    y: f64,
+    step: f64,
+    names: impl IntoIterator<Item = (&'static str, &'static str)>,
+) {
+    for (name, colour) in names {
         let _ = writeln!(
             svg,
             r#"<rect x="{x}" y="{y}" width="12" height="12" fill="{colour}"/>"#
         );
         text(svg, x + 17.0, y + 10.0, "start", name);
-        x += 110.0;
+        x += step;
     }
 }
 
