@@ -3,16 +3,13 @@
 use std::process::Stdio;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::contract::topology;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use test_support::{
-    Amqp, Environment, Proxy, eventually, faketime::clock_off_by, servers::free_ports,
-};
+use test_support::{Environment, Proxy, eventually, faketime::clock_off_by, servers::free_ports};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
-use crate::harness::{Api, System, count, id, order, text};
+use crate::harness::{Api, System, assert_no_dead_letters, count, id, order, text};
 
 const ORDERS: usize = 10;
 
@@ -124,11 +121,7 @@ async fn orders_end_whatever_the_clocks_of_their_replicas_show() {
     }
     system.audit().await;
 
-    let amqp = Amqp::connect(&system.environment.rabbitmq_url()).await;
-    for queue in topology::QUEUES {
-        let dlq = topology::dead_letter_queue(queue.name);
-        assert_eq!(amqp.ready(&dlq).await, 0, "{dlq}");
-    }
+    assert_no_dead_letters(&system.environment.rabbitmq_url()).await;
     // All that is recorded of a saga is dropped with the day on which it began.
     for service in ["order", "payment", "inventory"] {
         let db = system.environment.pool(service).await;

@@ -15,7 +15,7 @@ use test_support::{
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use url::Url;
 
-use crate::harness::System;
+use crate::harness::{System, assert_no_dead_letters};
 
 const NODES: usize = 3;
 /// Between two orders: fifty a second.
@@ -178,11 +178,7 @@ impl Cluster {
     async fn assert_all_is_well(&self) {
         self.until_all_completed().await;
         self.system.audit().await;
-        let amqp = Amqp::connect(&self.rabbitmq_url()).await;
-        for queue in topology::QUEUES {
-            let dlq = topology::dead_letter_queue(queue.name);
-            assert_eq!(amqp.ready(&dlq).await, 0, "{dlq}");
-        }
+        assert_no_dead_letters(&self.rabbitmq_url()).await;
     }
 
     /// The virtual host at a node that runs.

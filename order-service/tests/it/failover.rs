@@ -3,11 +3,10 @@
 
 use std::{path::PathBuf, pin::pin, time::Duration};
 
-use common::contract::topology;
 use serde_json::Value;
 use sqlx::{PgPool, Row};
 use test_support::{
-    Amqp, Environment, PATIENCE, Proxy, Servers, eventually, servers::PostgresServer, wait_until,
+    Environment, PATIENCE, Proxy, Servers, eventually, servers::PostgresServer, wait_until,
 };
 use tokio::{
     task::JoinSet,
@@ -15,7 +14,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::harness::{System, id};
+use crate::harness::{System, assert_no_dead_letters, id};
 
 /// Between two orders: fifty a second.
 const PACE: Duration = Duration::from_millis(20);
@@ -56,7 +55,7 @@ impl Pair {
             primary,
             standby,
         };
-        let accepted = pair.orders_during(sleep(Duration::from_secs(2))).await;
+        let (accepted, ()) = pair.orders_during(sleep(Duration::from_secs(2))).await;
         pair.assert_completed(&accepted).await;
         pair
     }
@@ -76,22 +75,22 @@ impl Pair {
         self.system.environment.pool("order").await
     }
 
-    /// Places orders at a steady rate until `fault` is over, and returns those that were accepted.
-    async fn orders_during(&self, fault: impl Future<Output = ()>) -> Vec<Accepted> {
+    /// Places orders at a steady rate until `fault` is over, and returns those that were accepted, and what it gives.
+    async fn orders_during<T>(&self, fault: impl Future<Output = T>) -> (Vec<Accepted>, T) {
         let mut fault = pin!(fault);
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut requests = JoinSet::new();
-        loop {
+        let given = loop {
             tokio::select! {
                 biased;
-                () = &mut fault => break,
+                given = &mut fault => break given,
                 _ = ticks.tick() => {}
             }
             let placing = self.system.placing("prod-1");
             let sent = Instant::now();
             requests.spawn(async move { (sent, placing.await, Instant::now()) });
-        }
+        };
         let answers = requests.join_all().await;
         let all = answers.len();
         let accepted = |(sent, order, answered): (_, Option<Value>, _)| {
@@ -100,7 +99,7 @@ impl Pair {
         };
         let accepted: Vec<_> = answers.into_iter().filter_map(accepted).collect();
         println!("{} of {all} orders were accepted", accepted.len());
-        accepted
+        (accepted, given)
     }
 
     /// Asserts that all orders, and so also those that were accepted, are completed. Those that were not are there or not.
@@ -131,11 +130,7 @@ impl Pair {
     ) {
         self.assert_completed(accepted).await;
         self.system.audit().await;
-        let amqp = Amqp::connect(&self.system.environment.rabbitmq_url()).await;
-        for queue in topology::QUEUES {
-            let dlq = topology::dead_letter_queue(queue.name);
-            assert_eq!(amqp.ready(&dlq).await, 0, "{dlq}");
-        }
+        assert_no_dead_letters(&self.system.environment.rabbitmq_url()).await;
         let after = accepted.iter().filter(|order| order.sent > promoted);
         let first = after.map(|order| order.answered - promoted).min();
         let first = first.expect("orders are accepted again");
@@ -155,44 +150,41 @@ impl Pair {
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_go_on_at_the_standby_of_a_primary_that_dies() {
     let pair = Pair::start("primary-dies").await;
-    let mut promoted = None;
     let fails_over = async {
         sleep(Duration::from_secs(2)).await;
         pair.primary.die().await.unwrap();
         sleep(Duration::from_secs(2)).await;
-        promoted = Some(pair.promote().await);
+        let promoted = pair.promote().await;
         sleep(Duration::from_secs(15)).await;
+        promoted
     };
-    let accepted = pair.orders_during(fails_over).await;
+    let (accepted, promoted) = pair.orders_during(fails_over).await;
     let limit = Duration::from_secs(15);
-    let promoted = promoted.expect("it was promoted");
     pair.assert_went_on(promoted, &accepted, limit).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_go_on_at_the_standby_of_a_primary_that_hangs_and_comes_back() {
     let pair = Pair::start("primary-hangs").await;
-    let mut promoted = None;
     let fails_over = async {
         sleep(Duration::from_secs(2)).await;
         pair.primary.pause().await.unwrap();
         sleep(Duration::from_secs(2)).await;
-        promoted = Some(pair.promote().await);
+        let promoted = pair.promote().await;
         sleep(Duration::from_secs(30)).await;
         // It still takes itself for the primary, and nobody has its consent.
         pair.primary.resume().unwrap();
         sleep(Duration::from_secs(5)).await;
+        promoted
     };
-    let accepted = pair.orders_during(fails_over).await;
+    let (accepted, promoted) = pair.orders_during(fails_over).await;
     let limit = Duration::from_secs(30);
-    let promoted = promoted.expect("it was promoted");
     pair.assert_went_on(promoted, &accepted, limit).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_has_become_a_standby_is_left_at_once() {
     let pair = Pair::start("primary-demoted").await;
-    let mut promoted = None;
     let switches_over = async {
         sleep(Duration::from_secs(2)).await;
         pair.primary.stop().await.unwrap();
@@ -200,10 +192,11 @@ async fn a_primary_that_has_become_a_standby_is_left_at_once() {
         pair.primary.start().await.unwrap();
         // Everybody connects to it, and nobody can write.
         sleep(Duration::from_secs(5)).await;
-        promoted = Some(pair.promote().await);
+        let promoted = pair.promote().await;
         sleep(Duration::from_secs(5)).await;
+        promoted
     };
-    let accepted = pair.orders_during(switches_over).await;
+    let (accepted, promoted) = pair.orders_during(switches_over).await;
     let left = || async {
         let there = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%-service'";
         let old = PgPool::connect(&pair.primary.url()).await.unwrap();
@@ -212,6 +205,5 @@ async fn a_primary_that_has_become_a_standby_is_left_at_once() {
     };
     wait_until(PATIENCE, "nobody is connected to the old primary", left).await;
     let limit = Duration::from_secs(5);
-    let promoted = promoted.expect("it was promoted");
     pair.assert_went_on(promoted, &accepted, limit).await;
 }

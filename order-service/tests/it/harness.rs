@@ -436,3 +436,12 @@ impl System {
         .await
     }
 }
+
+/// Asserts that no queue of RabbitMQ at `url` has a dead letter.
+pub(crate) async fn assert_no_dead_letters(url: &str) {
+    let amqp = Amqp::connect(url).await;
+    for queue in topology::QUEUES {
+        let dlq = topology::dead_letter_queue(queue.name);
+        assert_eq!(amqp.ready(&dlq).await, 0, "{dlq}");
+    }
+}

@@ -3,28 +3,38 @@
 use std::collections::HashSet;
 
 use common::contract::topology;
-use reqwest::Method;
+use reqwest::{Method, Response};
 use serde_json::Value;
 use test_support::Amqp;
 
-use crate::harness::{System, count, order, text};
+use crate::harness::{Api, System, count, order, text};
+
+/// The answer to an order of `quantity` pieces with `key`.
+fn send(orders: &Api, key: &str, quantity: u32) -> impl Future<Output = Response> + use<> {
+    let request = orders
+        .request(Method::POST, "/orders")
+        .header("idempotency-key", key);
+    let request = request.json(&order("prod-1", quantity, "pm_card_visa"));
+    async move { request.send().await.unwrap() }
+}
+
+/// The id of the order that was placed with `key`.
+fn placed_with(orders: &Api, key: &str) -> impl Future<Output = String> + use<> {
+    let answer = send(orders, key, 2);
+    async move {
+        let answer = answer.await;
+        assert_eq!(answer.status(), 201);
+        let order: Value = answer.json().await.unwrap();
+        text(&order, "orderId").to_owned()
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_clients_race_for_one_order() {
     let system = System::alone().await;
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..20 {
-        let request = system
-            .orders
-            .request(Method::POST, "/orders")
-            .header("idempotency-key", "one");
-        let request = request.json(&order("prod-1", 2, "pm_card_visa"));
-        clients.spawn(async move {
-            let answer = request.send().await.unwrap();
-            assert_eq!(answer.status(), 201);
-            let order: Value = answer.json().await.unwrap();
-            order["orderId"].as_str().unwrap().to_owned()
-        });
+        clients.spawn(placed_with(&system.orders, "one"));
     }
     let orders: HashSet<String> = clients.join_all().await.into_iter().collect();
     assert_eq!(orders.len(), 1);
@@ -43,16 +53,7 @@ async fn of_what_two_replicas_place_with_one_key_at_once_one_is_placed_and_told(
     let mut clients = tokio::task::JoinSet::new();
     for key in 0..KEYS {
         for replica in &replicas {
-            let request = replica
-                .request(Method::POST, "/orders")
-                .header("idempotency-key", format!("key {key}"));
-            let request = request.json(&order("prod-1", 2, "pm_card_visa"));
-            clients.spawn(async move {
-                let answer = request.send().await.unwrap();
-                assert_eq!(answer.status(), 201);
-                let order: Value = answer.json().await.unwrap();
-                order["orderId"].as_str().unwrap().to_owned()
-            });
+            clients.spawn(placed_with(replica, &format!("key {key}")));
         }
     }
     let orders: HashSet<String> = clients.join_all().await.into_iter().collect();
@@ -67,14 +68,7 @@ async fn of_what_two_replicas_place_with_one_key_at_once_one_is_placed_and_told(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_belongs_to_its_request() {
     let system = System::alone().await;
-    let send = |key: &'static str, quantity| {
-        let request = system
-            .orders
-            .request(Method::POST, "/orders")
-            .header("idempotency-key", key);
-        let request = request.json(&order("prod-1", quantity, "pm_card_visa"));
-        async move { request.send().await.unwrap() }
-    };
+    let send = |key, quantity| send(&system.orders, key, quantity);
     let first = send("a", 1).await;
     assert_eq!(first.status(), 201);
     assert!(!first.headers().contains_key("idempotency-replayed"));
