@@ -5,8 +5,9 @@
 //!      dropped whole   └── what sagas of now use │ made ahead, so that nobody ever waits for it
 //! ```
 //!
-//! Ids of sagas are UUID v7 by the database's clock, so a range of ids is a range of time, and all that is recorded of a saga is in one
-//! partition, whenever it is written. Dropping one costs the same whatever is in it, and leaves nothing to vacuum.
+//! Ids of sagas are UUID v7 by the database's clock, so a range of ids is a range of time, and all that is recorded of a
+//! saga is in one partition, whenever it is written. Dropping one costs the same whatever is in it, and leaves nothing to
+//! vacuum.
 //! A partition's name ends with the last day in it.
 //!
 //! All replicas do this, but only one of them changes something at a time. Nobody else waits for long: a table that
@@ -197,12 +198,20 @@ impl Table {
 
     /// Drops the partition that ends with `day`, unless it holds a saga that is in use.
     ///
-    /// A saga that is taken up again at this moment may lose its old records, as it would a moment later.
+    /// A saga that is taken up again afterwards has lost its old records, as it would a moment later.
     async fn drop(&self, db: &PgPool, day: NaiveDate) -> sqlx::Result<()> {
         let mut tx = begin(db).await?;
         let (_, days) = self.days(&mut *tx).await?;
         let partition = self.partition(day);
-        if !days.contains(&day) || self.is_in_use(&mut tx, &partition).await? {
+        if !days.contains(&day) {
+            return Ok(());
+        }
+        // First, so that whoever is writing to it is seen: he may be taking up a saga again.
+        tx.execute(AssertSqlSafe(format!(
+            "LOCK TABLE {partition} IN SHARE MODE"
+        )))
+        .await?;
+        if self.is_in_use(&mut tx, &partition).await? {
             return Ok(());
         }
         tx.execute(AssertSqlSafe(format!("DROP TABLE {partition}")))

@@ -16,7 +16,7 @@ use order_service::sagas::PlacedOrder;
 use saga::store;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Row};
-use test_support::Environment;
+use test_support::{Environment, PATIENCE, wait_until};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::harness::{System, count, events, id, text};
@@ -288,6 +288,36 @@ async fn nobody_waits_for_long_while_a_day_cannot_be_dropped() {
     reader.rollback().await.unwrap();
     maintain(&db, TABLES, retention("5")).await.unwrap();
     assert_eq!(days(&db, "saga_log").await, (-5..=3).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_is_taken_up_while_its_day_is_dropped_keeps_its_log() {
+    let environment = Environment::new().await;
+    let db = environment.pool("order").await;
+    age(&db, 8).await;
+    maintain(&db, TABLES, retention("0")).await.unwrap();
+    let old = began(8);
+    saga(&db, old, "COMPLETED").await;
+
+    let mut taking_up = common::db::begin(&db).await.unwrap();
+    for sql in [
+        "UPDATE sagas SET status = 'COMPENSATING', current_step = 'payment', reason = 'A_TEST', deadline_at = now()",
+        "INSERT INTO saga_log (saga_id, seq, event, details) SELECT id, 2, 'A_TEST', '{}' FROM sagas",
+    ] {
+        sqlx::query(sql).execute(&mut *taking_up).await.unwrap();
+    }
+    let dropping = tokio::spawn({
+        let db = db.clone();
+        // Each time it waits for a tenth of a second only.
+        async move { while maintain(&db, TABLES, retention("5")).await.is_err() {} }
+    });
+    let waiting = "SELECT count(*) FROM pg_locks JOIN pg_class c ON c.oid = relation
+                   WHERE NOT granted AND relname LIKE 'saga_log%'";
+    let waiting = || async { count(&db, waiting).await > 0 };
+    wait_until(PATIENCE, "the day waits to be dropped", waiting).await;
+    taking_up.commit().await.unwrap();
+    dropping.await.unwrap();
+    assert_eq!(count(&db, "SELECT count(*) FROM saga_log").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
