@@ -75,7 +75,7 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
     })?;
     let options = options.application_name(name).options([
         ("statement_timeout", "10s"),
-        ("lock_timeout", "8s"),
+        ("lock_timeout", "4s"),
         ("idle_in_transaction_session_timeout", "30s"),
         // Hot statements are planned once, on tables that were empty then: keep them from settling for a
         // sequential scan.

@@ -242,7 +242,7 @@ async fn a_reply_without_a_meaning_takes_no_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_saga_that_somebody_has_locked_waits_and_its_neighbour_goes_on() {
+async fn a_saga_that_somebody_has_locked_waits_and_its_neighbours_go_on() {
     let system = System::alone().await;
     let participants = Participants::of(&system.environment).await;
     let mut paid = Vec::new();
@@ -265,7 +265,15 @@ async fn a_saga_that_somebody_has_locked_waits_and_its_neighbour_goes_on() {
     assert_eq!(reserve["sagaid"], neighbour["sagaid"]);
     let status = || async { system.orders.get("/health/ready").await.status().as_u16() };
     eventually("readiness is red", status, |status| *status == 503).await;
+    // What comes behind it goes on as well.
+    system.place("prod-1", 1).await;
+    let later = processed(&participants.command("payment").await);
+    participants.reply(std::slice::from_ref(&later)).await;
+    let reserve = participants.command("inventory").await;
+    assert_eq!(reserve["sagaid"], later["sagaid"]);
+    assert_eq!(status().await, 503);
     somebody.rollback().await.unwrap();
     let reserve = participants.command("inventory").await;
     assert_eq!(reserve["sagaid"], locked["sagaid"]);
+    eventually("readiness is green", status, |status| *status == 200).await;
 }

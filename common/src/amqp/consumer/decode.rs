@@ -12,6 +12,7 @@ use super::{
     },
     dead_letter::dead_letter,
     handler::{Handler, Incoming},
+    slow::Slow,
 };
 use crate::contract::{Envelope, Unreadable};
 
@@ -26,6 +27,8 @@ pub(super) struct Item<I> {
 pub(super) struct Origin {
     pub(super) message: Arc<Incoming>,
     pub(super) delivery: DeliveryTag,
+    /// Set when it was too slow by itself.
+    pub(super) slow: Option<Slow>,
 }
 
 /// Deliveries are numbered in the order in which they come on a channel.
@@ -54,6 +57,7 @@ pub(super) fn decode<H: Handler>(
                 origin: Origin {
                     message: Arc::new(message),
                     delivery: delivery.delivery_tag,
+                    slow: None,
                 },
                 input,
             }),

@@ -7,6 +7,7 @@
 //!                                                   ├─ somebody else is asked about some: later, with the answer
 //!                                                   ├─ or is away: stored, and back in the queue after a pause
 //!                                                   ├─ a dependency is away: hold, no try is used up
+//!                                                   ├─ too slow, or locked: one by one, and what is slow alone: later
 //!                                                   └─ any other error: one by one, 3 tries each, then ─► .dlq
 //! ```
 //!
@@ -20,6 +21,7 @@ mod decode;
 mod handler;
 mod retry;
 mod session;
+mod slow;
 
 use std::sync::Arc;
 

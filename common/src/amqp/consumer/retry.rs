@@ -1,4 +1,4 @@
-//! Handles a batch: again while a dependency is away, and one by one when something in it is at fault.
+//! Handles a batch: again while a dependency is away, and one by one when something in it is at fault or too slow.
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::{
     super::{
         Broker, Message, Outgoing,
-        broker::Hold,
         properties::{message_properties, short},
     },
     dead_letter::dead_letter,
     decode::{Item, Origin},
     handler::{Error, Handled, Handler, Incoming},
+    slow::Slow,
 };
 use crate::{
     backoff::Backoff,
@@ -27,6 +27,8 @@ use crate::{
 
 /// Tries before a message that fails by itself becomes a dead letter.
 const MAX_ATTEMPTS: u32 = 3;
+/// Of messages that are tried one by one, as many may be too slow before the others wait as well.
+const SLOW_MAX: usize = 2;
 
 /// The session ended before a batch was handled: it will be delivered again.
 pub(super) struct SessionOver;
@@ -61,19 +63,11 @@ impl<I> Default for Done<I> {
     }
 }
 
-/// What came of one call of the handler.
-enum Attempt<I> {
-    Done(Handled<I>),
+/// Why the handler could not handle what it was called with.
+enum Failure {
     /// It took too long, or something that it locks is locked: perhaps because of one message.
     Slow,
     Failed(anyhow::Error),
-}
-
-/// How long the handler has been in vain, and that the service is not ready for that reason.
-#[derive(Default)]
-struct Holding {
-    backoff: Backoff,
-    hold: Option<Hold>,
 }
 
 impl<H: Handler> Attempts<'_, H> {
@@ -83,25 +77,41 @@ impl<H: Handler> Attempts<'_, H> {
         batch: Vec<Item<H::Input>>,
     ) -> Result<Done<H::Input>, SessionOver> {
         let mut done = Done::default();
-        let (messages, inputs): (Vec<_>, Vec<_>) = batch
+        let (slow, others): (Vec<_>, Vec<_>) = batch
             .into_iter()
-            .map(|item| (item.origin, item.input))
-            .unzip();
-        // One AMQP message may carry any number of messages.
-        for (messages, inputs) in messages.chunks(BATCH_MAX).zip(inputs.chunks(BATCH_MAX)) {
-            match self.attempt(inputs).await? {
-                Attempt::Done(handled) => self.take(messages, handled, &mut done),
-                Attempt::Slow => self.halve(messages, inputs, &mut done).await?,
-                Attempt::Failed(_) if inputs.len() > 1 => {
-                    self.one_by_one(messages, inputs, &mut done).await?;
-                }
-                Attempt::Failed(error) => {
-                    self.retry(&messages[0], &inputs[0], &error, &mut done)
-                        .await?;
-                }
-            }
-        }
+            .partition(|item| item.origin.slow.is_some());
+        self.handle_together(others, &mut done).await?;
+        let (messages, inputs) = split(slow);
+        let slow = self.one_by_one(&messages, &inputs, &mut done).await?;
+        self.set_aside(messages, inputs, &slow, &mut done);
         Ok(done)
+    }
+
+    async fn handle_together(
+        &self,
+        batch: Vec<Item<H::Input>>,
+        done: &mut Done<H::Input>,
+    ) -> Result<(), SessionOver> {
+        let (messages, inputs) = split(batch);
+        let mut slow = Vec::new();
+        // One AMQP message may carry any number of messages.
+        let parts = messages.chunks(BATCH_MAX).zip(inputs.chunks(BATCH_MAX));
+        for (part, (messages, inputs)) in parts.enumerate() {
+            if inputs.len() > 1
+                && let Ok(handled) = self.attempt(inputs).await?
+            {
+                self.take(messages, handled, done);
+                continue;
+            }
+            let found = self.one_by_one(messages, inputs, done).await?;
+            slow.extend(
+                found
+                    .into_iter()
+                    .map(|position| part * BATCH_MAX + position),
+            );
+        }
+        self.set_aside(messages, inputs, &slow, done);
+        Ok(())
     }
 
     /// Adds what came of `messages` to what is done.
@@ -135,77 +145,58 @@ impl<H: Handler> Attempts<'_, H> {
         }
     }
 
-    /// Takes a batch that is too slow apart, so that what is slow holds up nothing but itself. Where both halves are
-    /// too slow, it is not for one message.
-    async fn halve(
-        &self,
-        mut messages: &[Origin],
-        mut inputs: &[H::Input],
-        done: &mut Done<H::Input>,
-    ) -> Result<(), SessionOver> {
-        while inputs.len() > 1 {
-            let half = inputs.len() / 2;
-            let halves = [
-                (&messages[..half], &inputs[..half]),
-                (&messages[half..], &inputs[half..]),
-            ];
-            let mut slow = Vec::new();
-            for (messages, inputs) in halves {
-                match self.attempt(inputs).await? {
-                    Attempt::Done(handled) => self.take(messages, handled, done),
-                    Attempt::Slow => slow.push((messages, inputs)),
-                    Attempt::Failed(_) => self.one_by_one(messages, inputs, done).await?,
-                }
-            }
-            match slow[..] {
-                [] => return Ok(()),
-                [one] => (messages, inputs) = one,
-                _ => break,
-            }
-        }
-        self.one_by_one(messages, inputs, done).await
-    }
-
-    /// Takes a failed batch apart, so that one bad message cannot hurt its neighbours: good ones first.
+    /// Takes a batch that failed or is too slow apart, so that one message cannot hurt its neighbours: good ones first.
+    /// Returns the positions of those that are too slow.
     async fn one_by_one(
         &self,
         messages: &[Origin],
         inputs: &[H::Input],
         done: &mut Done<H::Input>,
-    ) -> Result<(), SessionOver> {
-        let mut failed = Vec::new();
-        for (message, input) in messages.iter().zip(inputs) {
-            match self.attempt_alone(input).await? {
-                Ok(handled) => self.take(std::slice::from_ref(message), handled, done),
-                Err(error) => failed.push((message, input, error)),
+    ) -> Result<Vec<usize>, SessionOver> {
+        let (mut failed, mut slow) = (Vec::new(), Vec::new());
+        for (position, input) in inputs.iter().enumerate() {
+            match self.attempt(std::slice::from_ref(input)).await? {
+                Ok(handled) => self.take(&messages[position..=position], handled, done),
+                Err(Failure::Failed(error)) => failed.push((position, error)),
+                Err(Failure::Slow) => {
+                    slow.push(position);
+                    if slow.len() == SLOW_MAX {
+                        slow.extend(position + 1..inputs.len());
+                        break;
+                    }
+                }
             }
         }
-        for (message, input, error) in failed {
-            self.retry(message, input, &error, done).await?;
+        for (position, error) in failed {
+            let is_done = self.retry(&messages[position], &inputs[position], &error, done);
+            if !is_done.await? {
+                slow.push(position);
+            }
         }
-        Ok(())
+        Ok(slow)
     }
 
-    /// Gives a message that failed once its remaining tries, then makes it a dead letter.
+    /// Gives a message that failed once its remaining tries, then makes it a dead letter. False when it is too slow.
     async fn retry(
         &self,
         message: &Origin,
         input: &H::Input,
         first: &anyhow::Error,
         done: &mut Done<H::Input>,
-    ) -> Result<(), SessionOver> {
+    ) -> Result<bool, SessionOver> {
         let envelope = &message.message.envelope;
         let mut last_error = format!("{first:#}");
         let mut backoff = Backoff::default();
         for attempt in 2..=MAX_ATTEMPTS {
             warn!(message.id = %envelope.id, saga.id = ?envelope.sagaid, error = last_error, "attempt {} failed", attempt - 1);
             backoff.wait(self.shutdown).await;
-            match self.attempt_alone(input).await? {
+            match self.attempt(std::slice::from_ref(input)).await? {
                 Ok(handled) => {
                     self.take(std::slice::from_ref(message), handled, done);
-                    return Ok(());
+                    return Ok(true);
                 }
-                Err(error) => last_error = format!("{error:#}"),
+                Err(Failure::Failed(error)) => last_error = format!("{error:#}"),
+                Err(Failure::Slow) => return Ok(false),
             }
         }
         error!(message.id = %envelope.id, saga.id = ?envelope.sagaid, error = last_error, "dead letter: every attempt failed");
@@ -216,7 +207,35 @@ impl<H: Handler> Attempts<'_, H> {
             MAX_ATTEMPTS,
         );
         done.outgoing.push(letter);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Has the messages at `positions` handled again after a pause, while their neighbours go on. The service is not ready
+    /// until they are done.
+    fn set_aside(
+        &self,
+        messages: Vec<Origin>,
+        inputs: Vec<H::Input>,
+        positions: &[usize],
+        done: &mut Done<H::Input>,
+    ) {
+        if positions.is_empty() {
+            return;
+        }
+        let all = messages.into_iter().zip(inputs).enumerate();
+        for (_, (mut origin, input)) in all.filter(|(position, _)| positions.contains(position)) {
+            let slow = match origin.slow.take() {
+                Some(slow) => slow.again(),
+                None => Slow::first(self.broker.hold()),
+            };
+            let pause = slow.pause(self.shutdown);
+            origin.slow = Some(slow);
+            let again = async move {
+                pause.await;
+                input
+            };
+            done.later.push((origin, Box::pin(again)));
+        }
     }
 
     fn dead_letter(&self, message: &Incoming, kind: &str, error: &str, attempts: u32) -> Outgoing {
@@ -228,46 +247,37 @@ impl<H: Handler> Attempts<'_, H> {
         dead_letter(self.queue, body, &properties, kind, error, attempts)
     }
 
-    /// Calls the handler until no dependency is away. A batch that is too slow can be taken apart.
-    async fn attempt(&self, inputs: &[H::Input]) -> Result<Attempt<H::Input>, SessionOver> {
-        let mut holding = Holding::default();
-        loop {
-            match self.call(inputs).await {
-                Ok(handled) => return Ok(Attempt::Done(handled)),
-                Err(Error::Slow(_)) if inputs.len() > 1 => return Ok(Attempt::Slow),
-                Err(Error::Failed(cause)) => return Ok(Attempt::Failed(cause)),
-                Err(Error::Away(cause) | Error::Slow(cause)) => {
-                    self.hold(&mut holding, &cause).await?
-                }
-            }
-        }
-    }
-
-    /// Calls the handler with one message until no dependency is away.
-    async fn attempt_alone(
+    /// Calls the handler until no dependency is away.
+    async fn attempt(
         &self,
-        input: &H::Input,
-    ) -> Result<Result<Handled<H::Input>, anyhow::Error>, SessionOver> {
-        let mut holding = Holding::default();
+        inputs: &[H::Input],
+    ) -> Result<Result<Handled<H::Input>, Failure>, SessionOver> {
+        let mut backoff = Backoff::default();
+        let mut hold = None;
         loop {
-            match self.call(std::slice::from_ref(input)).await {
+            let cause = match self.call(inputs).await {
                 Ok(handled) => return Ok(Ok(handled)),
-                Err(Error::Failed(cause)) => return Ok(Err(cause)),
-                Err(Error::Away(cause) | Error::Slow(cause)) => {
-                    self.hold(&mut holding, &cause).await?
+                Err(Error::Failed(cause)) => return Ok(Err(Failure::Failed(cause))),
+                Err(Error::Slow(cause)) => {
+                    let (queue, messages) = (self.queue, inputs.len());
+                    warn!(queue, messages, error = format!("{cause:#}"), "too slow");
+                    self.go_on()?;
+                    return Ok(Err(Failure::Slow));
                 }
+                Err(Error::Away(cause)) => cause,
+            };
+            if hold.is_none() {
+                let error = format!("{cause:#}");
+                warn!(queue = self.queue, error, "holding: a dependency is away");
+                hold = Some(self.broker.hold());
             }
+            backoff.wait(self.shutdown).await;
+            self.go_on()?;
         }
     }
 
-    /// Waits before the handler is called again, and says once why.
-    async fn hold(&self, holding: &mut Holding, cause: &anyhow::Error) -> Result<(), SessionOver> {
-        if holding.hold.is_none() {
-            let error = format!("{cause:#}");
-            warn!(queue = self.queue, error, "holding: a dependency is away");
-            holding.hold = Some(self.broker.hold());
-        }
-        holding.backoff.wait(self.shutdown).await;
+    /// What could not be handled is delivered again, where the session is over.
+    fn go_on(&self) -> Result<(), SessionOver> {
         if self.shutdown.is_cancelled() || !self.channel.status().connected() {
             return Err(SessionOver);
         }
@@ -287,6 +297,11 @@ impl<H: Handler> Attempts<'_, H> {
         self.db.put_back(connection);
         Ok(handled)
     }
+}
+
+fn split<I>(batch: Vec<Item<I>>) -> (Vec<Origin>, Vec<I>) {
+    let pairs = batch.into_iter().map(|item| (item.origin, item.input));
+    pairs.unzip()
 }
 
 /// The messages that `of` names, each with what is said about it.
