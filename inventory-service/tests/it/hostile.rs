@@ -92,7 +92,8 @@ async fn a_dead_letter_keeps_what_identifies_it_and_does_nothing_else() {
         .with_message_id("my-message".into())
         .with_correlation_id("my-request".into())
         .with_reply_to("my-queue".into())
-        .with_expiration("1000".into())
+        // Long enough for a message that waits until the service comes to it.
+        .with_expiration("600000".into())
         .with_priority(9)
         .with_user_id("guest".into())
         .with_headers(headers);
@@ -162,6 +163,33 @@ async fn a_reply_that_nobody_wants_waits_and_holds_up_nobody() {
         .await;
     eventually("they go out", waiting, |rows| *rows == 0).await;
     assert_eq!(world.amqp.next_events(&queue, 20).await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_reply_that_can_neither_go_out_nor_be_stored_waits_for_the_database() {
+    let (world, service) = World::with_stock(&[("a", 100)]).await;
+    let refuse = [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a test'; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON outbox_waiting EXECUTE FUNCTION refuse()",
+    ];
+    for sql in refuse {
+        sqlx::query(sql).execute(&world.db).await.unwrap();
+    }
+    let mut command = Saga::new().reserve(&[("a", 1)]);
+    command["replyto"] = json!("an-orchestrator-that-is-not-deployed-yet");
+    world.command(&command).await;
+    let status = || async { service.get("/health/ready").await.0 };
+    eventually("readiness is red", status, |status| *status == 503).await;
+    let allow = sqlx::query("DROP TRIGGER refuse ON outbox_waiting").execute(&world.db);
+    allow.await.unwrap();
+    let listen = world.amqp.listen(
+        topology::REPLIES,
+        "an-orchestrator-that-is-not-deployed-yet",
+    );
+    let queue = listen.await;
+    let replies = world.amqp.next_events(&queue, 1).await;
+    assert_eq!(replies[0]["sagaid"], command["sagaid"]);
+    eventually("readiness is green", status, |status| *status == 200).await;
 }
 
 #[tokio::test]
