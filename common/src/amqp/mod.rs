@@ -35,3 +35,4 @@ pub use lane::Lane;
 pub use line::NotPublished;
 pub use message::{Message, Reply};
 pub use outgoing::{Outgoing, Raw};
+pub use stream::connect_to;

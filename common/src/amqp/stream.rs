@@ -21,6 +21,16 @@ use super::legible::Legible;
 /// How much is read at once.
 const READ_MAX: usize = 16 * 1024;
 
+/// Connects to the broker at `url`, for a program that reads what anybody may have written. A connection that lapin makes
+/// ends the process when a header is nested too deeply.
+///
+/// # Errors
+/// It is no AMQP URL, or the broker does not let us in.
+pub async fn connect_to(url: &str) -> lapin::Result<Connection> {
+    let uri = url.parse().map_err(io::Error::other)?;
+    connect(uri, ConnectionProperties::default()).await
+}
+
 /// Connects to `uri`.
 pub(super) async fn connect(
     uri: AMQPUri,

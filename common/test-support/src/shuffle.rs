@@ -8,14 +8,15 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use common::amqp::connect_to;
 use futures_util::StreamExt as _;
+use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties};
 use rand::Rng;
 use rand::seq::SliceRandom as _;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -51,7 +52,7 @@ impl Shuffle {
     /// # Errors
     /// The broker does not answer, has no such queue, or goes away: then some messages may be there twice.
     pub async fn apply(self, url: &str, queue: &str, random: &mut impl Rng) -> Result<Shuffled> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let connection = connect_to(url).await?;
         let channel = connection.create_channel().await?;
         let shuffled = self.on(&channel, queue, random).await;
         // What is not acked goes back.

@@ -16,7 +16,7 @@ use rand::{Rng as _, SeedableRng as _};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use super::system::System;
@@ -110,9 +110,8 @@ impl Load {
             }
             let customer = self.clone();
             customers.spawn(async move {
-                let lived = timeout(PATIENCE, customer.customer(n)).await;
-                let lived = lived.with_context(|| format!("no answer within {PATIENCE:?}"));
-                lived.flatten().with_context(|| format!("customer {n}"))
+                let lived = customer.customer(n).await;
+                lived.with_context(|| format!("customer {n}"))
             });
             n += 1;
             while let Some(ended) = customers.try_join_next() {
@@ -207,6 +206,7 @@ impl Load {
 
     /// Asks the replicas in turn, until one has an answer that is not its own trouble.
     async fn ask(&self, n: u64, request: &Request<'_>) -> Result<Response> {
+        let began = Instant::now();
         let mut replica = usize::try_from(n)?;
         let mut pause = Duration::from_millis(50);
         let mut patience = request.hang_up.unwrap_or(ANSWER);
@@ -214,10 +214,16 @@ impl Load {
             let url = &self.replicas[replica % self.replicas.len()];
             let asking = self.request(url, request).timeout(patience).send();
             patience = ANSWER;
-            match asking.await {
+            let trouble = match asking.await {
                 Ok(answer) if !answer.status().is_server_error() => return Ok(answer),
-                _ => {}
-            }
+                Ok(answer) => answer.status().to_string(),
+                Err(error) => format!("{:#}", anyhow::Error::from(error)),
+            };
+            let (method, path) = (&request.method, request.path);
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "{method} {path}: no answer within {PATIENCE:?}; the last one was {trouble}"
+            );
             self.seen.retried.fetch_add(1, Ordering::Relaxed);
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
+use common::amqp::connect_to;
 use common::contract::{Envelope, topology};
 use futures_util::StreamExt as _;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Connection, ConnectionProperties};
 use sqlx::{PgPool, Row as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -140,11 +140,7 @@ impl Drop for Stranger {
 
 /// Reads until the connection breaks.
 async fn read(url: &str, seen: &Seen, bound: &watch::Sender<bool>) -> Result<()> {
-    let connection = timeout(
-        PATIENCE,
-        Connection::connect(url, ConnectionProperties::default()),
-    )
-    .await??;
+    let connection = timeout(PATIENCE, connect_to(url)).await??;
     let channel = connection.create_channel().await?;
     let mut arguments = FieldTable::default();
     arguments.insert(

@@ -8,6 +8,7 @@ use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use test_support::garbage::{odd, wire::Wire};
 use test_support::{Amqp, Environment, Shuffle, Shuffled};
 
 const QUEUE: &str = "work";
@@ -81,4 +82,30 @@ async fn nothing_is_lost_and_the_order_is_another_also_where_others_consume() {
     assert!(!seen.is_sorted());
     assert_eq!(counts.len(), 20);
     assert!(counts.values().all(|&count| count <= 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_library_writes_is_shuffled_too() {
+    let environment = Environment::new().await;
+    let url = environment.rabbitmq_url();
+    let amqp = Amqp::connect(&url).await;
+    queue(&amqp).await;
+    let mut wire = Wire::connect(&url).await.unwrap();
+    let mut published = 0;
+    for (_, can_be_taken, message) in odd::each(QUEUE) {
+        if can_be_taken {
+            wire.publish(&message).await.unwrap();
+            published += 1;
+        }
+    }
+    let shuffle = Shuffle {
+        most: published,
+        collect: Duration::from_secs(20),
+        hold: Duration::ZERO,
+        twice_percent: 0,
+    };
+    let mut random = StdRng::seed_from_u64(7);
+    let shuffled = shuffle.apply(&url, QUEUE, &mut random).await.unwrap();
+    assert!(published > 0);
+    assert_eq!(shuffled.taken, usize::from(published));
 }
