@@ -6,20 +6,20 @@
 //! 3. Docker Compose;
 //! 4. a private server out of the machine's packages, on the usual port or a free one.
 //!
-//! What we started is recorded in `.dev/infra.json`. Only that is ever stopped.
+//! What we started is recorded in `.dev/infra.json`. Only that is ever stopped, and only what we made is ever dropped.
 
-mod compose;
+pub(crate) mod compose;
+mod databases;
 pub(crate) mod packages;
 mod plan;
 mod record;
-
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use test_support::servers::{PostgresServer, RabbitMqServer, probe_postgres, probe_rabbitmq};
 
 use crate::settings::Settings;
 use crate::workspace::Workspace;
+use databases::Database;
 pub(crate) use plan::{Plan, answers, maintenance_url, same_place};
 pub(crate) use record::{Infra, Server, Source};
 
@@ -47,8 +47,32 @@ pub(crate) async fn up(workspace: &Workspace, settings: &Settings) -> Result<Pla
             .is_some_and(|server| server.source == Source::Private)
     };
     packages::ensure(workspace, private(&plan.postgres), private(&plan.rabbitmq))?;
-    start(workspace, infra, &plan).await?;
+    start(workspace, &mut infra, &plan).await?;
+    make_databases(workspace, infra, &plan).await?;
     Ok(plan)
+}
+
+/// Makes the databases that are missing on the user's servers, so that it is known which of them are ours.
+async fn make_databases(workspace: &Workspace, mut infra: Infra, plan: &Plan) -> Result<()> {
+    for url in &plan.databases_of_the_user {
+        let is_known = infra.databases.iter().any(|known| known.url == *url);
+        let is_missing = databases::is_missing(url).await?;
+        if is_known && !is_missing {
+            continue;
+        }
+        let database = if is_missing {
+            Database::ours(url)
+        } else {
+            Database::of_the_user(url)
+        };
+        infra.databases.retain(|known| known.url != *url);
+        infra.databases.push(database.clone());
+        infra.save(workspace)?;
+        if is_missing {
+            database.make().await?;
+        }
+    }
+    Ok(())
 }
 
 /// Private servers for the tests, or those of ours that run already; never those that the user configured for the services.
@@ -63,15 +87,15 @@ pub(crate) async fn up_for_tests(
     rabbitmq: bool,
 ) -> Result<Plan> {
     packages::ensure_for_tests(workspace)?;
-    let infra = Infra::load(workspace)?;
+    let mut infra = Infra::load(workspace)?;
     let mut plan = Plan::make(workspace, &settings.without_choices(), &infra, false).await?;
     plan.postgres.take_if(|_| !postgres);
     plan.rabbitmq.take_if(|_| !rabbitmq);
-    start(workspace, infra, &plan).await?;
+    start(workspace, &mut infra, &plan).await?;
     Ok(plan)
 }
 
-async fn start(workspace: &Workspace, mut infra: Infra, plan: &Plan) -> Result<()> {
+async fn start(workspace: &Workspace, infra: &mut Infra, plan: &Plan) -> Result<()> {
     infra.adopt(plan);
     // Before they start, so that a later command finds them even when this one is interrupted.
     infra.save(workspace)?;
@@ -122,7 +146,7 @@ pub(crate) fn private_servers(workspace: &Workspace) -> (PostgresServer, RabbitM
     )
 }
 
-/// Stops what we started, and with `wipe` drops its data.
+/// Stops what we started, and with `wipe` drops what we made.
 ///
 /// # Errors
 /// When something does not stop.
@@ -130,12 +154,13 @@ pub(crate) async fn down(workspace: &Workspace, wipe: bool) -> Result<()> {
     let (postgres, rabbitmq) = private_servers(workspace);
     if rabbitmq.process().is_some() {
         println!("Stopping RabbitMQ …");
-        rabbitmq.stop().await?;
     }
+    // Its port mapper may outlive it.
+    rabbitmq.stop().await?;
     if postgres.process().is_some() {
         println!("Stopping PostgreSQL …");
-        postgres.stop().await?;
     }
+    postgres.stop().await?;
     let infra = Infra::load(workspace)?;
     if infra.compose {
         compose::down(workspace, wipe)?;
@@ -143,41 +168,11 @@ pub(crate) async fn down(workspace: &Workspace, wipe: bool) -> Result<()> {
     if wipe {
         rabbitmq.remove_data()?;
         postgres.remove_data()?;
-        drop_databases(&infra.external_databases).await?;
-    }
-    Ok(())
-}
-
-/// The servers are the user's, the databases are ours.
-async fn drop_databases(urls: &[String]) -> Result<()> {
-    use sqlx::Connection as _;
-    for url in urls {
-        let name = url::Url::parse(url)?
-            .path()
-            .trim_start_matches('/')
-            .to_owned();
-        let connecting = sqlx::PgConnection::connect(&maintenance_url(url)?);
-        let connected = tokio::time::timeout(Duration::from_secs(10), connecting).await;
-        let mut connection = connected
-            .context("no answer")
-            .and_then(|connected| Ok(connected?))
-            .with_context(|| {
-                format!(
-                    "cannot drop the database {name}: {} is not there",
-                    shown(url)
-                )
-            })?;
-        let statement = format!(
-            "DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)",
-            name.replace('"', "\"\"")
-        );
-        sqlx::query(sqlx::AssertSqlSafe(statement))
-            .execute(&mut connection)
-            .await?;
-        println!(
-            "Dropped the database {name} on the server that you configured ({}).",
-            shown(url)
-        );
+        let mut left = Infra::default();
+        for database in infra.databases {
+            left.databases.extend(database.wipe().await);
+        }
+        left.save(workspace)?;
     }
     Ok(())
 }

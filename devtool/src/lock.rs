@@ -66,12 +66,34 @@ pub(crate) fn upgrade(workspace: &Workspace) -> Result<File> {
     alone(workspace, "upgrade")
 }
 
+/// Waits for nobody: nothing else runs in this checkout that keeps files below `.dev`, and nothing begins while these are
+/// held.
+///
+/// # Errors
+/// Something does, or a lock file cannot be had.
+pub(crate) fn nobody_else(workspace: &Workspace) -> Result<Vec<File>> {
+    let mut locks = Vec::new();
+    for command in ["torture", "example", "upgrade", "test"] {
+        locks.push(alone(workspace, command)?);
+    }
+    // A benchmark keeps its lock beside its files.
+    if workspace.dev().join("bench").exists() {
+        locks.push(alone_at(workspace, "bench", "bench/lock")?);
+    }
+    Ok(locks)
+}
+
 fn alone(workspace: &Workspace, command: &str) -> Result<File> {
-    let name = format!("{command}.lock");
-    let file = open(&workspace.dev().join(&name))?;
+    alone_at(workspace, command, &format!("{command}.lock"))
+}
+
+fn alone_at(workspace: &Workspace, command: &str, name: &str) -> Result<File> {
+    let file = open(&workspace.dev().join(name))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another ./dev {command} runs in this checkout"),
+        Err(TryLockError::WouldBlock) => {
+            bail!("./dev {command} runs in this checkout: wait for it, or stop it")
+        }
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock .dev/{name}"))
         }
@@ -85,4 +107,33 @@ fn open(path: &Path) -> Result<File> {
         .write(true)
         .open(path);
     opened.with_context(|| format!("cannot open {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_wiped_while_anybody_keeps_files_there() {
+        let workspace = Workspace::of_test("lock");
+        std::fs::create_dir_all(workspace.dev().join("bench")).unwrap();
+        for (name, command) in [
+            ("torture.lock", "torture"),
+            ("example.lock", "example"),
+            ("upgrade.lock", "upgrade"),
+            ("test.lock", "test"),
+            ("bench/lock", "bench"),
+        ] {
+            let held = open(&workspace.dev().join(name)).unwrap();
+            held.lock_shared().unwrap();
+            let refused = nobody_else(&workspace).unwrap_err().to_string();
+            assert!(
+                refused.contains(&format!("./dev {command} runs")),
+                "{refused}"
+            );
+            drop(held);
+            assert_eq!(nobody_else(&workspace).unwrap().len(), 5);
+        }
+        std::fs::remove_dir_all(workspace.root()).unwrap();
+    }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use test_support::servers::Files;
 
-use crate::infra::{Infra, Source};
+use crate::infra::{Infra, Source, compose};
 use crate::services;
 use crate::workspace::Workspace;
 
@@ -37,9 +37,9 @@ pub(crate) fn run(workspace: &Workspace, only: Option<&str>) -> Result<()> {
         _ => None,
     };
     if server.is_some_and(|server| server.source == Source::Compose) {
-        let mut command = Command::new("docker");
+        let mut command = compose::command(workspace);
         command
-            .args(["compose", "logs", "--tail=200"])
+            .args(["logs", "--tail=200"])
             .args(follow.then_some("--follow"))
             .arg(name);
         return Err(command.exec()).context("cannot run docker");

@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::infra::{self, private_servers};
 use crate::lock;
 use crate::settings::{Settings, process_environment};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, remove_if_there};
 
 /// Starts or finds the servers. With a command, runs it and stops what was started; without one, prints the variables.
 ///
@@ -50,12 +50,7 @@ pub(crate) async fn run(workspace: &Workspace, command: &[String]) -> Result<Exi
 /// # Errors
 /// When `.dev` cannot be written.
 pub(crate) fn claim(workspace: &Workspace) -> Result<()> {
-    match fs::remove_file(marker(workspace)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).context("cannot remove .dev/started-by-tests")
-        }
-        _ => Ok(()),
-    }
+    remove_if_there(&marker(workspace))
 }
 
 async fn start(

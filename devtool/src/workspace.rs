@@ -22,9 +22,20 @@ impl Workspace {
             root.join("devtool/Cargo.toml").exists(),
             "run this from the root of the checkout, best as ./dev"
         );
+        Self::at(root)
+    }
+
+    fn at(root: PathBuf) -> Result<Self> {
         let workspace = Self { root };
         fs::create_dir_all(workspace.dev()).context("cannot create .dev")?;
         Ok(workspace)
+    }
+
+    /// An empty checkout for one test.
+    #[cfg(test)]
+    pub(crate) fn of_test(name: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        Self::at(root).expect("the temporary directory can be written")
     }
 
     /// The root itself.
@@ -72,4 +83,17 @@ pub(crate) fn write_private(file: &Path, text: &str) -> Result<()> {
         .and_then(|mut opened| opened.write_all(text.as_bytes()))
         .and_then(|()| fs::rename(&draft, file))
         .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub(crate) fn remove_if_there(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,8 +1,10 @@
-//! PostgreSQL and RabbitMQ out of `docker-compose.yml`.
+//! PostgreSQL and RabbitMQ out of `docker-compose.yml`, in a Compose project of this checkout's own: whatever else was
+//! started from that file, by `docker compose up` for example, is another project with other volumes.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use uuid::Uuid;
 
 use super::{Plan, Source};
 use crate::workspace::Workspace;
@@ -63,17 +65,49 @@ pub(crate) fn down(workspace: &Workspace, wipe: bool) -> Result<()> {
     )
 }
 
-fn compose(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+/// `docker compose` in the project of this checkout.
+#[must_use]
+pub(crate) fn command(workspace: &Workspace) -> Command {
     let mut command = Command::new("docker");
     command
-        .arg("compose")
-        .args(arguments)
+        .args(["compose", "--project-name", &project(workspace)])
         .current_dir(workspace.root());
-    let status = command.status().context("cannot run docker")?;
+    command
+}
+
+fn project(workspace: &Workspace) -> String {
+    let checkout = workspace.root().as_os_str().as_encoded_bytes();
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, checkout).simple();
+    format!("order-saga-dev-{:.12}", id.to_string())
+}
+
+fn compose(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    let status = command(workspace)
+        .args(arguments)
+        .status()
+        .context("cannot run docker")?;
     ensure!(
         status.success(),
         "`docker compose {}` ended with {status}",
         arguments.join(" ")
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_checkout_has_a_project_of_its_own() {
+        let [one, other] = ["one", "other"].map(Workspace::of_test);
+        assert_ne!(project(&one), project(&other));
+        let command = command(&one);
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments[..2], ["compose", "--project-name"]);
+        assert_eq!(arguments[2], project(&one).as_str());
+        for workspace in [one, other] {
+            std::fs::remove_dir_all(workspace.root()).unwrap();
+        }
+    }
 }

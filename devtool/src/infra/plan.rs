@@ -21,8 +21,8 @@ pub(crate) struct Plan {
     pub(crate) postgres: Option<Server>,
     /// Our RabbitMQ, when one is needed.
     pub(crate) rabbitmq: Option<Server>,
-    /// URLs of our databases on servers that the user configured, which answer.
-    pub(crate) external_databases: Vec<String>,
+    /// URLs of the databases on servers that the user configured, which answer.
+    pub(crate) databases_of_the_user: Vec<String>,
 }
 
 impl Plan {
@@ -135,7 +135,7 @@ impl Plan {
             return Ok(());
         }
         let Err(reason) = answers(url).await else {
-            self.external_databases.push(url.to_owned());
+            self.databases_of_the_user.push(url.to_owned());
             return Ok(());
         };
         can_be_ours(name, &place, running.or(self.postgres.as_ref()), &reason)?;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
-use crate::workspace::{Workspace, write_private};
+use super::{Plan, databases::Database};
+use crate::workspace::{Workspace, remove_if_there, write_private};
 
 /// How we started a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,16 +31,17 @@ pub(crate) struct Server {
 }
 
 /// The record. It is kept when the servers stop, until the data is wiped.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Infra {
     /// Our PostgreSQL, running or not.
     pub(crate) postgres: Option<Server>,
     /// Our RabbitMQ, running or not.
     pub(crate) rabbitmq: Option<Server>,
-    /// Whether Docker Compose has ever been asked to start something.
+    /// Whether Docker Compose has been asked to start something, in the project of this checkout.
     pub(crate) compose: bool,
-    /// URLs of our databases on servers that the user configured.
-    pub(crate) external_databases: Vec<String>,
+    /// The databases on servers that the user configured.
+    #[serde(default)]
+    pub(crate) databases: Vec<Database>,
 }
 
 impl Infra {
@@ -57,11 +58,14 @@ impl Infra {
         }
     }
 
-    /// Writes it.
+    /// Writes it, or removes it when there is nothing in it.
     ///
     /// # Errors
     /// When `.dev` cannot be written.
     pub(crate) fn save(&self, workspace: &Workspace) -> Result<()> {
+        if *self == Self::default() {
+            return remove_if_there(&path(workspace));
+        }
         write_private(&path(workspace), &serde_json::to_string_pretty(self)?)
     }
 
@@ -69,11 +73,6 @@ impl Infra {
     pub(crate) fn adopt(&mut self, plan: &Plan) {
         self.postgres = plan.postgres.clone().or(self.postgres.take());
         self.rabbitmq = plan.rabbitmq.clone().or(self.rabbitmq.take());
-        for url in &plan.external_databases {
-            if !self.external_databases.contains(url) {
-                self.external_databases.push(url.clone());
-            }
-        }
     }
 }
 

@@ -1,0 +1,196 @@
+//! Databases on servers that the user configured. One that `up` makes carries a mark, as its comment, and `down --wipe`
+//! drops only what carries it: what was there before, or was made by somebody else since, stays.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use tokio::time::timeout;
+use url::Url;
+use uuid::Uuid;
+
+use super::{maintenance_url, shown};
+
+/// A server that has not let us in by then is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A database that the services use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Database {
+    /// Where it is.
+    pub(super) url: String,
+    /// Its comment, if it is ours.
+    mark: Option<String>,
+}
+
+impl Database {
+    /// One that was there before.
+    pub(super) fn of_the_user(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            mark: None,
+        }
+    }
+
+    /// One that is still to be made.
+    pub(super) fn ours(url: &str) -> Self {
+        let mark = format!("made by ./dev of Order Saga: {}", Uuid::now_v7());
+        Self {
+            url: url.to_owned(),
+            mark: Some(mark),
+        }
+    }
+
+    /// Makes it, with its mark.
+    ///
+    /// # Errors
+    /// The server refuses, perhaps because somebody else has made it by now.
+    pub(super) async fn make(&self) -> Result<()> {
+        let name = name(&self.url)?;
+        let mark = self.mark.as_deref().context("it is not ours to make")?;
+        let mut server = connect(&maintenance_url(&self.url)?).await?;
+        let (quoted, mark) = (name.replace('"', "\"\""), mark.replace('\'', "''"));
+        for sql in [
+            format!("CREATE DATABASE \"{quoted}\""),
+            format!("COMMENT ON DATABASE \"{quoted}\" IS '{mark}'"),
+        ] {
+            let made = server.execute(AssertSqlSafe(sql)).await;
+            made.with_context(|| format!("cannot make the database {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Drops it, if it is ours, and says what became of it. Returns it when it is still to be dropped.
+    pub(super) async fn wipe(self) -> Option<Self> {
+        let place = format!("the database at {}, on a server of yours", shown(&self.url));
+        let Some(mark) = &self.mark else {
+            println!("Left {place}: it was there before.");
+            return None;
+        };
+        match drop_marked(&self.url, mark).await {
+            Ok(true) => println!("Dropped {place}."),
+            Ok(false) => println!("Left {place}: it is not the one that ./dev made."),
+            Err(error) => {
+                println!("Left {place}, until the next `./dev down --wipe`: {error:#}.");
+                return Some(self);
+            }
+        }
+        None
+    }
+}
+
+/// Whether the server of `url` lacks its database.
+///
+/// # Errors
+/// The server does not let us in.
+pub(super) async fn is_missing(url: &str) -> Result<bool> {
+    // The maintenance database may be closed to us.
+    if connect(url).await.is_ok() {
+        return Ok(false);
+    }
+    let mut server = connect(&maintenance_url(url)?).await?;
+    let found = sqlx::query("SELECT FROM pg_database WHERE datname = $1")
+        .bind(name(url)?)
+        .fetch_optional(&mut server)
+        .await?;
+    Ok(found.is_none())
+}
+
+/// Drops the database of `url` if it carries `mark`.
+async fn drop_marked(url: &str, mark: &str) -> Result<bool> {
+    let name = name(url)?;
+    let mut server = connect(&maintenance_url(url)?).await?;
+    let comment =
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1";
+    let found = sqlx::query(comment)
+        .bind(&name)
+        .fetch_optional(&mut server)
+        .await?;
+    if found.is_none_or(|row| row.get::<Option<&str>, _>(0) != Some(mark)) {
+        return Ok(false);
+    }
+    let sql = format!(
+        "DROP DATABASE \"{}\" WITH (FORCE)",
+        name.replace('"', "\"\"")
+    );
+    server.execute(AssertSqlSafe(sql)).await?;
+    Ok(true)
+}
+
+async fn connect(url: &str) -> Result<PgConnection> {
+    let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect(url)).await;
+    connected
+        .context("no answer")
+        .and_then(|connected| Ok(connected?))
+        .with_context(|| format!("{} does not let us in", shown(url)))
+}
+
+fn name(url: &str) -> Result<String> {
+    Ok(Url::parse(url)?.path().trim_start_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use test_support::Servers;
+
+    use super::*;
+
+    /// The URL of a database that is not there.
+    fn somewhere() -> String {
+        let mut url = Url::parse(&Servers::shared().postgres).unwrap();
+        url.set_path(&format!("a \"test\" {}", Uuid::now_v7()).replace(' ', "_"));
+        url.into()
+    }
+
+    async fn execute(sql: String) {
+        let mut server = connect(&Servers::shared().postgres).await.unwrap();
+        server.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+
+    fn quoted(url: &str) -> String {
+        format!("\"{}\"", name(url).unwrap().replace('"', "\"\""))
+    }
+
+    #[tokio::test]
+    async fn what_we_made_is_dropped() {
+        let url = somewhere();
+        assert!(is_missing(&url).await.unwrap());
+        let database = Database::ours(&url);
+        database.make().await.unwrap();
+        assert!(!is_missing(&url).await.unwrap());
+        assert_eq!(database.wipe().await, None);
+        assert!(is_missing(&url).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_was_there_before_stays() {
+        let url = somewhere();
+        execute(format!("CREATE DATABASE {}", quoted(&url))).await;
+        assert!(!is_missing(&url).await.unwrap());
+        assert_eq!(Database::of_the_user(&url).wipe().await, None);
+        assert!(!is_missing(&url).await.unwrap());
+        execute(format!("DROP DATABASE {}", quoted(&url))).await;
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_made_in_its_place_stays() {
+        let url = somewhere();
+        let database = Database::ours(&url);
+        database.make().await.unwrap();
+        execute(format!("DROP DATABASE {}", quoted(&url))).await;
+        execute(format!("CREATE DATABASE {}", quoted(&url))).await;
+        assert_eq!(database.wipe().await, None);
+        assert!(!is_missing(&url).await.unwrap());
+        execute(format!("DROP DATABASE {}", quoted(&url))).await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_reached_is_dropped_the_next_time() {
+        let [port] = test_support::servers::free_ports(1).unwrap()[..] else {
+            unreachable!("one was asked for")
+        };
+        let database = Database::ours(&format!("postgres://postgres@127.0.0.1:{port}/order_db"));
+        assert_eq!(database.clone().wipe().await, Some(database));
+    }
+}
