@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use common::config::{BrokerConfig, Secret, Vars};
+use common::db;
 use common::fleet::{self, Database};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
 /// One for the audit, which reads one database after the other, and one for the probes.
 const CONNECTIONS: u32 = 2;
 /// A database that has not let us in by then is away.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What each connection begins with. The role should not be able to write; where it is, it still does not. A statement
+/// reads 2000 orders, or the outbox, or all stock; one that is planned on empty tables must not scan full ones for ever.
+const SETTINGS: &str = "SET default_transaction_read_only = on; SET statement_timeout = '5min'; SET lock_timeout = '8s';
+    SET enable_seqscan = off; SET jit = off";
 
 /// The databases of all services, opened for reading, and the nodes of the broker.
 #[derive(Clone, Debug)]
@@ -59,19 +64,13 @@ impl Books {
 
 fn pool(database: &Database, vars: &Vars) -> Result<PgPool> {
     let url = database.audit_url(vars)?;
-    let options: PgConnectOptions = url.expose().parse().context(database.audit_variable)?;
-    let options = options.application_name(fleet::AUDIT.name).options([
-        // The role should not be able to write; where it is, it still does not.
-        ("default_transaction_read_only", "on"),
-        // A statement reads 2000 orders, or the outbox, or all stock.
-        ("statement_timeout", "5min"),
-        ("lock_timeout", "8s"),
-        // A statement that is planned on empty tables must not scan full ones for ever.
-        ("enable_seqscan", "off"),
-        ("jit", "off"),
-    ]);
+    let options = db::options(&url).context(database.audit_variable)?;
+    let options = options.application_name(fleet::AUDIT.name);
     Ok(PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)
+        .after_connect(|connection, _| {
+            Box::pin(async { connection.execute(SETTINGS).await.map(drop) })
+        })
         .connect_lazy_with(options))
 }

@@ -32,7 +32,7 @@ pub async fn grant(owner: &Secret, reader: &Secret) -> anyhow::Result<Granted> {
         !role.is_empty() && !password.is_empty(),
         "the URL of the audit names no user or no password"
     );
-    let mut connection = PgConnection::connect(owner.expose())
+    let mut connection = PgConnection::connect_with(&db::options(owner)?)
         .await
         .context("connecting to the database")?;
     let own: String = sqlx::query_scalar("SELECT current_user::text")

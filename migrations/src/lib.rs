@@ -12,7 +12,7 @@ mod m20261122_000004_intents;
 mod m20261122_000005_outbox_waiting;
 mod plain;
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use anyhow::Context;
 use common::{
@@ -20,11 +20,17 @@ use common::{
     db,
     fleet::{self, Database},
 };
-use sea_orm_migration::{MigrationTrait, MigratorTrait, sea_orm};
+use sea_orm_migration::{
+    MigrationTrait, MigratorTrait,
+    sea_orm::{DatabaseConnection, SqlxPostgresConnector},
+};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row};
+use tokio::time::sleep;
 
 /// A number that no other program uses for its locks.
 const MIGRATION_LOCK: i64 = 0x5A6A_0001;
+/// How often a migration looks whether another one has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Declares the migrator of each service.
 macro_rules! migrators {
@@ -116,19 +122,23 @@ pub const SCHEMAS: [Schema; fleet::SERVICES.len()] = [
 /// The server is not reachable, or its user may not create databases or tables.
 pub async fn migrate<M: MigratorTrait>(url: &Secret) -> anyhow::Result<()> {
     create_database(url).await?;
-    let pool = PgPool::connect_lazy(url.expose()).context("the database URL")?;
+    let pool = PgPool::connect_lazy_with(db::options(url)?);
     // Of a database that a later version has migrated, an earlier one knows no more than that.
     let is_current = is_current::<M>(&pool).await;
     pool.close().await;
     if matches!(is_current, Ok(true)) {
         return Ok(());
     }
-    let connection = sea_orm::Database::connect(url.expose())
-        .await
-        .context("connecting to the database")?;
+    let connection = connect(url).await?;
     M::up(&connection, None).await.context("migrating")?;
     connection.close().await?;
     Ok(())
+}
+
+async fn connect(url: &Secret) -> anyhow::Result<DatabaseConnection> {
+    let pool = PgPool::connect_with(db::options(url)?).await;
+    let pool = pool.context("connecting to the database")?;
+    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 
 /// Takes the last migration back.
@@ -136,9 +146,7 @@ pub async fn migrate<M: MigratorTrait>(url: &Secret) -> anyhow::Result<()> {
 /// # Errors
 /// The server is not reachable, or the migration cannot be taken back.
 pub async fn roll_back<M: MigratorTrait>(url: &Secret) -> anyhow::Result<()> {
-    let connection = sea_orm::Database::connect(url.expose())
-        .await
-        .context("connecting to the database")?;
+    let connection = connect(url).await?;
     M::down(&connection, Some(1))
         .await
         .context("rolling back")?;
@@ -146,31 +154,43 @@ pub async fn roll_back<M: MigratorTrait>(url: &Secret) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `work` while no other process that does the same can, on the server of `url`.
+/// Runs `work` while no other process that does the same can, on the server of `url`; calls `waiting` when one does.
 ///
 /// # Errors
 /// The server is not reachable, or the work's own.
 pub async fn exclusively<T>(
     url: &Secret,
+    waiting: impl FnOnce(),
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
     let (server, _) = db::maintenance(url)?;
-    let mut lock = PgConnection::connect(&server)
+    let mut connection = PgConnection::connect_with(&server)
         .await
         .context("connecting to PostgreSQL")?;
-    sqlx::query("SELECT pg_advisory_lock($1)")
-        .bind(MIGRATION_LOCK)
-        .execute(&mut lock)
+    // A lock of the session would stay with a connection that a pooler keeps. That of a transaction ends with it.
+    let mut lock = connection.begin().await?;
+    lock.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         .await?;
+    let mut waiting = Some(waiting);
+    while !is_first(&mut lock).await? {
+        waiting.take().into_iter().for_each(|waiting| waiting());
+        sleep(LOOK_EVERY).await;
+    }
     let result = work.await;
-    // The lock ends with its connection.
-    lock.close().await?;
+    // It is over, also for a connection that has broken meanwhile.
+    let _ = lock.rollback().await;
+    let _ = connection.close().await;
     result
+}
+
+async fn is_first(lock: &mut PgConnection) -> sqlx::Result<bool> {
+    let first = sqlx::query("SELECT pg_try_advisory_xact_lock($1)").bind(MIGRATION_LOCK);
+    first.fetch_one(lock).await?.try_get(0)
 }
 
 async fn create_database(url: &Secret) -> anyhow::Result<()> {
     let (server, name) = db::maintenance(url)?;
-    let mut connection = PgConnection::connect(&server)
+    let mut connection = PgConnection::connect_with(&server)
         .await
         .context("connecting to PostgreSQL")?;
     let exists = sqlx::query("SELECT FROM pg_database WHERE datname = $1")

@@ -35,7 +35,8 @@ async fn main() -> anyhow::Result<()> {
         Ok(())
     };
     let (_, lock_at, _) = places.first().context("there is a database")?;
-    exclusively(lock_at, Box::pin(work)).await?;
+    let waiting = || println!("another migration is running on this server: waiting for its end");
+    exclusively(lock_at, waiting, Box::pin(work)).await?;
     let done = if down {
         "rolled back"
     } else {

@@ -58,9 +58,9 @@ pub(crate) struct QueueState {
     pub(crate) consumers: u32,
 }
 
-/// A consumer waits for a dependency while this exists.
+/// A worker waits for a dependency while this exists.
 #[derive(Debug)]
-pub(super) struct Hold(Broker);
+pub(crate) struct Hold(Broker);
 
 impl Drop for Hold {
     fn drop(&mut self) {
@@ -126,13 +126,13 @@ impl Broker {
     }
 
     /// Says that a consumer waits for a dependency, which makes the service not ready until the result is dropped.
-    pub(super) fn hold(&self) -> Hold {
+    pub(crate) fn hold(&self) -> Hold {
         let before = self.0.holding.fetch_add(1, Ordering::Relaxed);
         gauge!("consumers_holding").set((before + 1) as f64);
         Hold(self.clone())
     }
 
-    /// Whether any consumer waits for a dependency.
+    /// Whether any worker waits for a dependency.
     #[must_use]
     pub fn is_holding(&self) -> bool {
         self.0.holding.load(Ordering::Relaxed) > 0

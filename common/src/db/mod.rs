@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::Context;
 use sqlx::{
-    Acquire, PgConnection, PgPool, Postgres, Row, Transaction,
+    Acquire, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
 use tokio::time::{error::Elapsed, timeout};
@@ -45,6 +45,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const LONGEST: Duration = Duration::from_secs(20);
 /// A connection that has not answered by then is closed.
 const TEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// What each connection begins with. Hot statements are planned once, on tables that were empty then: without sequential
+/// scans, they do not settle for one.
+const SETTINGS: &str = "SET statement_timeout = '10s'; SET lock_timeout = '4s';
+    SET idle_in_transaction_session_timeout = '30s'; SET enable_seqscan = off; SET jit = off";
 /// Idle connections are tested before use only after this: when a server has stopped answering, those that are used have
 /// been idle for longer by the time that somebody notices.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
@@ -61,27 +65,28 @@ pub fn parsed<T: FromStr>(row: &PgRow, column: &str) -> sqlx::Result<T> {
     text.parse().map_err(|_| unknown(text))
 }
 
-/// A pool of connections, opened when they are needed: the database may come later.
+/// How to connect to the database of `url`.
 ///
 /// # Errors
-/// The URL cannot be parsed.
-pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error> {
-    let options: PgConnectOptions = config.url.expose().parse().map_err(|error: sqlx::Error| {
+/// It cannot be parsed.
+pub fn options(url: &Secret) -> Result<PgConnectOptions, config::Error> {
+    let options: PgConnectOptions = url.expose().parse().map_err(|error: sqlx::Error| {
         config::Error::new(
             "the database URL",
             "[redacted]",
             &format!("a PostgreSQL URL ({error})"),
         )
     })?;
-    let options = options.application_name(name).options([
-        ("statement_timeout", "10s"),
-        ("lock_timeout", "4s"),
-        ("idle_in_transaction_session_timeout", "30s"),
-        // Hot statements are planned once, on tables that were empty then: keep them from settling for a
-        // sequential scan.
-        ("enable_seqscan", "off"),
-        ("jit", "off"),
-    ]);
+    // Poolers refuse what they do not know at the start of a connection.
+    Ok(options.extra_float_digits(None))
+}
+
+/// A pool of connections, opened when they are needed: the database may come later.
+///
+/// # Errors
+/// The URL cannot be parsed.
+pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error> {
+    let options = options(&config.url)?.application_name(name);
     let read_only = Arc::new(AtomicBool::new(false));
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
@@ -89,7 +94,10 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let read_only = Arc::clone(&read_only);
-            Box::pin(async move { only_primary(is_usable(connection).await?, &read_only) })
+            Box::pin(async move {
+                connection.execute(SETTINGS).await?;
+                only_primary(is_usable(connection).await?, &read_only)
+            })
         })
         .before_acquire(|connection, meta| {
             Box::pin(
@@ -105,19 +113,32 @@ pub fn pool(name: &str, config: &DatabaseConfig) -> Result<PgPool, config::Error
 /// a server that will never answer, or with a transaction that sqlx knows nothing of. A server that is a standby, or has
 /// been made read-only, is left at once: another one is the primary, or is about to be.
 ///
-/// The answer also tells the time.
+/// The answer also tells the time, and whether the connection still has its settings.
 async fn is_usable(connection: &mut PgConnection) -> sqlx::Result<bool> {
     // In an open transaction, time stands still. A raw statement is one message, and so begins with its transaction.
     let question = sqlx::raw_sql(
-        "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::bool, clock_timestamp()",
+        "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::bool, clock_timestamp(),
+                current_setting('lock_timeout') <> '0' AND NOT current_setting('enable_seqscan')::bool",
     );
     match timeout(TEST_TIMEOUT, question.fetch_one(connection)).await {
         Ok(row) => {
             let row = row?;
             clock::set(row.try_get(1)?);
+            warn_of_lost_settings(row.try_get(2)?);
             row.try_get(0)
         }
         Err(late) => Err(sqlx::Error::Io(late.into())),
+    }
+}
+
+/// Says once that a pooler hands out connections to the server without what was set on them.
+fn warn_of_lost_settings(has_settings: bool) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !has_settings && !SAID.swap(true, Ordering::Relaxed) {
+        warn!(
+            "a pooler drops the settings of connections (lock_timeout and others): \
+             give them to the role with ALTER ROLE … SET, as .env.example shows"
+        );
     }
 }
 
@@ -228,16 +249,18 @@ pub fn violates(error: &sqlx::Error, name: &str) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.constraint() == Some(name))
 }
 
-/// The server's maintenance URL and the database's name: what is needed to create or drop the database of `url`.
+/// How to connect to the database `postgres`, which is always there, on the server of `url`; and the name of the database
+/// of `url`.
 ///
 /// # Errors
-/// The URL has no database.
-pub fn maintenance(url: &Secret) -> anyhow::Result<(String, String)> {
-    let mut parsed = url::Url::parse(url.expose())?;
-    let name = parsed.path().trim_start_matches('/').to_owned();
-    anyhow::ensure!(!name.is_empty(), "the database URL names no database");
-    parsed.set_path("postgres");
-    Ok((parsed.into(), name))
+/// It cannot be parsed, or names no database.
+pub fn maintenance(url: &Secret) -> anyhow::Result<(PgConnectOptions, String)> {
+    let options = options(url)?;
+    let name = options.get_database().filter(|name| !name.is_empty());
+    let name = name
+        .context("the database URL names no database")?
+        .to_owned();
+    Ok((options.database("postgres"), name))
 }
 
 /// User and password of a URL, decoded; an absent one is empty.

@@ -48,6 +48,7 @@ impl Sweep {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweeping = Sweeping::default();
         let mut after = None;
+        let mut hold = None;
         loop {
             let turn = idle(async {
                 tokio::select! {
@@ -71,8 +72,16 @@ impl Sweep {
                 continue;
             }
             match self.begin(&mut sweeping, after.as_ref()).await {
-                Ok(last) => after = last,
-                Err(error) => warn!(%error, "cannot sweep the outbox"),
+                Ok(last) => {
+                    after = last;
+                    hold = None;
+                }
+                Err(error) => {
+                    if hold.is_none() {
+                        warn!(%error, "cannot sweep the outbox: what waits there stays");
+                    }
+                    hold.get_or_insert_with(|| self.broker.hold());
+                }
             }
         }
         while idle(sweeping.tasks.join_next()).await.is_some() {}

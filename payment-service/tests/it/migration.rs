@@ -1,9 +1,10 @@
 //! What earlier versions left in the database.
 
 use common::config::Secret;
-use migrations::{Payment, migrate, roll_back};
+use migrations::{Payment, exclusively, migrate, roll_back};
 use sqlx::Row;
 use test_support::Environment;
+use tokio::sync::oneshot;
 
 #[tokio::test]
 async fn payments_of_earlier_versions_know_what_was_given_back_of_them() {
@@ -38,4 +39,30 @@ async fn payments_of_earlier_versions_know_what_was_given_back_of_them() {
         assert_eq!(refunded, [0, 0, 3998]);
         before_returns().await;
     }
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_another_one_and_says_so() {
+    let environment = Environment::new().await;
+    let url = Secret::new(environment.database_url("payment"));
+    let (begun, has_begun) = oneshot::channel();
+    let (end, ended) = oneshot::channel::<()>();
+    let first = {
+        let url = url.clone();
+        let work = async {
+            begun.send(()).unwrap();
+            Ok(ended.await?)
+        };
+        tokio::spawn(async move { exclusively(&url, || {}, work).await })
+    };
+    has_begun.await.unwrap();
+    let mut has_waited = false;
+    let waiting = || {
+        has_waited = true;
+        end.send(()).unwrap();
+    };
+    let second = exclusively(&url, waiting, async { Ok(()) });
+    second.await.unwrap();
+    first.await.unwrap().unwrap();
+    assert!(has_waited);
 }
