@@ -274,3 +274,44 @@ fn correlation_id() -> Parameter {
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use utoipa_axum::{router::OpenApiRouter, routes};
+
+    use super::*;
+
+    #[utoipa::path(post, path = "/things", operation_id = "addThing", request_body = String,
+        responses((status = 201, description = "Added"), (status = 409, description = "There is one")))]
+    async fn add() {}
+
+    #[utoipa::path(get, path = "/probe", operation_id = "getProbe",
+        responses((status = 200, description = "Well")))]
+    async fn probe() {}
+
+    #[test]
+    fn every_operation_has_the_answers_of_the_frame() {
+        let things = OpenApiRouter::<()>::new().routes(routes!(add));
+        let frame = OpenApiRouter::<()>::new().routes(routes!(probe));
+        let document = complete(things.into_openapi(), frame.into_openapi());
+        let document = serde_json::to_value(document).unwrap();
+        let statuses = |operation: &str| -> Vec<String> {
+            let responses = document.pointer(operation).unwrap()["responses"].as_object();
+            responses.unwrap().keys().cloned().collect()
+        };
+        let all = [
+            "201", "400", "405", "409", "413", "415", "422", "500", "503",
+        ];
+        assert_eq!(statuses("/paths/~1things/post"), all);
+        assert_eq!(statuses("/paths/~1probe/get"), ["200", "405", "500"]);
+        let answers = &document["paths"]["/things"]["post"]["responses"];
+        assert!(answers["409"]["content"]["application/problem+json"].is_object());
+        assert!(answers["201"]["content"].is_null());
+        assert!(answers["201"]["headers"]["x-correlation-id"].is_object());
+        let too_large = &document["components"]["responses"]["PayloadTooLarge"];
+        let example = &too_large["content"]["application/problem+json"]["example"];
+        assert_eq!(example["status"], 413);
+        let away = &document["components"]["responses"]["ServiceUnavailable"];
+        assert!(away["headers"]["Retry-After"].is_object());
+    }
+}
