@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use common::http::{ApiError, Problem};
+use common::{
+    fleet,
+    http::{ApiError, describe, document},
+};
 use serde::Serialize;
 use tokio::sync::Mutex;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{ToSchema, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Books, Report};
@@ -14,24 +17,21 @@ use crate::{Books, Report};
 /// The books, which one request at a time reads.
 type Desk = Arc<Mutex<Books>>;
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "audit",
-        description = "Whether the guarantees hold, across the databases of all services. Every error is an RFC 9457 problem."
-    ),
-    tags(
-        (name = "audit", description = "Whether the guarantees hold"),
-        (name = "health", description = "Probes")
-    )
-)]
-struct Documentation;
+/// The document of this API.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    document(documented())
+}
+
+fn documented() -> OpenApiRouter<Desk> {
+    let description = "Whether the guarantees hold, across the databases of all services. Every error is an RFC 9457 problem.";
+    let tags = [("audit", "Whether the guarantees hold")];
+    OpenApiRouter::with_openapi(describe(&fleet::AUDIT, description, &tags)).routes(routes!(run))
+}
 
 /// The routes, documented.
 pub(crate) fn routes(books: Books) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(Documentation::openapi())
-        .routes(routes!(run))
-        .with_state(Arc::new(Mutex::new(books)))
+    documented().with_state(Arc::new(Mutex::new(books)))
 }
 
 /// What an audit found.
@@ -42,17 +42,16 @@ struct AuditView {
     clean: bool,
     /// What was looked at, what is wrong, which sagas are parked, and the dead letters of each queue.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
     report: Report,
 }
 
 /// Check the guarantees across the databases of all services, now.
 ///
 /// Reads every order; safe on a live system. One at a time.
-#[utoipa::path(get, path = "/audit", tag = "audit",
+#[utoipa::path(get, path = "/audit", operation_id = "runAudit", tag = "audit",
     responses((status = 200, description = "What was found; `clean` says whether every guarantee was kept", body = AuditView),
-              (status = 409, description = "An audit is running", body = Problem, content_type = "application/problem+json"),
-              (status = 503, description = "A database is away", body = Problem, content_type = "application/problem+json")))]
+              (status = 409, description = "An audit is running"),
+              (status = 503, description = "A database is away")))]
 async fn run(State(desk): State<Desk>) -> Result<Json<AuditView>, ApiError> {
     let Ok(books) = desk.try_lock_owned() else {
         return Err(ApiError::Conflict(

@@ -36,6 +36,7 @@ use uuid::Uuid;
 
 pub use app::App;
 pub use books::Books;
+pub use http::openapi;
 pub use report::{Parked, Report, Rule, Subject, Violation};
 
 /// Rows that are read at a time: what bounds the memory.

@@ -7,7 +7,7 @@ use common::{fleet, service};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::main(&fleet::AUDIT, |vars, shutdown| async move {
+    service::main(&fleet::AUDIT, audit::openapi, |vars, shutdown| async move {
         App::build(&vars).await?.run(shutdown).await
     })
     .await

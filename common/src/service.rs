@@ -28,6 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
@@ -244,15 +245,19 @@ pub async fn wait_for_schema<E: std::fmt::Display, F: Future<Output = Result<boo
 
 /// The `main` of a service: environment, logs, signals, and `run` between them.
 ///
-/// With the argument `--health` it only asks the service that already runs here whether it lives, for containers.
+/// With the argument `--health` it only asks the service that already runs here whether it lives, for containers; with
+/// `--openapi` it only prints the `document` of its API.
 pub async fn main<F: Future<Output = anyhow::Result<()>>>(
     program: &'static Program,
+    document: impl FnOnce() -> OpenApi,
     run: impl FnOnce(Vars, CancellationToken) -> F,
 ) -> ExitCode {
     let name = program.name;
     let vars = Vars::from_process();
-    if std::env::args().nth(1).as_deref() == Some("--health") {
-        return probe(&vars, program).await;
+    match std::env::args().nth(1).as_deref() {
+        Some("--health") => return probe(&vars, program).await,
+        Some("--openapi") => return print(&document()),
+        _ => {}
     }
     let started = async {
         let logs = telemetry::init(name, &vars)?;
@@ -274,6 +279,19 @@ pub async fn main<F: Future<Output = anyhow::Result<()>>>(
         Err(cause) => {
             error!(error = format!("{cause:#}"), "failed");
             eprintln!("{name}: {cause:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(document: &OpenApi) -> ExitCode {
+    match document.to_pretty_json() {
+        Ok(json) => {
+            println!("{json}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -58,6 +58,14 @@ pub(crate) fn example(workspace: &Workspace) -> Result<File> {
     alone(workspace, "example")
 }
 
+/// `.dev/system-env.lock`: one such system at a time.
+///
+/// # Errors
+/// There is one, or the lock file cannot be had.
+pub(crate) fn system_env(workspace: &Workspace) -> Result<File> {
+    alone(workspace, "system-env")
+}
+
 /// `.dev/upgrade.lock`: one upgrade at a time.
 ///
 /// # Errors

@@ -7,6 +7,8 @@
 //! demo       orders of every kind, and what became of them
 //! guarantees the audit, at the databases of the services
 //! torture    a system of its own, in which everything goes wrong, or one release takes the other's place
+//! system-env a system of its own, for a command that needs the services
+//! openapi    which changes of an API break its clients
 //! example    a system of its own, with a participant in another language
 //! .dev/      env, infra.json, run/<name>.pid, log/<name>.log, and the data of private servers
 //! ```
@@ -19,9 +21,11 @@ mod guarantees;
 mod infra;
 mod lock;
 mod logs;
+mod openapi;
 mod services;
 mod settings;
 mod status;
+mod system_env;
 mod test_env;
 mod torture;
 mod up;
@@ -74,6 +78,18 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Start the services in a system of its own, run a command with their URLs, and remove the system
+    SystemEnv {
+        /// The command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Say which changes of docs/openapi break older clients
+    OpenapiBreaks {
+        /// Compare with this commit, instead of the last two
+        #[arg(long)]
+        since: Option<String>,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -99,6 +115,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Torture(options) => return torture::run(&workspace, options).await,
         Command::Upgrade(options) => return torture::upgrade::run(&workspace, options).await,
         Command::Example => return example::run(&workspace).await,
+        Command::SystemEnv { command } => return system_env::run(&workspace, &command).await,
+        Command::OpenapiBreaks { since } => return openapi::run(&workspace, since.as_deref()),
         Command::TestEnv { command } => return test_env::run(&workspace, &command).await,
     }
     Ok(ExitCode::SUCCESS)

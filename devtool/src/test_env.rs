@@ -119,7 +119,7 @@ async fn stop(workspace: &Workspace) -> Result<()> {
 }
 
 /// Ctrl-C reaches the command by itself; SIGTERM is passed on. Either way we stay, to stop the servers.
-async fn run_to_the_end(command: &mut tokio::process::Command) -> Result<ExitStatus> {
+pub(crate) async fn run_to_the_end(command: &mut tokio::process::Command) -> Result<ExitStatus> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut child = command.spawn()?;
@@ -138,7 +138,7 @@ async fn run_to_the_end(command: &mut tokio::process::Command) -> Result<ExitSta
 }
 
 /// As a shell gives it: 128 and the signal's number for a command that a signal ended.
-fn exit_code(status: ExitStatus) -> ExitCode {
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());

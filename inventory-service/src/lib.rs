@@ -30,5 +30,7 @@ mod stock;
 mod validation;
 mod wanted;
 
+pub use http::openapi;
+
 /// The service's name, in messages and in logs.
 const SOURCE: &str = common::fleet::INVENTORY.program.name;

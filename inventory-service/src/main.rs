@@ -7,11 +7,15 @@ use inventory_service::app::{App, Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::main(&fleet::INVENTORY.program, |vars, shutdown| async move {
-        App::build(&Config::from_vars(&vars)?)
-            .await?
-            .run(shutdown)
-            .await
-    })
+    service::main(
+        &fleet::INVENTORY.program,
+        inventory_service::openapi,
+        |vars, shutdown| async move {
+            App::build(&Config::from_vars(&vars)?)
+                .await?
+                .run(shutdown)
+                .await
+        },
+    )
     .await
 }

@@ -34,9 +34,18 @@ pub(crate) struct Reservation {
 
 /// What became of a reservation.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString, strum::IntoStaticStr,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    utoipa::ToSchema,
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[schema(as = ReservationStatus, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Status {
     /// The items are held.
     Reserved,

@@ -20,3 +20,5 @@ mod intake;
 pub mod orders;
 pub mod returns;
 pub mod sagas;
+
+pub use http::openapi;

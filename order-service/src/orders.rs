@@ -80,6 +80,7 @@ pub struct Order {
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "UPPERCASE")]
+#[schema(as = OrderStatus)]
 pub enum Status {
     /// Its saga is at work on it, forward or back.
     Pending,

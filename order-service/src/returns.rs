@@ -54,6 +54,7 @@ pub struct Return {
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "UPPERCASE")]
+#[schema(as = ReturnStatus)]
 pub enum Status {
     /// Its saga is at work on it.
     Pending,

@@ -4,16 +4,16 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use common::{
     contract::{Money, OrderId, PaymentId, SagaId, decimal},
+    fleet,
     http::{
-        ApiError, Cursor, Page, Problem,
+        ApiError, Page, Part, describe, document,
         extract::{PathId, Query},
-        limit,
     },
 };
 use sea_orm::DatabaseConnection;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa::{IntoParams, ToSchema, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -21,24 +21,24 @@ use crate::{
     payments,
 };
 
-/// What the document says about the whole API.
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Payment service",
-        description = "Payments as the gateway decided them. They are made and refunded by sagas only: this API reads."
-    ),
-    tags((name = "payments", description = "What was charged, declined and refunded"),
-         (name = "health", description = "Probes"))
-)]
-struct Document;
+/// The document of this API.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    document(documented())
+}
+
+fn documented() -> OpenApiRouter<DatabaseConnection> {
+    let description = "Payments as the gateway decided them. They are made and refunded by sagas only: this API reads. \
+                       Every error is an RFC 9457 problem. Money is a decimal number with two places.";
+    let tags = [("payments", "What was charged, declined and refunded")];
+    OpenApiRouter::with_openapi(describe(&fleet::PAYMENT.program, description, &tags))
+        .routes(routes!(list))
+        .routes(routes!(get))
+}
 
 /// The API's routes.
 pub(crate) fn routes(db: PgPool) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(list))
-        .routes(routes!(get))
-        .with_state(payments::reader(db))
+    documented().with_state(payments::reader(db))
 }
 
 /// One charge, and what became of it.
@@ -53,11 +53,11 @@ struct Payment {
     customer_id: String,
     /// Two decimal places.
     #[serde(with = "decimal")]
-    #[schema(value_type = f64, example = 39.98)]
+    #[schema(value_type = f64, multiple_of = 0.01, example = 39.98)]
     amount: Money,
     /// What was given back of it; two decimal places.
     #[serde(with = "decimal")]
-    #[schema(value_type = f64, example = 0.00)]
+    #[schema(value_type = f64, multiple_of = 0.01, example = 0.00)]
     refunded_amount: Money,
     /// ISO 4217 code.
     #[schema(example = "USD")]
@@ -103,51 +103,29 @@ impl From<Model> for Payment {
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// Only those of this order.
+    #[param(value_type = OrderId, required = false)]
     order_id: Option<OrderId>,
-    /// How many, from 1 to 200; 50 by default.
-    #[param(value_type = Option<u64>, minimum = 1, maximum = 200, example = 50)]
-    limit: Option<String>,
-    /// `nextCursor` of the answer before.
-    cursor: Option<String>,
 }
 
 /// Payments, newest first.
-#[utoipa::path(get, path = "/payments", tag = "payments", params(Filter),
-    responses((status = 200, description = "A page of payments", body = Page<Payment>),
-              (status = 400, description = "A parameter is wrong; `errors` names it",
-               body = Problem, content_type = "application/problem+json",
-               example = json!({"type": "about:blank", "title": "Bad Request", "status": 400,
-                                "detail": "limit must be a number from 1 to 200",
-                                "errors": [{"field": "limit", "message": "must be a number from 1 to 200"}]})),
-              (status = 500, description = "A fault, which has been logged",
-               body = Problem, content_type = "application/problem+json"),
-              (status = 503, description = "The database is away: try again after `Retry-After` seconds",
-               body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/payments", operation_id = "listPayments", tag = "payments", params(Filter, Part),
+    responses((status = 200, description = "A page of payments", body = Page<Payment>)))]
 async fn list(
     State(db): State<DatabaseConnection>,
     Query(filter): Query<Filter>,
+    Query(part): Query<Part>,
 ) -> Result<Json<Page<Payment>>, ApiError> {
-    let limit = limit(filter.limit.as_deref())?;
-    let after = filter.cursor.as_deref().map(Cursor::decode).transpose()?;
-    let rows = payments::list(&db, filter.order_id, after, limit + 1).await?;
+    let limit = part.limit()?;
+    let rows = payments::list(&db, filter.order_id, part.after()?, limit + 1).await?;
     let page = Page::new(rows, limit, |row| row.id.to_string());
     Ok(Json(page.map(Payment::from)))
 }
 
 /// One payment.
-#[utoipa::path(get, path = "/payments/{paymentId}", tag = "payments",
+#[utoipa::path(get, path = "/payments/{paymentId}", operation_id = "getPayment", tag = "payments",
     params(("paymentId" = PaymentId, Path, description = "The payment's id")),
     responses((status = 200, description = "The payment", body = Payment),
-              (status = 400, description = "`paymentId` is no id",
-               body = Problem, content_type = "application/problem+json"),
-              (status = 404, description = "There is no such payment",
-               body = Problem, content_type = "application/problem+json",
-               example = json!({"type": "about:blank", "title": "Not Found", "status": 404,
-                                "detail": "there is no payment 01976a3e-7c00-7000-8000-000000000001"})),
-              (status = 500, description = "A fault, which has been logged",
-               body = Problem, content_type = "application/problem+json"),
-              (status = 503, description = "The database is away: try again after `Retry-After` seconds",
-               body = Problem, content_type = "application/problem+json")))]
+              (status = 404, description = "There is no such payment")))]
 async fn get(
     State(db): State<DatabaseConnection>,
     PathId(id): PathId<PaymentId>,

@@ -23,5 +23,7 @@ mod refund;
 mod refund_part;
 mod refunds;
 
+pub use http::openapi;
+
 /// The service's name, in messages and in logs.
 const SOURCE: &str = "payment-service";

@@ -1,14 +1,22 @@
 //! Extractors that answer a wrong request with a problem that names the field, and checks that name it too.
 
+use std::borrow::Cow;
+
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
-    http::{StatusCode, header::CONTENT_TYPE, request::Parts},
+    http::{HeaderName, StatusCode, header::CONTENT_TYPE, request::Parts},
     response::IntoResponse,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, schema},
+};
 
 use super::{ApiError, FieldError};
 
+/// Ties together all that a request causes, across services. Given by the caller, or made by the server.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Largest body in bytes.
 pub const BODY_MAX: usize = 256 * 1024;
 /// Longest id or name in characters.
@@ -150,10 +158,7 @@ impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for PathId<T> {
         else {
             return Err(ApiError::bad_field("path", "must be UTF-8"));
         };
-        if value.is_empty()
-            || value.chars().count() > TEXT_MAX
-            || value.chars().any(char::is_control)
-        {
+        if !Text::fits(&value) {
             return Err(ApiError::bad_field(name, TEXT_RULE));
         }
         value.parse().map(Self).map_err(|_| {
@@ -165,7 +170,54 @@ impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for PathId<T> {
     }
 }
 
-const TEXT_RULE: &str = "must have 1 to 255 characters and no control characters";
+const TEXT_RULE: &str = "must have 1 to 255 characters, not only blanks, and no control characters";
+
+/// A text that PostgreSQL and a log line can take, and that is no longer than it must be.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Text(pub String);
+
+impl Text {
+    fn fits(text: &str) -> bool {
+        (1..=TEXT_MAX).contains(&text.chars().count())
+            && !text.trim().is_empty()
+            && !text.chars().any(char::is_control)
+    }
+}
+
+impl TryFrom<String> for Text {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if Self::fits(&text) {
+            Ok(Self(text))
+        } else {
+            Err(TEXT_RULE)
+        }
+    }
+}
+
+impl PartialSchema for Text {
+    fn schema() -> RefOr<schema::Schema> {
+        ObjectBuilder::new()
+            .schema_type(schema::Type::String)
+            .description(Some(
+                "1 to 255 characters, not all of them blank, and no control characters.",
+            ))
+            .min_length(Some(1))
+            .max_length(Some(TEXT_MAX))
+            .pattern(Some(
+                r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Text {
+    fn name() -> Cow<'static, str> {
+        "Text".into()
+    }
+}
 
 /// Collects what is wrong with the fields of a request.
 #[derive(Debug, Default)]
@@ -179,13 +231,9 @@ impl Checks {
         }
     }
 
-    /// Notes a text that is empty, too long, or has characters that PostgreSQL or a log line cannot take.
+    /// Notes what is no [`Text`].
     pub fn text(&mut self, field: impl Into<String>, value: &str) {
-        let length = value.chars().count();
-        let holds = (1..=TEXT_MAX).contains(&length)
-            && !value.trim().is_empty()
-            && !value.chars().any(char::is_control);
-        self.require(holds, field, TEXT_RULE);
+        self.require(Text::fits(value), field, TEXT_RULE);
     }
 
     /// Checks a text like [`Self::text`], unless it is absent.

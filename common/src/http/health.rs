@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::document::SYSTEM;
 use crate::{
     amqp::Broker,
     watchdog::{STUCK_AFTER, Watchdog},
@@ -133,6 +134,7 @@ impl Dependency {
 /// Whether something works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schema(as = HealthStatus)]
 pub enum Status {
     /// It works.
     Up,
@@ -143,15 +145,18 @@ pub enum Status {
 /// The probes' routes.
 #[must_use]
 pub fn router(dependencies: Dependencies) -> OpenApiRouter {
+    routes().with_state(dependencies)
+}
+
+pub(super) fn routes() -> OpenApiRouter<Dependencies> {
     OpenApiRouter::new()
         .routes(routes!(health))
         .routes(routes!(live))
         .routes(routes!(ready))
-        .with_state(dependencies)
 }
 
 /// Every dependency, with its state and latency.
-#[utoipa::path(get, path = "/health", tag = "health",
+#[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = SYSTEM,
     responses((status = 200, description = "All dependencies answer", body = Health),
               (status = 503, description = "A dependency is down", body = Health)))]
 async fn health(State(dependencies): State<Dependencies>) -> impl IntoResponse {
@@ -159,8 +164,8 @@ async fn health(State(dependencies): State<Dependencies>) -> impl IntoResponse {
 }
 
 /// The process runs, and none of its workers hangs. Kubernetes restarts it when this fails.
-#[utoipa::path(get, path = "/health/live", tag = "health",
-    responses((status = 200, description = "The process runs"),
+#[utoipa::path(get, path = "/health/live", operation_id = "getLiveness", tag = SYSTEM,
+    responses((status = 200, description = "The process runs; the body is empty", body = String),
               (status = 503, description = "A worker hangs: only a restart helps", body = String)))]
 async fn live(State(dependencies): State<Dependencies>) -> (StatusCode, String) {
     let hanging = dependencies.checks.iter().find_map(|check| match check {
@@ -174,7 +179,7 @@ async fn live(State(dependencies): State<Dependencies>) -> (StatusCode, String) 
 }
 
 /// The service has started, can do its work, and is not stopping. Kubernetes sends it no requests while this fails.
-#[utoipa::path(get, path = "/health/ready", tag = "health",
+#[utoipa::path(get, path = "/health/ready", operation_id = "getReadiness", tag = SYSTEM,
     responses((status = 200, description = "Ready", body = Health),
               (status = 503, description = "A dependency is down, or the service is stopping", body = Health)))]
 async fn ready(State(dependencies): State<Dependencies>) -> impl IntoResponse {

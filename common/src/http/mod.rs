@@ -3,6 +3,7 @@
 //! Every error is an RFC 9457 problem ([`ApiError`]); every body, query and path goes through an extractor of
 //! [`extract`] that says which field is wrong.
 
+mod document;
 pub mod extract;
 mod gate;
 pub mod health;
@@ -10,6 +11,8 @@ mod page;
 mod problem;
 mod server;
 
-pub use page::{Cursor, LIMIT_DEFAULT, Page, limit};
+pub use document::describe;
+pub use extract::CORRELATION_ID;
+pub use page::{Page, Part};
 pub use problem::{ApiError, FieldError, Problem};
-pub use server::{CORRELATION_ID, api, gated, listen, serve};
+pub use server::{api, document, gated, listen, serve};

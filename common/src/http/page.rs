@@ -1,14 +1,44 @@
 //! Lists: `{"items":[…],"nextCursor":…}`.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::ApiError;
 
 /// Items of a page when the request does not say.
-pub const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 200;
+
+/// Which part of a list a request asks for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Part {
+    /// Items at most.
+    #[param(value_type = u64, required = false, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<String>,
+    /// `nextCursor` of the part before.
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
+    cursor: Option<String>,
+}
+
+impl Part {
+    /// How many items it has at most.
+    ///
+    /// # Errors
+    /// 400 unless 1 to 200.
+    pub fn limit(&self) -> Result<u64, ApiError> {
+        limit(self.limit.as_deref())
+    }
+
+    /// The key of the last item that was shown.
+    ///
+    /// # Errors
+    /// 400: the cursor is none of ours.
+    pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, ApiError> {
+        self.cursor.as_deref().map(Cursor::decode).transpose()
+    }
+}
 
 /// A part of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,34 +74,28 @@ impl<T> Page<T> {
 
 /// Where a list goes on: the key of the last item that was shown. Opaque to clients.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Cursor(pub String);
+struct Cursor(String);
 
 impl Cursor {
     fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(&self.0)
     }
 
-    /// Reads a cursor into the key of a list.
-    ///
-    /// # Errors
-    /// 400: it is none of ours.
-    pub fn decode<K: std::str::FromStr>(text: &str) -> Result<K, ApiError> {
+    /// Reads a cursor into the key of a list; 400 if it is none of ours.
+    fn decode<K: std::str::FromStr>(text: &str) -> Result<K, ApiError> {
         let invalid =
             || ApiError::bad_field("cursor", "must be the nextCursor of an earlier answer");
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
         let key = String::from_utf8(bytes).map_err(|_| invalid())?;
-        if key.chars().any(char::is_control) {
+        if key.is_empty() || key.chars().any(char::is_control) {
             return Err(invalid());
         }
         key.parse().map_err(|_| invalid())
     }
 }
 
-/// The number of items that a request asks for.
-///
-/// # Errors
-/// 400 unless 1 to 200.
-pub fn limit(text: Option<&str>) -> Result<u64, ApiError> {
+/// The number of items that a request asks for; 400 unless 1 to 200.
+fn limit(text: Option<&str>) -> Result<u64, ApiError> {
     let Some(text) = text else {
         return Ok(LIMIT_DEFAULT);
     };
@@ -99,6 +123,7 @@ mod tests {
             None
         );
         assert!(Cursor::decode::<i32>("%%%").is_err());
+        assert!(Cursor::decode::<String>("").is_err());
     }
 
     #[test]

@@ -13,6 +13,9 @@ use serde::Serialize;
 use tracing::{debug, error};
 use utoipa::ToSchema;
 
+/// The content type of a problem.
+pub(super) const CONTENT: &str = "application/problem+json";
+
 /// What went wrong, for people and programs.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(example = json!({
@@ -104,7 +107,7 @@ impl ApiError {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(..) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -116,7 +119,7 @@ impl ApiError {
         }
     }
 
-    fn problem(self) -> Problem {
+    pub(super) fn problem(self) -> Problem {
         let status = self.status();
         let (detail, errors) = match self {
             Self::BadRequest(detail, errors) => (detail, errors),
@@ -197,10 +200,7 @@ impl IntoResponse for ApiError {
         let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
         }

@@ -9,10 +9,9 @@ use anyhow::Context;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{HeaderName, StatusCode, Uri},
+    http::{StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
     serve::ListenerExt,
 };
 use metrics::histogram;
@@ -29,17 +28,18 @@ use tower_http::{
     trace::TraceLayer,
 };
 use tracing::{Span, info, info_span, warn};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
     ApiError,
-    extract::BODY_MAX,
+    document::{self, SYSTEM},
+    extract::{BODY_MAX, CORRELATION_ID},
     gate::{self, Gate},
+    health,
 };
 
-/// Ties together all that a request causes, across services. Given by the caller, or made here.
-pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Requests that are in flight when the service stops have this long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often metrics are put together.
@@ -51,17 +51,15 @@ pub fn gated(routes: OpenApiRouter, db: PgPool) -> OpenApiRouter {
 }
 
 /// The API of a program: its routes and its probes, with documentation, metrics, and problems for what is not there.
-/// The document has the title and the description of `routes`.
-pub fn api(routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
-    let (router, openapi) = routes.merge(probes).split_for_parts();
-    let swagger = SwaggerUi::new("/api/docs").url("/api/docs/openapi.json", openapi);
-    let metrics = recorder();
+/// The document begins with what `routes` say of themselves: see [`super::describe`].
+pub fn api(mut routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
+    recorder();
+    let mut frame = frame(probes);
+    let document = document::complete(routes.to_openapi(), frame.to_openapi());
+    let swagger = SwaggerUi::new("/api/docs").url("/api/docs/openapi.json", document);
+    let (router, _) = routes.merge(frame).split_for_parts();
     router
         .merge(swagger)
-        .route(
-            "/metrics",
-            get(move || async move { metrics.map(|m| m.render()).unwrap_or_default() }),
-        )
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -75,6 +73,27 @@ pub fn api(routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
                 .on_failure(()),
         )
         .layer(SetRequestIdLayer::new(CORRELATION_ID, MakeRequestUuid))
+}
+
+/// The document that [`api`] serves for these routes.
+#[must_use]
+pub fn document<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> OpenApi {
+    let frame = frame(health::routes());
+    document::complete(routes.into_openapi(), frame.into_openapi())
+}
+
+/// What every program has beside its own routes.
+fn frame<S: Clone + Send + Sync + 'static>(probes: OpenApiRouter<S>) -> OpenApiRouter<S> {
+    probes.routes(routes!(metrics))
+}
+
+/// What the process has counted and timed, for Prometheus.
+#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = SYSTEM,
+    responses((status = 200, description = "In Prometheus' text format", body = String)))]
+async fn metrics() -> String {
+    recorder()
+        .map(|metrics| metrics.render())
+        .unwrap_or_default()
 }
 
 /// The root span of a request, which all its log lines inherit.

@@ -6,6 +6,7 @@ mod amqp;
 mod environment;
 pub mod faketime;
 pub mod garbage;
+pub mod openapi;
 pub mod participant;
 mod proxy;
 pub mod servers;

@@ -8,11 +8,15 @@ use order_service::app::{App, Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::main(&fleet::ORDER.program, |vars, shutdown| async move {
-        App::build(&Config::from_vars(&vars)?, SAGAS)
-            .await?
-            .run(shutdown)
-            .await
-    })
+    service::main(
+        &fleet::ORDER.program,
+        order_service::openapi,
+        |vars, shutdown| async move {
+            App::build(&Config::from_vars(&vars)?, SAGAS)
+                .await?
+                .run(shutdown)
+                .await
+        },
+    )
     .await
 }

@@ -10,8 +10,8 @@ use common::{
     contract::{Money, decimal},
     db,
     http::{
-        ApiError, Problem,
-        extract::{Body, Checks, PathId},
+        ApiError,
+        extract::{Body, Checks, PathId, Text},
     },
 };
 use serde::Deserialize;
@@ -33,20 +33,20 @@ const PRICE_MAX: Money = Money::from_minor(100_000_000);
 }))]
 pub(super) struct NewItem {
     /// Any text of 1 to 255 characters, other than `.` and `..`.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Text)]
     product_id: String,
     /// How many are in the warehouse.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     quantity: i64,
     /// What one costs: a decimal number with at most two places.
     #[serde(default, with = "decimal::option")]
-    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000)]
+    #[schema(value_type = Option<f64>, multiple_of = 0.01, minimum = 0, maximum = 1_000_000)]
     price: Option<Money>,
     /// What it is called.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<Text>)]
     product_name: Option<String>,
     /// What it is.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<Text>)]
     description: Option<String>,
 }
 
@@ -60,13 +60,13 @@ pub(super) struct ItemChange {
     quantity: Option<i64>,
     /// What one costs: a decimal number with at most two places.
     #[serde(default, with = "decimal::option")]
-    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000)]
+    #[schema(value_type = Option<f64>, multiple_of = 0.01, minimum = 0, maximum = 1_000_000)]
     price: Option<Money>,
     /// What it is called.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<Text>)]
     product_name: Option<String>,
     /// What it is.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<Text>)]
     description: Option<String>,
 }
 
@@ -132,18 +132,7 @@ fn check(checks: &mut Checks, details: &Details) {
     responses(
         (status = 201, body = Item, description = "The product was added",
          headers(("Location" = String, description = "Where it is"))),
-        (status = 400, description = "The body is not JSON",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is such a product already",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not `application/json`",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some fields are wrong",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away",
-         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is such a product already"),
     )
 )]
 pub(super) async fn add(
@@ -161,23 +150,12 @@ pub(super) async fn add(
 /// Changes a product.
 #[utoipa::path(
     patch, path = "/inventory/{productId}", operation_id = "changeItem", tag = "inventory", request_body = ItemChange,
-    params(("productId" = String, Path, description = "The product, URL-encoded", example = "prod-1")),
+    params(("productId" = Text, Path, description = "The product, URL-encoded", example = "prod-1")),
     responses(
         (status = 200, body = Item, description = "The product as it is now"),
-        (status = 400, description = "The body is not JSON, or no product can have such an id",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such product",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Orders hold more than `quantity`",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not `application/json`",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some fields are wrong, or there is nothing to change",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away",
-         body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such product"),
+        (status = 409, description = "Orders hold more than `quantity`"),
+        (status = 422, description = "Some fields are wrong, or there is nothing to change"),
     )
 )]
 pub(super) async fn change(
@@ -194,17 +172,11 @@ pub(super) async fn change(
 /// Removes a product that no order holds.
 #[utoipa::path(
     delete, path = "/inventory/{productId}", operation_id = "removeItem", tag = "inventory",
-    params(("productId" = String, Path, description = "The product, URL-encoded", example = "prod-1")),
+    params(("productId" = Text, Path, description = "The product, URL-encoded", example = "prod-1")),
     responses(
         (status = 204, description = "The product is gone"),
-        (status = 400, description = "No product can have such an id",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such product",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Orders hold some of it",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away",
-         body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such product"),
+        (status = 409, description = "Orders hold some of it"),
     )
 )]
 pub(super) async fn remove(

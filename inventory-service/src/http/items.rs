@@ -5,15 +5,15 @@ use chrono::{DateTime, Utc};
 use common::{
     contract::{Money, decimal},
     http::{
-        ApiError, Page, Problem,
-        extract::{PathId, Query},
+        ApiError, Page, Part,
+        extract::{PathId, Query, Text},
     },
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::api::{Api, Part};
+use super::api::Api;
 use crate::{catalogue, entity::inventory_item as entity};
 
 /// A product, and how many there are.
@@ -33,7 +33,7 @@ pub(super) struct Item {
     description: Option<String>,
     /// What one costs: a decimal number with two places.
     #[serde(with = "decimal::option")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, multiple_of = 0.01)]
     price: Option<Money>,
     /// How many are in the warehouse.
     quantity: i64,
@@ -68,10 +68,6 @@ impl From<entity::Model> for Item {
     get, path = "/inventory", operation_id = "listItems", tag = "inventory", params(Part),
     responses(
         (status = 200, body = Page<Item>, description = "A part of the list"),
-        (status = 400, description = "`limit` or `cursor` is wrong",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away",
-         body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
@@ -94,16 +90,11 @@ pub(super) async fn list(
 
 /// Shows a product.
 #[utoipa::path(
-    get, path = "/inventory/{productId}", operation_id = "showItem", tag = "inventory",
-    params(("productId" = String, Path, description = "The product, URL-encoded", example = "prod-1")),
+    get, path = "/inventory/{productId}", operation_id = "getItem", tag = "inventory",
+    params(("productId" = Text, Path, description = "The product, URL-encoded", example = "prod-1")),
     responses(
         (status = 200, body = Item, description = "The product"),
-        (status = 400, description = "No product can have such an id",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such product",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away",
-         body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such product"),
     )
 )]
 pub(super) async fn show(

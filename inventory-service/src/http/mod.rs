@@ -9,35 +9,33 @@ mod items;
 mod path;
 mod reservations;
 
-use common::outbox::Outbox;
+use common::{
+    fleet,
+    http::{describe, document},
+    outbox::Outbox,
+};
 use sea_orm::SqlxPostgresConnector;
 use sqlx::PgPool;
-use utoipa::OpenApi;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::api::Api;
 use crate::catalogue::Catalogue;
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Inventory service",
-        description = "Products, how many there are, and which orders hold them. Errors are RFC 9457 problems."
-    ),
-    tags(
-        (name = "inventory", description = "Products, and how many there are"),
-        (name = "reservations", description = "What orders hold")
-    )
-)]
-struct Document;
+/// The document of this API.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    document(documented())
+}
 
-/// The API's routes with their documentation.
-pub(crate) fn routes(db: PgPool, outbox: Outbox) -> OpenApiRouter {
-    let api = Api {
-        db: SqlxPostgresConnector::from_sqlx_postgres_pool(db.clone()),
-        catalogue: Catalogue::new(db, outbox),
-    };
-    OpenApiRouter::with_openapi(Document::openapi())
+fn documented() -> OpenApiRouter<Api> {
+    let description = "Products, how many there are, and which orders hold them. \
+                       Every error is an RFC 9457 problem. Money is a decimal number with two places.";
+    let tags = [
+        ("inventory", "Products, and how many there are"),
+        ("reservations", "What orders hold"),
+    ];
+    OpenApiRouter::with_openapi(describe(&fleet::INVENTORY.program, description, &tags))
         .routes(routes!(items::list, item_changes::add))
         .routes(routes!(
             items::show,
@@ -45,5 +43,12 @@ pub(crate) fn routes(db: PgPool, outbox: Outbox) -> OpenApiRouter {
             item_changes::remove
         ))
         .routes(routes!(reservations::list))
-        .with_state(api)
+}
+
+/// The API's routes with their documentation.
+pub(crate) fn routes(db: PgPool, outbox: Outbox) -> OpenApiRouter {
+    documented().with_state(Api {
+        db: SqlxPostgresConnector::from_sqlx_postgres_pool(db.clone()),
+        catalogue: Catalogue::new(db, outbox),
+    })
 }

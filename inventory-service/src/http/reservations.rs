@@ -4,15 +4,15 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use common::{
     contract::{OrderId, SagaId},
-    http::{ApiError, Page, Problem, extract::Query},
+    http::{ApiError, Page, Part, extract::Query},
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::api::{Api, Part};
-use crate::entity::reservation as entity;
+use super::api::Api;
+use crate::{entity::reservation as entity, reservations::Status};
 
 /// What an order holds or held.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,7 +31,8 @@ pub(super) struct Reservation {
     order_id: OrderId,
     /// Each product once.
     items: Vec<Held>,
-    /// RESERVED, COMMITTED (shipped) or RELEASED.
+    /// What became of it.
+    #[schema(value_type = Status)]
     status: String,
     /// When it was made.
     created_at: DateTime<Utc>,
@@ -71,7 +72,7 @@ impl TryFrom<entity::Model> for Reservation {
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
     /// Only those of this order.
-    #[param(value_type = Option<Uuid>)]
+    #[param(value_type = OrderId, required = false)]
     order_id: Option<OrderId>,
 }
 
@@ -80,10 +81,6 @@ pub(super) struct Filter {
     get, path = "/reservations", operation_id = "listReservations", tag = "reservations", params(Filter, Part),
     responses(
         (status = 200, body = Page<Reservation>, description = "A part of the list"),
-        (status = 400, description = "`orderId`, `limit` or `cursor` is wrong",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away",
-         body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(

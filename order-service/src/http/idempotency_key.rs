@@ -8,6 +8,18 @@ use axum::{
 use common::http::ApiError;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::IntoParams;
+
+/// How documents describe the header.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is described only: `read` reads it")]
+pub(super) struct Header {
+    /// With the same key, the same request is carried out once, however often it is sent.
+    #[param(rename = "Idempotency-Key", value_type = String, required = false, min_length = 1, max_length = 255,
+            pattern = "^[!-~]([ -~]*[!-~])?$", example = "3f2a7c1e-order-1")]
+    key: Option<String>,
+}
 
 /// The `Idempotency-Key` header.
 ///

@@ -4,7 +4,10 @@ use axum::http::HeaderMap;
 use chrono::SubsecRound;
 use common::{
     contract::{Money, OrderId, SagaId, clock, decimal, order::OrderItem},
-    http::{ApiError, extract::Checks},
+    http::{
+        ApiError,
+        extract::{Checks, Text},
+    },
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -32,7 +35,7 @@ const UNIT_PRICE_MAX: Money = Money::from_minor(100_000_000);
 pub(crate) struct NewOrder {
     /// Who orders. `userId` is taken too.
     #[serde(alias = "userId")]
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Text)]
     customer_id: String,
     /// 1 to 100 items.
     #[schema(min_items = 1, max_items = 100)]
@@ -42,24 +45,27 @@ pub(crate) struct NewOrder {
     #[schema(default = "USD", pattern = "^[A-Z]{3}$")]
     currency: String,
     /// The gateway's name of a payment method. `pm_card_chargeDeclined` is always declined by the simulated one.
+    #[schema(value_type = Option<Text>)]
     payment_method: Option<String>,
     /// Where to tell the customer.
+    #[schema(format = "email", min_length = 3, max_length = 255)]
     customer_email: Option<String>,
 }
 
 /// One line of an order as a client places it.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = NewOrderItem)]
 pub(crate) struct NewItem {
     /// The product.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Text)]
     product_id: String,
     /// How many.
     #[schema(minimum = 1, maximum = 10_000)]
     quantity: u32,
     /// The price of one, with at most two decimal places. `price` is taken too.
     #[serde(alias = "price", with = "decimal")]
-    #[schema(value_type = f64, minimum = 0.01, maximum = 1_000_000)]
+    #[schema(value_type = f64, multiple_of = 0.01, minimum = 0.01, maximum = 1_000_000)]
     unit_price: Money,
 }
 

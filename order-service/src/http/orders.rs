@@ -11,9 +11,8 @@ use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use common::{
     contract::OrderId,
     http::{
-        ApiError, Cursor, Page, Problem,
-        extract::{Body, PathId, Query},
-        limit,
+        ApiError, Page, Part,
+        extract::{Body, PathId, Query, Text},
     },
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -46,18 +45,14 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 /// Place an order. Its saga starts at once; watch it at `GET /sagas/{sagaId}`.
 ///
 /// With an `Idempotency-Key`, the same request gives the same order, however often it is sent.
-#[utoipa::path(post, path = "/orders", tag = "orders", request_body = NewOrder,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
-           ("x-correlation-id" = Option<String>, Header, description = "Ties together all that this request causes")),
+#[utoipa::path(post, path = "/orders", operation_id = "placeOrder", tag = "orders", request_body = NewOrder,
+    params(idempotency_key::Header),
     responses((status = 201, description = "Placed, now or before with the same key", body = OrderView,
-               headers(("Location" = String, description = "Where the order can be read"))),
-              (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-              (status = 413, description = "More than 256 KiB", body = Problem, content_type = "application/problem+json"),
-              (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
-              (status = 422, description = "Invalid fields, or the key came with another body before", body = Problem,
-               content_type = "application/problem+json"),
+               headers(("Location" = String, description = "Where the order can be read"),
+                       ("Idempotency-Replayed" = String, description = "`true` where it was made before, with the same key"))),
+              (status = 422, description = "Invalid fields, or the key came with another body before"),
               (status = 503, description = "The database is away, or earlier orders have waited for too long: try again after \
-                             `Retry-After` seconds", body = Problem, content_type = "application/problem+json")))]
+                             `Retry-After` seconds")))]
 async fn place(
     State(api): State<Api>,
     headers: HeaderMap,
@@ -89,10 +84,9 @@ impl From<intake::Error> for ApiError {
 }
 
 /// Read an order.
-#[utoipa::path(get, path = "/orders/{orderId}", tag = "orders", params(("orderId" = Uuid, Path)),
+#[utoipa::path(get, path = "/orders/{orderId}", operation_id = "getOrder", tag = "orders", params(("orderId" = OrderId, Path)),
     responses((status = 200, description = "The order", body = OrderView),
-              (status = 400, description = "Malformed id", body = Problem, content_type = "application/problem+json"),
-              (status = 404, description = "No such order", body = Problem, content_type = "application/problem+json")))]
+              (status = 404, description = "No such order")))]
 async fn get_one(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,
@@ -105,67 +99,69 @@ async fn get_one(
     Ok(Json(order.into()))
 }
 
-/// Which orders to list.
+/// Whose orders to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-struct Filter {
+struct Customer {
     /// Only orders of this customer.
-    customer_id: Option<String>,
+    #[param(value_type = Text, required = false)]
+    customer_id: Option<Text>,
+}
+
+/// Which orders to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Filter {
     /// Only orders in this status.
+    #[param(value_type = Status, required = false)]
     status: Option<Status>,
-    /// 1 to 200 items, 50 if absent.
-    limit: Option<String>,
-    /// `nextCursor` of the answer before.
-    cursor: Option<String>,
 }
 
 /// List orders, newest first.
-#[utoipa::path(get, path = "/orders", tag = "orders", params(Filter),
-    responses((status = 200, description = "A page of orders", body = Page<OrderView>),
-              (status = 400, description = "Invalid parameter", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/orders", operation_id = "listOrders", tag = "orders", params(Customer, Filter, Part),
+    responses((status = 200, description = "A page of orders", body = Page<OrderView>)))]
 async fn list(
     State(api): State<Api>,
+    Query(customer): Query<Customer>,
     Query(filter): Query<Filter>,
+    Query(part): Query<Part>,
 ) -> Result<Json<Page<OrderView>>, ApiError> {
-    find(&api, filter).await.map(Json)
+    let customer_id = customer.customer_id.map(|Text(id)| id);
+    find(&api, customer_id, filter, part).await.map(Json)
 }
 
 /// List the orders of a customer, newest first.
-#[utoipa::path(get, path = "/orders/customer/{customerId}", tag = "orders",
-    params(("customerId" = String, Path), Filter),
-    responses((status = 200, description = "A page of orders", body = Page<OrderView>),
-              (status = 400, description = "Invalid parameter", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/orders/customer/{customerId}", operation_id = "listCustomerOrders", tag = "orders",
+    params(("customerId" = Text, Path), Filter, Part),
+    responses((status = 200, description = "A page of orders", body = Page<OrderView>)))]
 async fn list_of_customer(
     State(api): State<Api>,
     PathId(customer_id): PathId<String>,
     Query(filter): Query<Filter>,
+    Query(part): Query<Part>,
 ) -> Result<Json<Page<OrderView>>, ApiError> {
-    let customer_id = Some(customer_id);
-    find(
-        &api,
-        Filter {
-            customer_id,
-            ..filter
-        },
-    )
-    .await
-    .map(Json)
+    find(&api, Some(customer_id), filter, part).await.map(Json)
 }
 
-async fn find(api: &Api, filter: Filter) -> Result<Page<OrderView>, ApiError> {
-    let limit = limit(filter.limit.as_deref())?;
+async fn find(
+    api: &Api,
+    customer_id: Option<String>,
+    filter: Filter,
+    part: Part,
+) -> Result<Page<OrderView>, ApiError> {
+    let limit = part.limit()?;
     let mut query = order::Entity::find()
         .order_by_desc(order::Column::Id)
         .limit(limit + 1);
-    if let Some(customer) = filter.customer_id {
+    if let Some(customer) = customer_id {
         query = query.filter(order::Column::CustomerId.eq(customer));
     }
     if let Some(status) = filter.status {
         query = query.filter(order::Column::Status.eq(<&str>::from(status)));
     }
-    if let Some(cursor) = filter.cursor {
-        query = query.filter(order::Column::Id.lt(Cursor::decode::<Uuid>(&cursor)?));
+    if let Some(after) = part.after::<Uuid>()? {
+        query = query.filter(order::Column::Id.lt(after));
     }
     let orders = query.into_model::<Order>().all(&api.reads).await?;
     Ok(Page::new(orders, limit, |order| order.id.to_string()).map(OrderView::from))

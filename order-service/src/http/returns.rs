@@ -6,8 +6,8 @@ use common::{
     contract::{Money, OrderId, ReturnId, SagaId, clock, decimal, inventory::StockItem},
     db,
     http::{
-        ApiError, Page, Problem,
-        extract::{Body, Checks, PathId},
+        ApiError, Page,
+        extract::{Body, Checks, PathId, Text},
     },
 };
 use saga::{Beginning, Origin};
@@ -48,7 +48,7 @@ struct NewReturn {
     #[schema(min_items = 1, max_items = 100)]
     items: Vec<ReturnedItem>,
     /// Why, in the customer's words.
-    #[schema(max_length = 255)]
+    #[schema(value_type = Option<Text>)]
     reason: Option<String>,
 }
 
@@ -57,10 +57,10 @@ struct NewReturn {
 #[serde(rename_all = "camelCase")]
 struct ReturnedItem {
     /// The product.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Text)]
     product_id: String,
     /// How many.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     quantity: u32,
 }
 
@@ -78,7 +78,7 @@ struct ReturnedItem {
     "reason": "too small",
     "createdAt": "2026-11-20T10:00:00Z",
     "updatedAt": "2026-11-20T10:00:00Z"
-}))]
+}), as = Return)]
 struct ReturnView {
     return_id: ReturnId,
     order_id: OrderId,
@@ -88,7 +88,7 @@ struct ReturnView {
     items: Vec<ReturnedItem>,
     /// What is given back for it.
     #[serde(with = "decimal")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, multiple_of = 0.01)]
     refund_amount: Money,
     currency: String,
     reason: Option<String>,
@@ -121,18 +121,16 @@ impl From<Return> for ReturnView {
 ///
 /// An order may be returned in several parts, but never more than was bought; with its last piece it becomes RETURNED.
 /// With an `Idempotency-Key`, the same request gives the same return, however often it is sent.
-#[utoipa::path(post, path = "/orders/{orderId}/returns", tag = "orders", request_body = NewReturn,
-    params(("orderId" = Uuid, Path),
-           ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
-           ("x-correlation-id" = Option<String>, Header, description = "Ties together all that this request causes")),
+#[utoipa::path(post, path = "/orders/{orderId}/returns", operation_id = "createReturn", tag = "orders", request_body = NewReturn,
+    params(("orderId" = OrderId, Path),
+           idempotency_key::Header),
     responses((status = 201, description = "Accepted, now or before with the same key", body = ReturnView,
-               headers(("Location" = String, description = "Where the returns of the order can be read"))),
-              (status = 400, description = "Malformed id or body", body = Problem, content_type = "application/problem+json"),
-              (status = 404, description = "No such order", body = Problem, content_type = "application/problem+json"),
-              (status = 409, description = "The order is not delivered, or another of its sagas is at work", body = Problem,
-               content_type = "application/problem+json"),
+               headers(("Location" = String, description = "Where the returns of the order can be read"),
+                       ("Idempotency-Replayed" = String, description = "`true` where it was made before, with the same key"))),
+              (status = 404, description = "No such order"),
+              (status = 409, description = "The order is not delivered, or another of its sagas is at work"),
               (status = 422, description = "Invalid fields, more than can still be returned, or the key came with another \
-               request before", body = Problem, content_type = "application/problem+json")))]
+               request before")))]
 async fn accept(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,
@@ -273,10 +271,9 @@ impl NewReturn {
 }
 
 /// List the returns of an order, oldest first, all of them.
-#[utoipa::path(get, path = "/orders/{orderId}/returns", tag = "orders", params(("orderId" = Uuid, Path)),
+#[utoipa::path(get, path = "/orders/{orderId}/returns", operation_id = "listReturns", tag = "orders", params(("orderId" = OrderId, Path)),
     responses((status = 200, description = "The returns", body = Page<ReturnView>),
-              (status = 400, description = "Malformed id", body = Problem, content_type = "application/problem+json"),
-              (status = 404, description = "No such order", body = Problem, content_type = "application/problem+json")))]
+              (status = 404, description = "No such order")))]
 async fn list(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,

@@ -5,8 +5,8 @@ use common::{
     contract::{OrderId, Reason},
     db,
     http::{
-        ApiError, Problem,
-        extract::{Body, Checks, PathId},
+        ApiError,
+        extract::{Body, Checks, PathId, Text},
     },
 };
 use saga::Event;
@@ -31,20 +31,18 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[derive(Debug, Deserialize, ToSchema)]
 struct Cancellation {
     /// In the customer's words; kept in the saga log.
-    #[schema(max_length = 255, example = "changed my mind")]
+    #[schema(value_type = Option<Text>, example = "changed my mind")]
     reason: Option<String>,
 }
 
 /// Cancel an order, at any time before it is shipped, also after it is completed. What was done is then undone.
 ///
 /// Cancelling twice is cancelling once.
-#[utoipa::path(post, path = "/orders/{orderId}/cancel", tag = "orders", request_body = Cancellation,
-    params(("orderId" = Uuid, Path)),
+#[utoipa::path(post, path = "/orders/{orderId}/cancel", operation_id = "cancelOrder", tag = "orders", request_body = Cancellation,
+    params(("orderId" = OrderId, Path)),
     responses((status = 202, description = "It is being undone, or is", body = OrderView),
-              (status = 400, description = "Malformed id or body", body = Problem, content_type = "application/problem+json"),
-              (status = 404, description = "No such order", body = Problem, content_type = "application/problem+json"),
-              (status = 409, description = "It is shipped", body = Problem, content_type = "application/problem+json"),
-              (status = 422, description = "Invalid field", body = Problem, content_type = "application/problem+json")))]
+              (status = 404, description = "No such order"),
+              (status = 409, description = "It is shipped")))]
 async fn cancel(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,

@@ -5,7 +5,7 @@ use common::{
     contract::{OrderId, SagaId},
     db,
     http::{
-        ApiError, Problem,
+        ApiError,
         extract::{Body, PathId},
     },
 };
@@ -58,13 +58,11 @@ impl Delivery {
 /// Tell that an order is shipped, which starts the saga that makes its reservation final, or delivered.
 ///
 /// Telling it twice is telling it once.
-#[utoipa::path(patch, path = "/orders/{orderId}/status", tag = "orders", request_body = StatusChange,
-    params(("orderId" = Uuid, Path)),
+#[utoipa::path(patch, path = "/orders/{orderId}/status", operation_id = "changeOrderStatus", tag = "orders", request_body = StatusChange,
+    params(("orderId" = OrderId, Path)),
     responses((status = 200, description = "The order", body = OrderView),
-              (status = 400, description = "Malformed id or body", body = Problem, content_type = "application/problem+json"),
-              (status = 404, description = "No such order", body = Problem, content_type = "application/problem+json"),
-              (status = 409, description = "Not from its present status", body = Problem, content_type = "application/problem+json"),
-              (status = 422, description = "Invalid field", body = Problem, content_type = "application/problem+json")))]
+              (status = 404, description = "No such order"),
+              (status = 409, description = "Not from its present status")))]
 async fn change_status(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,

@@ -23,7 +23,7 @@ use crate::orders::{Order, Status};
     "customerEmail": null,
     "createdAt": "2026-11-20T10:00:00Z",
     "updatedAt": "2026-11-20T10:00:00Z"
-}))]
+}), as = Order)]
 pub(crate) struct OrderView {
     order_id: OrderId,
     saga_id: SagaId,
@@ -34,7 +34,7 @@ pub(crate) struct OrderView {
     items: Vec<ItemView>,
     currency: String,
     #[serde(with = "decimal")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, multiple_of = 0.01)]
     total_amount: Money,
     payment_method: Option<String>,
     customer_email: Option<String>,
@@ -45,11 +45,12 @@ pub(crate) struct OrderView {
 /// One line of an order.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = OrderItem)]
 struct ItemView {
     product_id: String,
     quantity: u32,
     #[serde(with = "decimal")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, multiple_of = 0.01)]
     unit_price: Money,
 }
 

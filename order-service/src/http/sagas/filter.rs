@@ -1,6 +1,9 @@
 //! Which sagas a list shows.
 
-use common::{contract::OrderId, http::ApiError};
+use common::{
+    contract::OrderId,
+    http::{ApiError, extract::Text},
+};
 use saga::Status;
 use sea_orm::{ColumnTrait, Condition, sea_query::Expr};
 use serde::Deserialize;
@@ -14,20 +17,21 @@ use crate::{entity::saga as row, orders};
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
     /// Only sagas in this status.
+    #[param(value_type = Status, required = false)]
     status: Option<Status>,
     /// Only sagas that are at this step.
-    step: Option<String>,
+    #[param(value_type = Text, required = false)]
+    step: Option<Text>,
     /// Only the sagas of this order.
-    order_id: Option<String>,
+    #[param(value_type = OrderId, required = false)]
+    order_id: Option<OrderId>,
     /// Only sagas that were started longer ago than this: `90s`, `15m`, `2h`, `1d`.
+    #[param(value_type = String, required = false, pattern = "^([0-9]{1,9}s|[0-9]{1,7}m|[0-9]{1,6}h|[0-9]{1,4}d)$", example = "15m")]
     older_than: Option<String>,
     /// Only sagas that need somebody: parked, a minute past their deadline, or with a command
-    /// that could not leave for a minute. `true` or `false`.
+    /// that could not leave for a minute.
+    #[param(value_type = bool, required = false)]
     stuck: Option<String>,
-    /// 1 to 200 items, 50 if absent.
-    pub(super) limit: Option<String>,
-    /// `nextCursor` of the answer before.
-    pub(super) cursor: Option<String>,
 }
 
 impl Filter {
@@ -36,10 +40,6 @@ impl Filter {
     /// # Errors
     /// One of its fields makes no sense.
     pub(super) fn condition(&self) -> Result<Condition, ApiError> {
-        let order_id = self.order_id.as_deref().map(|id| {
-            id.parse::<OrderId>()
-                .map_err(|_| ApiError::bad_field("orderId", "must be a UUID"))
-        });
         let seconds = self.older_than.as_deref().map(|age| {
             seconds(age).ok_or_else(|| {
                 ApiError::bad_field("olderThan", "must be an age such as 90s, 15m, 2h or 1d")
@@ -72,12 +72,11 @@ impl Filter {
             )
             .add_option(
                 self.step
-                    .as_deref()
-                    .map(|step| row::Column::CurrentStep.eq(step)),
+                    .as_ref()
+                    .map(|Text(step)| row::Column::CurrentStep.eq(step)),
             )
             .add_option(
-                order_id
-                    .transpose()?
+                self.order_id
                     .map(|id| row::Column::Subject.eq(orders::subject(id).as_str())),
             )
             .add_option(seconds.transpose()?.map(older))
@@ -93,5 +92,8 @@ fn seconds(age: &str) -> Option<u32> {
         'd' => 86400,
         _ => return None,
     };
-    age[..age.len() - 1].parse::<u32>().ok()?.checked_mul(unit)
+    let count = &age[..age.len() - 1];
+    let is_plain = count.bytes().all(|byte| byte.is_ascii_digit());
+    let count: u32 = count.parse().ok().filter(|_| is_plain)?;
+    count.checked_mul(unit)
 }
