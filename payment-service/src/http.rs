@@ -53,11 +53,11 @@ struct Payment {
     customer_id: String,
     /// Two decimal places.
     #[serde(with = "decimal")]
-    #[schema(value_type = f64, multiple_of = 0.01, example = 39.98)]
+    #[schema(value_type = f64, example = 39.98)]
     amount: Money,
     /// What was given back of it; two decimal places.
     #[serde(with = "decimal")]
-    #[schema(value_type = f64, multiple_of = 0.01, example = 0.00)]
+    #[schema(value_type = f64, example = 0.00)]
     refunded_amount: Money,
     /// ISO 4217 code.
     #[schema(example = "USD")]

@@ -40,7 +40,7 @@ pub(super) struct NewItem {
     quantity: i64,
     /// What one costs: a decimal number with at most two places.
     #[serde(default, with = "decimal::option")]
-    #[schema(value_type = Option<f64>, multiple_of = 0.01, minimum = 0, maximum = 1_000_000)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000)]
     price: Option<Money>,
     /// What it is called.
     #[schema(value_type = Option<Text>)]
@@ -60,7 +60,7 @@ pub(super) struct ItemChange {
     quantity: Option<i64>,
     /// What one costs: a decimal number with at most two places.
     #[serde(default, with = "decimal::option")]
-    #[schema(value_type = Option<f64>, multiple_of = 0.01, minimum = 0, maximum = 1_000_000)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000)]
     price: Option<Money>,
     /// What it is called.
     #[schema(value_type = Option<Text>)]

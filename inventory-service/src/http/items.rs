@@ -33,7 +33,7 @@ pub(super) struct Item {
     description: Option<String>,
     /// What one costs: a decimal number with two places.
     #[serde(with = "decimal::option")]
-    #[schema(value_type = Option<f64>, multiple_of = 0.01)]
+    #[schema(value_type = Option<f64>)]
     price: Option<Money>,
     /// How many are in the warehouse.
     quantity: i64,

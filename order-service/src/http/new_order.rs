@@ -65,7 +65,7 @@ pub(crate) struct NewItem {
     quantity: u32,
     /// The price of one, with at most two decimal places. `price` is taken too.
     #[serde(alias = "price", with = "decimal")]
-    #[schema(value_type = f64, multiple_of = 0.01, minimum = 0.01, maximum = 1_000_000)]
+    #[schema(value_type = f64, minimum = 0.01, maximum = 1_000_000)]
     unit_price: Money,
 }
 

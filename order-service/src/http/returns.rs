@@ -86,9 +86,9 @@ struct ReturnView {
     saga_id: SagaId,
     status: returns::Status,
     items: Vec<ReturnedItem>,
-    /// What is given back for it.
+    /// What is given back for it: a decimal number with two places.
     #[serde(with = "decimal")]
-    #[schema(value_type = f64, multiple_of = 0.01)]
+    #[schema(value_type = f64)]
     refund_amount: Money,
     currency: String,
     reason: Option<String>,

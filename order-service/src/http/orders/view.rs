@@ -33,8 +33,9 @@ pub(crate) struct OrderView {
     customer_id: String,
     items: Vec<ItemView>,
     currency: String,
+    /// What all of it costs: a decimal number with two places.
     #[serde(with = "decimal")]
-    #[schema(value_type = f64, multiple_of = 0.01)]
+    #[schema(value_type = f64)]
     total_amount: Money,
     payment_method: Option<String>,
     customer_email: Option<String>,
@@ -49,8 +50,9 @@ pub(crate) struct OrderView {
 struct ItemView {
     product_id: String,
     quantity: u32,
+    /// What one costs: a decimal number with two places.
     #[serde(with = "decimal")]
-    #[schema(value_type = f64, multiple_of = 0.01)]
+    #[schema(value_type = f64)]
     unit_price: Money,
 }
 
