@@ -80,7 +80,11 @@ struct Request<'a> {
 impl Load {
     pub(super) fn new(system: &System, seed: u64) -> Result<Self> {
         Ok(Self {
-            client: Client::builder().no_proxy().build()?,
+            client: Client::builder()
+                .no_proxy()
+                // After a stall, thousands are open at once.
+                .pool_max_idle_per_host(64)
+                .build()?,
             replicas: Arc::new(
                 system
                     .of_service(&fleet::ORDER)

@@ -85,6 +85,28 @@ async fn replies_in_the_wrong_order_end_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_late_reply_leaves_the_command_that_is_out_alone() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let order = system.place("prod-1", 1).await;
+    let process = participants.command("payment").await;
+    system.cancel(&order).await;
+    let refund = participants.command("payment").await;
+    participants.reply(&[processed(&process)]).await;
+    let noted = |saga: &serde_json::Value| events(saga).contains(&"LATE_REPLY");
+    eventually("the reply is noted", || system.saga(&order), noted).await;
+    // While it is in the outbox, its deadline does not run.
+    let db = system.environment.pool("order").await;
+    let out: Option<uuid::Uuid> = sqlx::query_scalar("SELECT command_id FROM sagas")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(out, Some(id(&refund, "id")));
+    participants.reply(&[refunded(&refund)]).await;
+    system.until(&order, "CANCELLED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_is_undone_in_reverse_order() {
     let system = System::alone().await;
     let participants = Participants::of(&system.environment).await;
