@@ -8,10 +8,10 @@ mod origin;
 mod returns;
 mod sagas;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use axum::{Json, routing::get};
-use common::asyncapi;
+use axum::{Json, extract::Path, routing::get};
+use common::{asyncapi, http::ApiError};
 use saga::Engine;
 use sea_orm::SqlxPostgresConnector;
 use utoipa::OpenApi;
@@ -39,6 +39,13 @@ struct Documentation;
 pub(crate) fn routes(engine: Engine, intake: Intake) -> OpenApiRouter {
     let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(engine.db().clone());
     let asyncapi = Arc::new(asyncapi::document());
+    let schemas = asyncapi::schemas().into_iter();
+    let schemas = schemas.map(|(kind, schema)| (format!("{kind}.json"), schema));
+    let schemas: Arc<HashMap<_, _>> = Arc::new(schemas.collect());
+    let schema = async move |Path(file): Path<String>| {
+        let schema = schemas.get(&file).cloned().map(Json);
+        schema.ok_or_else(|| ApiError::NotFound(format!("there is no schema {file:?}")))
+    };
     OpenApiRouter::with_openapi(Documentation::openapi())
         .merge(orders::routes())
         .merge(returns::routes())
@@ -52,4 +59,5 @@ pub(crate) fn routes(engine: Engine, intake: Intake) -> OpenApiRouter {
             "/api/docs/asyncapi.json",
             get(move || async move { Json(asyncapi) }),
         )
+        .route("/api/docs/schemas/{file}", get(schema))
 }
