@@ -17,6 +17,7 @@ mod harness;
 mod idempotency_key;
 mod load;
 mod messages;
+mod messages_fit;
 mod operator;
 mod outage;
 mod outbox;
