@@ -16,6 +16,8 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 const ATTRIBUTE_MAX: usize = 255;
 /// Bytes of a subject: a product's id has up to 255 characters.
 const SUBJECT_MAX: usize = 1024;
+/// Bytes of a trace state. Ours have at most 512.
+const TRACESTATE_MAX: usize = 1024;
 
 /// A CloudEvent: who says what about which order, and what it belongs to.
 ///
@@ -74,6 +76,9 @@ pub struct Envelope {
     /// The W3C trace context of the request that started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// What tracing systems add to the trace context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
     /// On commands: the routing key on `saga.replies` for the outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = ATTRIBUTE_MAX))]
@@ -140,6 +145,7 @@ impl Envelope {
             causationid: None,
             sequence: None,
             traceparent: None,
+            tracestate: None,
             replyto: None,
             data: serde_json::value::to_raw_value(data)
                 .expect("contract types are plain JSON objects"),
@@ -179,6 +185,7 @@ impl Envelope {
             ("sagastep", self.sagastep.as_ref(), ATTRIBUTE_MAX),
             ("correlationid", self.correlationid.as_ref(), ATTRIBUTE_MAX),
             ("traceparent", self.traceparent.as_ref(), ATTRIBUTE_MAX),
+            ("tracestate", self.tracestate.as_ref(), TRACESTATE_MAX),
             ("replyto", self.replyto.as_ref(), ATTRIBUTE_MAX),
         ];
         for (name, value, longest) in attributes {

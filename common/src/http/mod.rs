@@ -6,10 +6,12 @@
 pub mod extract;
 mod gate;
 pub mod health;
+mod origin;
 mod page;
 mod problem;
 mod server;
 
+pub use origin::{CORRELATION_ID, origin};
 pub use page::{Cursor, LIMIT_DEFAULT, Page, limit};
 pub use problem::{ApiError, FieldError, Problem};
-pub use server::{CORRELATION_ID, api, gated, listen, serve};
+pub use server::{api, gated, listen, serve};

@@ -9,7 +9,7 @@ use anyhow::Context;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{HeaderName, StatusCode, Uri},
+    http::{StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -23,11 +23,7 @@ use tokio::{
     time::{Instant, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    trace::TraceLayer,
-};
+use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 use tracing::{Span, info, info_span, warn};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
@@ -36,10 +32,9 @@ use super::{
     ApiError,
     extract::BODY_MAX,
     gate::{self, Gate},
+    origin::{CORRELATION_ID, correlate},
 };
 
-/// Ties together all that a request causes, across services. Given by the caller, or made here.
-pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Requests that are in flight when the service stops have this long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often metrics are put together.
@@ -66,15 +61,14 @@ pub fn api(routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(measure))
-        // From the outside in: an id for each request, a span that carries it, and the id in the answer.
-        .layer(PropagateRequestIdLayer::new(CORRELATION_ID))
+        // From the outside in: all are counted, each has an id, and a span that carries it.
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
                 .on_failure(()),
         )
-        .layer(SetRequestIdLayer::new(CORRELATION_ID, MakeRequestUuid))
+        .layer(middleware::from_fn(correlate))
+        .layer(middleware::from_fn(measure))
 }
 
 /// The root span of a request, which all its log lines inherit.

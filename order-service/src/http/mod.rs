@@ -4,7 +4,6 @@ mod api;
 mod idempotency_key;
 mod new_order;
 mod orders;
-mod origin;
 mod returns;
 mod sagas;
 

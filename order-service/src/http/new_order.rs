@@ -4,12 +4,12 @@ use axum::http::HeaderMap;
 use chrono::SubsecRound;
 use common::{
     contract::{Money, OrderId, SagaId, clock, decimal, order::OrderItem},
-    http::{ApiError, extract::Checks},
+    http::{ApiError, extract::Checks, origin},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{idempotency_key, origin::origin};
+use super::idempotency_key;
 use crate::{
     intake::Placement,
     orders::{Order, Status},

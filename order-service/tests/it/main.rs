@@ -5,6 +5,7 @@
 mod bad_input;
 mod clocks;
 mod cluster;
+mod correlation;
 mod crash;
 mod dead_sockets;
 mod ends;
