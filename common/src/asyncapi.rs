@@ -1,126 +1,28 @@
 //! The AsyncAPI 3 document and the JSON Schemas, made from the Rust types.
 //!
+//! ```text
+//! messages    every message: who says it to whom, and an example
+//! payload     what an AMQP message looks like: the CloudEvent with its data, headers and properties
+//! channels    exchanges, routing keys and queues; who sends and who receives there, and what is answered
+//! ```
+//!
 //! `docs/asyncapi.json` and `docs/schemas/*.json` are committed; a test fails when they no longer fit.
 //!
-//! Source: <https://www.asyncapi.com/docs/reference/specification/v3.0.0>
+//! Source: <https://www.asyncapi.com/docs/reference/specification/v3.1.0>
 
-use schemars::{SchemaGenerator, generate::SchemaSettings};
+mod channels;
+mod messages;
+mod payload;
+
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    contract::{Message, inventory as i, order as o, payment as p, topology},
-    fleet,
-};
+use crate::fleet;
 
-/// A message as the documents show it.
-struct Documented {
-    kind: &'static str,
-    /// The channels that it travels on.
-    channels: &'static [&'static str],
-    schema: fn(&mut SchemaGenerator) -> Value,
-}
-
-const fn message<M: Message>(channels: &'static [&'static str]) -> Documented {
-    Documented {
-        kind: M::TYPE,
-        channels,
-        schema: schema::<M>,
-    }
-}
-
-/// A channel: an exchange with the routing keys in use on it.
-struct Channel {
-    name: &'static str,
-    exchange: &'static str,
-    routing_key: &'static str,
-    senders: &'static [&'static str],
-    description: &'static str,
-}
-
-const ORDER: &str = fleet::ORDER.program.name;
-const PAYMENT: &str = fleet::PAYMENT.program.name;
-const INVENTORY: &str = fleet::INVENTORY.program.name;
-
-const CHANNELS: [Channel; 5] = [
-    Channel {
-        name: "paymentCommands",
-        exchange: topology::COMMANDS,
-        routing_key: "payment",
-        senders: &[ORDER],
-        description: "Commands to the payment service. Several may share one AMQP message (CloudEvents JSON batch).",
-    },
-    Channel {
-        name: "inventoryCommands",
-        exchange: topology::COMMANDS,
-        routing_key: "inventory",
-        senders: &[ORDER],
-        description: "Commands to the inventory service, and inventory.validate.v1 requests from anyone. Several may \
-                      share one AMQP message (CloudEvents JSON batch).",
-    },
-    Channel {
-        name: "orderReplies",
-        exchange: topology::REPLIES,
-        routing_key: "order",
-        senders: &[PAYMENT, INVENTORY],
-        description: "Outcomes, to the orchestrator whose command named them in replyto. Several may share one AMQP \
-                      message (CloudEvents JSON batch).",
-    },
-    Channel {
-        name: "events",
-        exchange: topology::EVENTS,
-        routing_key: "the event's type",
-        senders: &[ORDER, PAYMENT, INVENTORY],
-        description: "Public events, one a message. Bind a queue of your own with the types that you want, or #.",
-    },
-    Channel {
-        name: "answers",
-        exchange: "",
-        routing_key: "the request's reply_to",
-        senders: &[INVENTORY],
-        description: "Answers to requests, straight to the queue that the request's AMQP reply_to names.",
-    },
-];
-
-const OUTCOME: &[&str] = &["orderReplies", "events"];
-
-/// Every message, in the order of the flow.
-const MESSAGES: [Documented; 28] = [
-    message::<o::OrderCreated>(&["events"]),
-    message::<p::ProcessPayment>(&["paymentCommands"]),
-    message::<p::PaymentProcessed>(OUTCOME),
-    message::<p::PaymentFailed>(OUTCOME),
-    message::<i::ReserveStock>(&["inventoryCommands"]),
-    message::<i::StockReserved>(OUTCOME),
-    message::<i::StockReservationFailed>(OUTCOME),
-    message::<o::OrderCompleted>(&["events"]),
-    message::<o::OrderFailed>(&["events"]),
-    message::<i::ReleaseStock>(&["inventoryCommands"]),
-    message::<i::StockReleased>(OUTCOME),
-    message::<p::RefundPayment>(&["paymentCommands"]),
-    message::<p::PaymentRefunded>(OUTCOME),
-    message::<o::OrderCancelled>(&["events"]),
-    message::<i::CommitStock>(&["inventoryCommands"]),
-    message::<i::StockCommitted>(OUTCOME),
-    message::<o::OrderShipped>(&["events"]),
-    message::<o::OrderDelivered>(&["events"]),
-    message::<i::Restock>(&["inventoryCommands"]),
-    message::<i::Restocked>(OUTCOME),
-    message::<p::RefundPart>(&["paymentCommands"]),
-    message::<p::PartRefunded>(OUTCOME),
-    message::<o::OrderReturned>(&["events"]),
-    message::<i::ValidateStock>(&["inventoryCommands"]),
-    message::<i::StockValidated>(&["answers"]),
-    message::<i::InventoryUpdated>(&["events"]),
-    message::<i::LowStock>(&["events"]),
-    message::<i::BackInStock>(&["events"]),
-];
-
-fn schema<M: Message>(generator: &mut SchemaGenerator) -> Value {
-    let mut schema = M::json_schema(generator).to_value();
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
-    schema["$id"] = format!("{}.json", M::TYPE).into();
-    schema["title"] = M::TYPE.into();
-    schema
+/// Where the order service serves the schemas, when it runs on this machine at its usual port.
+fn schema_id(kind: &str) -> String {
+    let port = fleet::ORDER.program.port;
+    format!("http://localhost:{port}/api/docs/schemas/{kind}.json")
 }
 
 /// The JSON Schema of each message's `data`, by type.
@@ -130,10 +32,15 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut generator = settings.into_generator();
-    MESSAGES
-        .iter()
-        .map(|message| (message.kind, (message.schema)(&mut generator)))
-        .collect()
+    let messages = messages::all().into_iter();
+    let schema = |message: messages::Documented| {
+        let mut schema = (message.schema)(&mut generator).to_value();
+        schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+        schema["$id"] = schema_id(message.kind).into();
+        schema["title"] = message.kind.into();
+        (message.kind, schema)
+    };
+    messages.map(schema).collect()
 }
 
 /// The files that are committed below `docs/`: their names and what is in them.
@@ -151,129 +58,39 @@ pub fn files() -> Vec<(String, String)> {
 /// The AsyncAPI 3 document.
 #[must_use]
 pub fn document() -> Value {
+    let messages = messages::all();
+    let channels = channels::all(&messages);
+    let documents = channels.iter();
+    let documents = documents.map(|channel| (channel.id.clone(), channel.document()));
+    let operations = channels::operations(&messages).into_iter();
     json!({
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
+        "id": "urn:order-saga:messages",
         "info": {
             "title": "Order Saga",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Messages are CloudEvents 1.0 in the JSON format; the payloads here are their data. \
-                            A new version of a message is a new type beside the old one."
+            "description": "What the services say to each other, and to everybody. Every message is a CloudEvent 1.0 \
+                            in the JSON format. A message whose meaning changes gets a new type beside the old one; \
+                            attributes and fields may be added to any message.",
+            "license": { "name": env!("CARGO_PKG_LICENSE") }
         },
-        "defaultContentType": "application/cloudevents+json",
-        "channels": by_name(CHANNELS.iter().map(|channel| (channel.name.to_owned(), channel_document(channel)))),
-        "operations": operations(),
-        "components": {
-            "messages": by_name(schemas().into_iter().map(|(kind, schema)| (id(kind), message_document(kind, &schema)))),
-            "messageTraits": { "cloudEvent": cloud_event() }
-        }
-    })
-}
-
-fn by_name(entries: impl Iterator<Item = (String, Value)>) -> Value {
-    Value::Object(entries.collect::<Map<_, _>>())
-}
-
-/// AsyncAPI component keys have no dots in most tools.
-fn id(kind: &str) -> String {
-    kind.replace('.', "_")
-}
-
-/// The services with a queue that is bound to `channel`: to the exchange of events with whatever types, to the others
-/// with its routing key.
-fn receivers(channel: &Channel) -> impl Iterator<Item = &'static str> {
-    let is_bound = |queue: &&topology::Queue| {
-        queue.exchange == channel.exchange
-            && (channel.exchange == topology::EVENTS
-                || queue.routing_keys.contains(&channel.routing_key))
-    };
-    let receives =
-        move |service: &&fleet::Service| service.queues.iter().copied().any(|q| is_bound(&q));
-    let services = fleet::SERVICES.into_iter().filter(receives);
-    services.map(|service| service.program.name)
-}
-
-fn channel_document(channel: &Channel) -> Value {
-    let messages = MESSAGES
-        .iter()
-        .filter(|message| message.channels.contains(&channel.name))
-        .map(|message| {
-            let reference = format!("#/components/messages/{}", id(message.kind));
-            (id(message.kind), json!({ "$ref": reference }))
-        });
-    let kind = if channel.exchange == topology::EVENTS {
-        "topic"
-    } else {
-        "direct"
-    };
-    let exchange = if channel.exchange.is_empty() {
-        json!({ "type": "default" })
-    } else {
-        json!({ "name": channel.exchange, "type": kind, "durable": true, "autoDelete": false })
-    };
-    json!({
-        "address": channel.routing_key,
-        "description": channel.description,
-        "messages": by_name(messages),
-        "bindings": { "amqp": { "is": "routingKey", "exchange": exchange, "bindingVersion": "0.3.0" } }
-    })
-}
-
-fn operations() -> Value {
-    let operation = |action: &'static str, channel: &'static str| {
-        move |service: &str| {
-            let key = format!("{service}.{action}.{channel}")
-                .replace('-', "_")
-                .replace('.', "_");
-            let reference = format!("#/channels/{channel}");
-            (
-                key,
-                json!({ "action": action, "channel": { "$ref": reference }, "summary": format!("{service}: {action}") }),
-            )
-        }
-    };
-    by_name(CHANNELS.iter().flat_map(|channel| {
-        let send = channel.senders.iter().copied();
-        let send = send.map(operation("send", channel.name));
-        let receive = receivers(channel).map(operation("receive", channel.name));
-        send.chain(receive)
-    }))
-}
-
-fn message_document(kind: &str, schema: &Value) -> Value {
-    json!({
-        "name": kind,
-        "title": schema.get("description").cloned().unwrap_or_else(|| kind.into()),
-        "contentType": "application/cloudevents+json",
-        "traits": [{ "$ref": "#/components/messageTraits/cloudEvent" }],
-        "payload": schema
-    })
-}
-
-/// The envelope's attributes, as headers of every message.
-fn cloud_event() -> Value {
-    let text = |description: &str| json!({ "type": "string", "description": description });
-    json!({
-        "headers": {
-            "type": "object",
-            "required": ["specversion", "id", "source", "type", "subject", "time"],
-            "properties": {
-                "specversion": { "const": "1.0" },
-                "id": text("UUID; a message that is sent again has the same"),
-                "source": text("the service that says it"),
-                "type": text("the message's type"),
-                "subject": text("the order's id, or the product's for events about stock"),
-                "time": { "type": "string", "format": "date-time" },
-                "datacontenttype": { "const": "application/json" },
-                "sagaid": text("the saga that it belongs to"),
-                "sagastep": text("the saga's step that it belongs to"),
-                "correlationid": text("ties together all that one request caused"),
-                "causationid": text("the id of the message that caused this one"),
-                "sequence": { "type": "integer", "minimum": 1,
-                              "description": "counts the public events of one source about one subject; outcomes of commands, \
-                              for each step of a saga" },
-                "traceparent": text("W3C trace context"),
-                "replyto": text("on commands: the routing key on saga.replies for the outcome")
+        "defaultContentType": payload::ONE,
+        "servers": {
+            "development": {
+                "host": "localhost:5672",
+                "protocol": "amqp",
+                "protocolVersion": "0-9-1",
+                "description": "RabbitMQ, as ./dev and Docker Compose start it",
+                "security": [{ "$ref": "#/components/securitySchemes/user" }]
             }
+        },
+        "channels": documents.collect::<Map<_, _>>(),
+        "operations": operations.collect::<Map<_, _>>(),
+        "components": {
+            "securitySchemes": { "user": { "type": "userPassword" } },
+            "schemas": payload::schemas(&messages),
+            "messages": payload::messages(&messages),
+            "messageTraits": { "cloudEvent": payload::cloud_event() }
         }
     })
 }
@@ -281,18 +98,6 @@ fn cloud_event() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_message_is_on_a_channel_that_exists() {
-        for message in &MESSAGES {
-            assert!(
-                message
-                    .channels
-                    .iter()
-                    .all(|name| CHANNELS.iter().any(|channel| channel.name == *name))
-            );
-        }
-    }
 
     #[test]
     fn every_reference_resolves() {
@@ -304,6 +109,17 @@ mod tests {
                 document.pointer(&format!("/{reference}")).is_some(),
                 "{reference}"
             );
+        }
+    }
+
+    #[test]
+    fn every_message_is_sent_and_received() {
+        let document = document();
+        let operations = document["operations"].as_object().unwrap();
+        for message in messages::all() {
+            let end = format!("/messages/{}\"", messages::id(message.kind));
+            let is_named = |operation: &Value| operation.to_string().contains(&end);
+            assert!(operations.values().any(is_named), "{}", message.kind);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `demo`: everything that `up` does, then orders of every kind, and what became of them.
 //!
 //! ```text
-//! up ─► stock ─► scenarios, all at once ─► table ─► one saga's log ─► audit ─► where to look next
+//! up ─► stock ─► scenarios, all at once ─► table ─► one saga's log ─► messages ─► audit ─► where to look next
 //! ```
 //! It may be run any number of times, also between the orders of others: it only adds to the stock.
 
@@ -15,6 +15,7 @@ mod table;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use test_support::contract::{Contract, Tap};
 
 use crate::infra::{Infra, same_place};
 use crate::services::{self, Environment};
@@ -25,7 +26,8 @@ use api::{Api, Saga};
 use play::Outcome;
 use table::Paint;
 
-/// Runs the demo. Fails when an order did not end as it should, or a guarantee was not kept.
+/// Runs the demo. Fails when an order did not end as it should, a message was not as published, or a
+/// guarantee was not kept.
 ///
 /// # Errors
 /// When something cannot be started, or a service cannot be asked.
@@ -33,6 +35,10 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<ExitCode> {
     up::run(workspace).await?;
     let environment = services::environment(workspace)?.context("`up` left no .dev/env")?;
     let api = Api::new(&environment)?;
+    let url = environment
+        .get(RABBITMQ_URL)
+        .context("`up` left no broker")?;
+    let tap = Tap::open(url).await?;
     let paint = Paint::for_stdout();
 
     println!("\n{}", paint.bold("Stock"));
@@ -56,12 +62,17 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<ExitCode> {
         }
     }
 
+    println!("\n{}", paint.bold("The messages"));
+    let heard = tap.compare(&Contract::new()).await?;
+    println!("{heard}");
+
     println!("\n{}", paint.bold("The audit"));
     let report = guarantees::check(&environment).await?;
     println!("{report}");
 
     print_links(workspace, &environment, &api, &outcomes, paint)?;
-    Ok(verdict(&outcomes, report.is_clean(), paint))
+    let is_clean = report.is_clean() && heard.problems.is_empty();
+    Ok(verdict(&outcomes, is_clean, paint))
 }
 
 fn print_log(saga: &Saga) {
@@ -132,7 +143,11 @@ fn verdict(outcomes: &[Outcome], is_clean: bool, paint: Paint) -> ExitCode {
         }
     }
     if !is_clean {
-        println!("{}", paint.red("The audit found violations: see above."));
+        println!(
+            "{}",
+            paint
+                .red("The audit found violations, or a message is not as it should be: see above.")
+        );
     }
     println!("./dev status shows what is wrong with a service, ./dev logs what it says.");
     ExitCode::FAILURE

@@ -4,7 +4,7 @@
 //! schedule  what goes wrong when: a function of the seed ─► faults   does it, through the proxies and signals of
 //! load      customers who order, cancel and send back    ─► system   servers, proxies, two replicas of each service
 //! operator  retries parked sagas
-//! stranger  reads every public event of orders
+//! stranger  reads every public event, and compares it with the published document
 //!           then no more faults ─► quiet   no saga is open, no message waits ─► the audit ─► report
 //! ```
 //! The system is its own, below `.dev/torture`; it is removed after a run in which everything held. [`upgrade`] has the

@@ -3,6 +3,7 @@
 use common::{amqp, db::Writes};
 
 use crate::{
+    command::Command,
     reservations, restocks,
     stock::{self, Stock},
 };
@@ -19,9 +20,14 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Adds all of it to `writes`, and returns the events to enqueue.
-    pub(crate) fn write(self, writes: &mut Writes) -> Vec<amqp::Message> {
-        let events = stock::write(writes, self.stock.changes());
+    /// Adds all of it, which `commands` have done, to `writes`, and returns the events to enqueue.
+    pub(crate) fn write(self, writes: &mut Writes, commands: &[&Command]) -> Vec<amqp::Message> {
+        let changes = self.stock.changes().into_iter();
+        let changes = changes.map(|change| {
+            let cause = commands[change.cause];
+            change.told(|event| cause.caused(event))
+        });
+        let events = stock::write(writes, changes.collect());
         self.reservations.write(writes);
         self.restocks.write(writes);
         events

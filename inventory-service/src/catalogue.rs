@@ -1,11 +1,11 @@
 //! The catalogue: products and how many there are, as people change them over HTTP.
 //!
-//! Each change is one transaction with the events that tell of it. Reads go through [`crate::entity`].
+//! Each change is one transaction with the events that tell of it, and of the request that it comes from. Reads go through [`crate::entity`].
 
 use common::{
     amqp::Message,
     contract::{
-        Money,
+        Money, Origin,
         inventory::{InventoryUpdated, StockLevel},
     },
     db::{self, Writes},
@@ -87,7 +87,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error::Exists`], or the database failed.
-    pub(crate) async fn add(&self, product_id: String, details: Details) -> Result<Model, Error> {
+    pub(crate) async fn add(
+        &self,
+        product_id: String,
+        details: Details,
+        origin: &Origin,
+    ) -> Result<Model, Error> {
         let mut tx = db::begin(&self.db).await?;
         let row = sqlx::query(concat!(
             "INSERT INTO inventory_items (product_id, quantity, price_minor, product_name, description)
@@ -110,7 +115,7 @@ impl Catalogue {
             }
         })?;
         let added = read(&row)?;
-        let event = updated(&added.product_id, added.quantity, added.version);
+        let event = updated(&added.product_id, added.quantity, added.version, origin);
         self.commit(tx, vec![event]).await?;
         Ok(added)
     }
@@ -119,7 +124,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Held`], or the database failed.
-    pub(crate) async fn change(&self, product_id: &str, details: Details) -> Result<Model, Error> {
+    pub(crate) async fn change(
+        &self,
+        product_id: &str,
+        details: Details,
+        origin: &Origin,
+    ) -> Result<Model, Error> {
         let mut tx = db::begin(&self.db).await?;
         let mut stock = stock::lock(&mut tx, &[product_id]).await?;
         let there = stock.get(product_id).ok_or_else(|| unknown(product_id))?;
@@ -131,7 +141,9 @@ impl Catalogue {
         }
         stock.update(product_id, details.quantity);
         let mut writes = Writes::default();
-        let events = stock::write(&mut writes, stock.changes());
+        let changes = stock.changes().into_iter();
+        let changes = changes.map(|change| change.told(|event| origin.apply(event)));
+        let events = stock::write(&mut writes, changes.collect());
         writes.execute(&mut *tx).await?;
         let row = sqlx::query(concat!(
             "UPDATE inventory_items
@@ -156,7 +168,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Held`], or the database failed.
-    pub(crate) async fn remove(&self, product_id: &str) -> Result<(), Error> {
+    pub(crate) async fn remove(&self, product_id: &str, origin: &Origin) -> Result<(), Error> {
         let mut tx = db::begin(&self.db).await?;
         let stock = stock::lock(&mut tx, &[product_id]).await?;
         let there = stock.get(product_id).ok_or_else(|| unknown(product_id))?;
@@ -166,7 +178,7 @@ impl Catalogue {
                 reserved: there.reserved,
             });
         }
-        let event = updated(product_id, 0, there.version + 1);
+        let event = updated(product_id, 0, there.version + 1, origin);
         sqlx::query("DELETE FROM inventory_items WHERE product_id = $1")
             .bind(product_id)
             .execute(&mut *tx)
@@ -190,7 +202,7 @@ impl Catalogue {
 }
 
 /// What is told of a product that no order holds.
-fn updated(product_id: &str, quantity: i64, sequence: i32) -> Message {
+fn updated(product_id: &str, quantity: i64, sequence: i32, origin: &Origin) -> Message {
     let quantity = quantity.unsigned_abs();
     let level = StockLevel {
         product_id: product_id.to_owned(),
@@ -198,7 +210,7 @@ fn updated(product_id: &str, quantity: i64, sequence: i32) -> Message {
         reserved_quantity: 0,
         available_quantity: quantity,
     };
-    Message::event(event(level, InventoryUpdated, sequence))
+    Message::event(origin.apply(event(level, InventoryUpdated, sequence)))
 }
 
 fn unknown(product_id: &str) -> Error {

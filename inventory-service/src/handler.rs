@@ -143,9 +143,12 @@ impl Participant for Inventory {
     ) -> Result<Output, Error> {
         let new: Vec<_> = new.iter().map(|(command, ())| *command).collect();
         let mut batch = lock(work.transaction().await?, &new).await?;
-        let replies = new.iter().map(|command| execute(&mut batch, command));
+        let replies = new.iter().enumerate().map(|(position, command)| {
+            batch.stock.begin(position);
+            execute(&mut batch, command)
+        });
         let replies = replies.collect::<Result<_, _>>()?;
-        let events = batch.write(&mut work.writes);
+        let events = batch.write(&mut work.writes, &new);
         Ok(Output { replies, events })
     }
 

@@ -61,6 +61,7 @@ impl Question {
             correlationid: asked.correlationid.clone(),
             causationid: Some(asked.id),
             traceparent: asked.traceparent.clone(),
+            tracestate: asked.tracestate.clone(),
             ..Envelope::new(SOURCE, &asked.subject, &data)
         };
         Raw::response(&self.reply_to, self.correlation_id.as_deref(), &envelope)

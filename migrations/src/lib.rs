@@ -10,6 +10,7 @@ mod m20261122_000003_returns;
 mod m20261122_000003_subjects;
 mod m20261122_000004_intents;
 mod m20261122_000005_outbox_waiting;
+mod m20261122_000006_tracestate;
 mod plain;
 
 use std::{pin::Pin, time::Duration};
@@ -54,6 +55,7 @@ migrators! {
         m20261121_000002_retention::ORDER,
         m20261122_000003_subjects::ORDER,
         m20261122_000005_outbox_waiting::ALL,
+        m20261122_000006_tracestate::ORDER,
     ],
     /// payment_db
     Payment: [

@@ -97,7 +97,7 @@ impl Decision {
             State::Completed => "completed",
             State::Compensated { .. } => "compensated",
             State::Parked { step, .. } => {
-                error!(saga.id = %saga.id, saga.step = step, "parked: an operator has to look");
+                error!(saga.id = %saga.id, saga.step = step, correlation_id = saga.origin.correlation_id, "parked: an operator has to look");
                 "parked"
             }
             State::Running { .. } | State::Compensating { .. } => {
@@ -108,7 +108,7 @@ impl Decision {
                     .iter()
                     .any(|entry| timed_out(&entry.what))
                 {
-                    info!(saga.id = %saga.id, saga.step = saga.state.step(), "a participant did not answer in time");
+                    info!(saga.id = %saga.id, saga.step = saga.state.step(), correlation_id = saga.origin.correlation_id, "a participant did not answer in time");
                 }
                 return;
             }

@@ -36,13 +36,14 @@ pub mod table;
 pub mod testing;
 pub mod transition;
 
+pub use common::contract::Origin;
 pub use decision::Decision;
 pub use definition::{Action, AnyDefinition, Compensation, Data, Definition, ForwardAction, Step};
 pub use engine::{Beginning, Engine, Error, Follow, Following, Program, Work};
 pub use registry::{Conflict, Registry};
 pub use replies::Replies;
 pub use reply::{Meaningless, Reply};
-pub use saga::{Context, NoSubject, Origin, Saga, Subject};
+pub use saga::{Context, NoSubject, Saga, Subject};
 pub use state::{Entry, State, Status, What};
 pub use table::{StepPlan, Table, Told, Tries, Undo};
 pub use transition::{Command, Deadline, Event, IllegalEvent, Transition, transition};

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use common::contract::{Envelope, SagaId};
+use common::contract::{Envelope, Origin, SagaId};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -83,17 +83,8 @@ pub struct Saga {
     pub state: State,
     /// Number of its log entries.
     pub version: i32,
-    /// Where it comes from.
+    /// Where it comes from: all of its messages repeat it.
     pub origin: Origin,
-}
-
-/// Where a saga comes from: all of its messages repeat it.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// Ties together all that one request caused.
-    pub correlation_id: String,
-    /// W3C trace context of the request.
-    pub traceparent: Option<String>,
 }
 
 impl Saga {
@@ -121,7 +112,7 @@ impl Saga {
 pub struct Context {
     /// The saga.
     pub saga_id: SagaId,
-    /// Where it comes from.
+    /// Where it comes from: all of its messages repeat it.
     pub origin: Origin,
     /// The message that caused the decision.
     pub causation_id: Option<Uuid>,
@@ -133,10 +124,8 @@ impl Context {
     pub fn apply(&self, envelope: Envelope) -> Envelope {
         Envelope {
             sagaid: Some(self.saga_id),
-            correlationid: Some(self.origin.correlation_id.clone()),
-            traceparent: self.origin.traceparent.clone(),
             causationid: self.causation_id,
-            ..envelope
+            ..self.origin.apply(envelope)
         }
     }
 }

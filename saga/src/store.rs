@@ -8,7 +8,7 @@ mod write;
 use std::collections::{HashMap, HashSet};
 
 use common::{
-    contract::{Reason, SagaId},
+    contract::{Origin, Reason, SagaId},
     db::{Writes, retention},
     participant::idempotency::{self, Record},
 };
@@ -22,7 +22,7 @@ pub use self::{
 };
 use crate::{
     Registry,
-    saga::{Origin, Saga, Subject},
+    saga::{Saga, Subject},
     state::State,
 };
 
@@ -73,7 +73,8 @@ pub async fn lock(
     statement
         .add(&format!(
             "SELECT s.id, s.type, s.definition_version, s.status, s.current_step, s.attempt, s.reason, s.version,
-                    s.subject, s.data::text, s.correlation_id, s.traceparent, new.saga_id IS NOT NULL AS is_new
+                    s.subject, s.data::text, s.correlation_id, s.traceparent, s.tracestate,
+                    new.saga_id IS NOT NULL AS is_new
              FROM sagas s LEFT JOIN {recorded} new ON new.saga_id = s.id
              WHERE s.id = ANY($1) ORDER BY s.id FOR UPDATE OF s",
         ))
@@ -124,6 +125,7 @@ fn read(registry: &Registry, row: &PgRow) -> Result<Saga, Error> {
         origin: Origin {
             correlation_id: row.get("correlation_id"),
             traceparent: row.get("traceparent"),
+            tracestate: row.get("tracestate"),
         },
     })
 }
@@ -167,19 +169,25 @@ pub async fn find_open(
     Ok(row.map(|row| (SagaId(row.get("id")), row.get("type"))))
 }
 
-/// Where a saga comes from.
+/// Notes that what a locked saga says from now on comes from `origin`.
 ///
 /// # Errors
 /// The database failed.
-pub async fn origin(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Option<Origin>> {
-    let row = sqlx::query("SELECT correlation_id, traceparent FROM sagas WHERE id = $1")
-        .bind(id.0)
-        .fetch_optional(db)
-        .await?;
-    Ok(row.map(|row| Origin {
-        correlation_id: row.get("correlation_id"),
-        traceparent: row.get("traceparent"),
-    }))
+pub async fn set_origin(
+    tx: &mut Transaction<'_, Postgres>,
+    id: SagaId,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE sagas SET correlation_id = $2, traceparent = $3, tracestate = $4 WHERE id = $1",
+    )
+    .bind(id.0)
+    .bind(&origin.correlation_id)
+    .bind(&origin.traceparent)
+    .bind(&origin.tracestate)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Parks a saga that this program cannot go on with, whatever is wrong with its row or its log.

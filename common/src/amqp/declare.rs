@@ -7,20 +7,13 @@ use lapin::{
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
+use serde_json::Value;
 
 use super::Error;
 use crate::contract::topology::{
-    COMMANDS, DLX, EVENTS, QUEUES, Queue, REPLIES, UNBOUND, dead_letter_queue,
+    COMMANDS, DLX, EVENTS, QUEUES, Queue, REPLIES, UNBOUND, arguments, dead_letter_arguments,
+    dead_letter_queue,
 };
-
-/// Redeliveries after which RabbitMQ gives a message up. It counts a whole prefetched batch when a consumer dies,
-/// so it must leave room for some restarts.
-/// Source: <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>
-const DELIVERY_LIMIT: i64 = 20;
-
-/// Redeliveries after which a dead letter would be given up. It is so high that looking at a dead-letter queue in the
-/// management console, which counts as a delivery, can never drop a message.
-const DLQ_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// Declares everything. Doing it again changes nothing.
 ///
@@ -50,8 +43,8 @@ pub(super) async fn declare_all(channel: &Channel) -> Result<(), Error> {
     }
     for queue in QUEUES {
         let dlq = dead_letter_queue(queue.name);
-        declare_queue(channel, &dlq, dead_letter_arguments()).await?;
-        declare_queue(channel, queue.name, working_arguments(queue.name)).await?;
+        declare_queue(channel, &dlq, table(dead_letter_arguments())).await?;
+        declare_queue(channel, queue.name, table(arguments(queue.name))).await?;
     }
     Ok(())
 }
@@ -105,34 +98,14 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Resu
         .map_err(|error| Error::declaring(format!("binding {exchange} → {queue}"), error))
 }
 
-fn working_arguments(queue: &str) -> FieldTable {
-    let mut arguments = FieldTable::default();
-    // Replicated and durable; the only type that can dead-letter at least once.
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    arguments.insert("x-dead-letter-exchange".into(), text(DLX));
-    arguments.insert("x-dead-letter-routing-key".into(), text(queue));
-    // A dead letter leaves its queue only when the DLQ has confirmed it. This needs reject-publish.
-    // Source: https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering
-    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    arguments.insert("x-overflow".into(), text("reject-publish"));
-    // Without it 3.10 retries for ever, and 4.x has another default.
-    arguments.insert(
-        "x-delivery-limit".into(),
-        AMQPValue::LongLongInt(DELIVERY_LIMIT),
-    );
-    arguments
-}
-
-fn dead_letter_arguments() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    arguments.insert(
-        "x-delivery-limit".into(),
-        AMQPValue::LongLongInt(DLQ_DELIVERY_LIMIT),
-    );
-    arguments
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
+fn table(arguments: Vec<(&'static str, Value)>) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        let value = match value {
+            Value::String(text) => AMQPValue::LongString(text.into()),
+            other => AMQPValue::LongLongInt(other.as_i64().unwrap_or_default()),
+        };
+        table.insert(name.into(), value);
+    }
+    table
 }

@@ -4,6 +4,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
+use serde_json::{Map, Value};
 
 use crate::contract::Envelope;
 
@@ -108,11 +109,43 @@ pub(super) fn message_properties(envelope: &Envelope) -> BasicProperties {
             AMQPValue::LongString(id.as_str().into()),
         );
     }
-    if let Some(trace) = &envelope.traceparent {
-        headers.insert(
-            "traceparent".into(),
-            AMQPValue::LongString(trace.as_str().into()),
-        );
+    for (name, value) in [
+        ("traceparent", &envelope.traceparent),
+        ("tracestate", &envelope.tracestate),
+    ] {
+        if let Some(value) = value {
+            headers.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
+        }
+    }
+    properties.with_headers(headers)
+}
+
+/// The properties of a message that came with others in one and cannot be read: what identifies it, as far as it says so.
+pub(super) fn properties_of_unreadable(json: &[u8]) -> BasicProperties {
+    let event: Map<String, Value> = serde_json::from_slice(json).unwrap_or_default();
+    let text = |attribute: &str| event.get(attribute).and_then(Value::as_str);
+    let mut properties = BasicProperties::default().with_content_type(ONE.into());
+    if let Some(id) = text("id") {
+        properties = properties.with_message_id(short(id));
+    }
+    if let Some(kind) = text("type") {
+        properties = properties.with_type(short(kind));
+    }
+    if let Some(source) = text("source") {
+        properties = properties.with_app_id(short(source));
+    }
+    if let Some(id) = text("correlationid") {
+        properties = properties.with_correlation_id(short(id));
+    }
+    let mut headers = FieldTable::default();
+    for (name, attribute) in [
+        ("x-correlation-id", "correlationid"),
+        ("traceparent", "traceparent"),
+        ("tracestate", "tracestate"),
+    ] {
+        if let Some(value) = text(attribute) {
+            headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
     }
     properties.with_headers(headers)
 }

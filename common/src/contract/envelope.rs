@@ -3,6 +3,7 @@
 //! Source: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -15,6 +16,8 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 const ATTRIBUTE_MAX: usize = 255;
 /// Bytes of a subject: a product's id has up to 255 characters.
 const SUBJECT_MAX: usize = 1024;
+/// Bytes of a trace state. Ours have at most 512.
+const TRACESTATE_MAX: usize = 1024;
 
 /// A CloudEvent: who says what about which order, and what it belongs to.
 ///
@@ -24,33 +27,43 @@ const SUBJECT_MAX: usize = 1024;
 ///  "sagaid":"01976a3d-…","sagastep":"payment","correlationid":"…","causationid":"…","sequence":1,
 ///  "traceparent":"00-…-01","data":{"orderId":"01976a3d-…","amount":"39.98"}}
 /// ```
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(
+    rename = "CloudEvent",
+    description = "A CloudEvent 1.0 in the JSON format: who says what about which order, and what it belongs to."
+)]
 pub struct Envelope {
     /// Always `1.0`.
+    #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
     /// The message's id. A message that is sent again has the same id.
     pub id: Uuid,
     /// The service that says it: `order-service`.
+    #[schemars(length(max = ATTRIBUTE_MAX))]
     pub source: String,
     /// What kind of message it is: `payment.processed.v1`.
     #[serde(rename = "type")]
     pub kind: String,
     /// What it is about: the order's id, or the product's id for events about stock.
+    #[schemars(length(max = SUBJECT_MAX))]
     pub subject: String,
     /// When it was made.
     pub time: DateTime<Utc>,
     /// Always `application/json`.
     #[serde(default = "json")]
+    #[schemars(extend("const" = "application/json"))]
     pub datacontenttype: String,
     /// The saga that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sagaid: Option<SagaId>,
     /// The saga's step that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ATTRIBUTE_MAX))]
     pub sagastep: Option<String>,
     /// Ties all that one request caused together, across services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ATTRIBUTE_MAX))]
     pub correlationid: Option<String>,
     /// The id of the message that caused this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,14 +71,20 @@ pub struct Envelope {
     /// Counts the public events of one source about one subject, from 1, without a gap. What comes of commands is counted
     /// for each step of a saga: 1 is the first outcome, and 2 what came of undoing it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub sequence: Option<i32>,
     /// The W3C trace context of the request that started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// What tracing systems add to the trace context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
     /// On commands: the routing key on `saga.replies` for the outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ATTRIBUTE_MAX))]
     pub replyto: Option<String>,
     /// The message's own content, as it came.
+    #[schemars(with = "serde_json::Value")]
     pub data: Box<RawValue>,
 }
 
@@ -126,6 +145,7 @@ impl Envelope {
             causationid: None,
             sequence: None,
             traceparent: None,
+            tracestate: None,
             replyto: None,
             data: serde_json::value::to_raw_value(data)
                 .expect("contract types are plain JSON objects"),
@@ -165,6 +185,7 @@ impl Envelope {
             ("sagastep", self.sagastep.as_ref(), ATTRIBUTE_MAX),
             ("correlationid", self.correlationid.as_ref(), ATTRIBUTE_MAX),
             ("traceparent", self.traceparent.as_ref(), ATTRIBUTE_MAX),
+            ("tracestate", self.tracestate.as_ref(), TRACESTATE_MAX),
             ("replyto", self.replyto.as_ref(), ATTRIBUTE_MAX),
         ];
         for (name, value, longest) in attributes {

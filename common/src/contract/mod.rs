@@ -17,6 +17,7 @@ mod ids;
 pub mod inventory;
 mod money;
 pub mod order;
+mod origin;
 pub mod payment;
 mod reason;
 pub mod topology;
@@ -24,6 +25,7 @@ pub mod topology;
 pub use envelope::{Envelope, Unreadable};
 pub use ids::{OrderId, PaymentId, ReturnId, SagaId};
 pub use money::{Money, MoneyError, decimal};
+pub use origin::Origin;
 pub use reason::{InvalidReason, Reason};
 
 use schemars::JsonSchema;

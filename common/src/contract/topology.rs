@@ -9,6 +9,17 @@
 //!
 //! These are plain data; the services declare all of it at each connection.
 
+use serde_json::{Value, json};
+
+/// Redeliveries after which RabbitMQ gives a message up. It counts a whole prefetched batch when a consumer dies,
+/// so it must leave room for some restarts.
+/// Source: <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>
+const DELIVERY_LIMIT: i64 = 20;
+
+/// Redeliveries after which a dead letter would be given up. It is so high that looking at a dead-letter queue in the
+/// management console, which counts as a delivery, can never drop a message.
+const DLQ_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
 /// Commands, from orchestrators to participants; the routing key is the participant.
 pub const COMMANDS: &str = "saga.commands";
 /// Replies, from participants to whoever sent the command; the routing key is what its `replyto` names.
@@ -69,4 +80,30 @@ pub fn commands_queue(participant: &str) -> String {
 #[must_use]
 pub fn dead_letter_queue(queue: &str) -> String {
     format!("{queue}.dlq")
+}
+
+/// The arguments of a working queue.
+#[must_use]
+pub fn arguments(queue: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        // Replicated and durable; the only type that can dead-letter at least once.
+        ("x-queue-type", json!("quorum")),
+        ("x-dead-letter-exchange", json!(DLX)),
+        ("x-dead-letter-routing-key", json!(queue)),
+        // A dead letter leaves its queue only when the DLQ has confirmed it. This needs reject-publish.
+        // Source: https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering
+        ("x-dead-letter-strategy", json!("at-least-once")),
+        ("x-overflow", json!("reject-publish")),
+        // Without it 3.10 retries for ever, and 4.x has another default.
+        ("x-delivery-limit", json!(DELIVERY_LIMIT)),
+    ]
+}
+
+/// The arguments of a dead-letter queue.
+#[must_use]
+pub fn dead_letter_arguments() -> Vec<(&'static str, Value)> {
+    vec![
+        ("x-queue-type", json!("quorum")),
+        ("x-delivery-limit", json!(DLQ_DELIVERY_LIMIT)),
+    ]
 }

@@ -17,7 +17,8 @@ use utoipa::{
 
 use super::{
     ApiError, Problem,
-    extract::{self, BODY_MAX},
+    extract::BODY_MAX,
+    origin::{self, CORRELATION_ID_MAX},
     problem::CONTENT,
 };
 use crate::fleet::Program;
@@ -41,9 +42,9 @@ struct Refusal {
 const REFUSALS: &[Refusal] = &[
     Refusal {
         name: "BadRequest",
-        description: "A parameter is wrong, or the body is not JSON; `errors` says where",
+        description: "A parameter or a header is wrong, or the body is not JSON; `errors` says where",
         error: || ApiError::bad_field("limit", "must be a number from 1 to 200"),
-        concerns: |operation| operation.parameters.is_some() || has_body(operation),
+        concerns: |_| true,
     },
     Refusal {
         name: "MethodNotAllowed",
@@ -216,7 +217,7 @@ fn finish(status: &str, response: &mut Response) {
     }
     let correlation_id = Ref::new(format!("#/components/headers/{CORRELATION_ID}"));
     headers.insert(
-        extract::CORRELATION_ID.to_string(),
+        origin::CORRELATION_ID.to_string(),
         RefOr::Ref(correlation_id),
     );
 }
@@ -265,13 +266,19 @@ fn share(components: &mut Components) {
 
 fn correlation_id() -> Parameter {
     ParameterBuilder::new()
-        .name(extract::CORRELATION_ID.as_str())
+        .name(origin::CORRELATION_ID.as_str())
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
             "Ties together all that this request causes. One is made where none is given",
         ))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .schema(Some(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1))
+                .max_length(Some(CORRELATION_ID_MAX))
+                .pattern(Some("^[ -~]+$")),
+        ))
         .build()
 }
 
@@ -303,7 +310,7 @@ mod tests {
             "201", "400", "405", "409", "413", "415", "422", "500", "503",
         ];
         assert_eq!(statuses("/paths/~1things/post"), all);
-        assert_eq!(statuses("/paths/~1probe/get"), ["200", "405", "500"]);
+        assert_eq!(statuses("/paths/~1probe/get"), ["200", "400", "405", "500"]);
         let answers = &document["paths"]["/things"]["post"]["responses"];
         assert!(answers["409"]["content"]["application/problem+json"].is_object());
         assert!(answers["201"]["content"].is_null());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
-    http::{HeaderName, StatusCode, header::CONTENT_TYPE, request::Parts},
+    http::{StatusCode, header::CONTENT_TYPE, request::Parts},
     response::IntoResponse,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -15,8 +15,6 @@ use utoipa::{
 
 use super::{ApiError, FieldError};
 
-/// Ties together all that a request causes, across services. Given by the caller, or made by the server.
-pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Largest body in bytes.
 pub const BODY_MAX: usize = 256 * 1024;
 /// Longest id or name in characters.

@@ -7,12 +7,13 @@ mod document;
 pub mod extract;
 mod gate;
 pub mod health;
+mod origin;
 mod page;
 mod problem;
 mod server;
 
 pub use document::describe;
-pub use extract::CORRELATION_ID;
+pub use origin::{CORRELATION_ID, origin};
 pub use page::{Page, Part};
 pub use problem::{ApiError, FieldError, Problem};
 pub use server::{api, document, gated, listen, serve};

@@ -22,11 +22,7 @@ use tokio::{
     time::{Instant, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    trace::TraceLayer,
-};
+use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 use tracing::{Span, info, info_span, warn};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -35,9 +31,10 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::{
     ApiError,
     document::{self, SYSTEM},
-    extract::{BODY_MAX, CORRELATION_ID},
+    extract::BODY_MAX,
     gate::{self, Gate},
     health,
+    origin::{CORRELATION_ID, correlate},
 };
 
 /// Requests that are in flight when the service stops have this long to end.
@@ -64,15 +61,14 @@ pub fn api(mut routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(measure))
-        // From the outside in: an id for each request, a span that carries it, and the id in the answer.
-        .layer(PropagateRequestIdLayer::new(CORRELATION_ID))
+        // From the outside in: all are counted, each has an id, and a span that carries it.
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
                 .on_failure(()),
         )
-        .layer(SetRequestIdLayer::new(CORRELATION_ID, MakeRequestUuid))
+        .layer(middleware::from_fn(correlate))
+        .layer(middleware::from_fn(measure))
 }
 
 /// The document that [`api`] serves for these routes.

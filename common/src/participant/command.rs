@@ -20,6 +20,7 @@ pub struct Command<B> {
     pub(super) id: uuid::Uuid,
     correlation: Option<String>,
     traceparent: Option<String>,
+    tracestate: Option<String>,
 }
 
 impl<B> Command<B> {
@@ -42,6 +43,7 @@ impl<B> Command<B> {
             id: envelope.id,
             correlation: envelope.correlationid.clone(),
             traceparent: envelope.traceparent.clone(),
+            tracestate: envelope.tracestate.clone(),
         })
     }
 
@@ -51,10 +53,19 @@ impl<B> Command<B> {
         Envelope {
             sagaid: Some(self.key.saga),
             sagastep: Some(self.key.step.clone()),
+            ..self.caused(Envelope::new(source, &self.subject, data))
+        }
+    }
+
+    /// The envelope of a message that follows from this command, and says so.
+    #[must_use]
+    pub fn caused(&self, envelope: Envelope) -> Envelope {
+        Envelope {
             correlationid: self.correlation.clone(),
             causationid: Some(self.id),
             traceparent: self.traceparent.clone(),
-            ..Envelope::new(source, &self.subject, data)
+            tracestate: self.tracestate.clone(),
+            ..envelope
         }
     }
 }

@@ -39,6 +39,7 @@ impl Outcome {
         self.audit.is_clean()
             && self.lost.is_empty()
             && self.heard.missing.is_empty()
+            && self.heard.compared.problems.is_empty()
             && self.panics.is_empty()
             && self.tally.ended.is_empty()
     }
@@ -64,9 +65,11 @@ impl Outcome {
             events,
             excused,
             missing,
+            compared,
         } = &self.heard;
         let excused = format!("{excused} were lost when RabbitMQ lost its data");
         line("events", &format!("{events} came to a stranger; {excused}"));
+        line("contract", &compared.to_string());
         for (order, number) in missing.iter().take(NAMED_MAX) {
             println!("✘ public event {number} of order {order} never came");
         }

@@ -1,5 +1,8 @@
-//! A stranger: somebody else's service, which reads the public events of orders from a durable queue of its own. Of every
-//! order it must have every event, at least once.
+//! A stranger: somebody else's service, which reads all public events from a durable queue of its own. Each must be what the
+//! published document says, and of every order it must have every event, at least once.
+//!
+//! It knows nothing of commands and replies. A queue of its own for these would take what the broker gives back where their
+//! own queue is missing. What a reply says, its event says too.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -10,11 +13,13 @@ use chrono::{DateTime, Utc};
 use common::amqp::connect_to;
 use common::contract::{Envelope, topology};
 use futures_util::StreamExt as _;
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use sqlx::{PgPool, Row as _};
+use test_support::contract::{self, Contract};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -22,8 +27,8 @@ use uuid::Uuid;
 
 /// The stranger's queue.
 pub(super) const QUEUE: &str = "torture.stranger";
-/// What it is bound for: all events about orders.
-const ORDERS: &str = "order.#";
+/// What it is bound for: all events.
+const ALL: &str = "#";
 const AGAIN: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long before RabbitMQ lost its data an event may have been made that was lost with it, and how long after that the
@@ -31,8 +36,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BEFORE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 const AFTER: chrono::TimeDelta = chrono::TimeDelta::seconds(15);
 
-/// The sequence numbers of the events that came, by order.
-type Seen = Arc<Mutex<HashMap<Uuid, BTreeSet<i32>>>>;
+/// What came.
+type Seen = Arc<Mutex<Came>>;
+
+#[derive(Debug, Default)]
+struct Came {
+    /// The sequence numbers of the events about orders, by order.
+    orders: HashMap<Uuid, BTreeSet<i32>>,
+    /// All events, compared with the document.
+    compared: contract::Heard,
+}
 
 /// A stranger at work. Dropping it ends it.
 #[derive(Debug)]
@@ -52,6 +65,8 @@ pub(super) struct Heard {
     pub(super) excused: usize,
     /// Events that did not come: the order and the number.
     pub(super) missing: Vec<(Uuid, i32)>,
+    /// All events, compared with the document.
+    pub(super) compared: contract::Heard,
 }
 
 impl Stranger {
@@ -65,9 +80,10 @@ impl Stranger {
         let reading = tokio::spawn({
             let seen = Arc::clone(&seen);
             async move {
+                let contract = Contract::new();
                 loop {
                     // Whatever goes wrong is a fault that somebody inflicts: nothing is acked before it is noted.
-                    let _ = read(&url, &seen, &is_bound).await;
+                    let _ = read(&url, (&contract, &seen), &is_bound).await;
                     is_bound.send_replace(false);
                     sleep(AGAIN).await;
                 }
@@ -103,10 +119,13 @@ impl Stranger {
             .await?;
         let seen = self.seen.lock().expect("nobody panics with it");
         let none = BTreeSet::new();
-        let mut heard = Heard::default();
+        let mut heard = Heard {
+            compared: seen.compared.clone(),
+            ..Heard::default()
+        };
         for row in &rows {
             let id: Uuid = row.get("id");
-            let came = seen.get(&id).unwrap_or(&none);
+            let came = seen.orders.get(&id).unwrap_or(&none);
             let (from, to): (DateTime<Utc>, DateTime<Utc>) =
                 (row.get("created_at"), row.get("updated_at"));
             let may_be_lost = wiped
@@ -125,10 +144,10 @@ impl Stranger {
         Ok(heard)
     }
 
-    /// How many different events have come so far.
+    /// How many events have come so far.
     pub(super) fn count(&self) -> usize {
         let seen = self.seen.lock().expect("nobody panics with it");
-        seen.values().map(BTreeSet::len).sum()
+        seen.compared.count()
     }
 }
 
@@ -139,7 +158,11 @@ impl Drop for Stranger {
 }
 
 /// Reads until the connection breaks.
-async fn read(url: &str, seen: &Seen, bound: &watch::Sender<bool>) -> Result<()> {
+async fn read(
+    url: &str,
+    (contract, seen): (&Contract, &Seen),
+    bound: &watch::Sender<bool>,
+) -> Result<()> {
     let connection = timeout(PATIENCE, connect_to(url)).await??;
     let channel = connection.create_channel().await?;
     let mut arguments = FieldTable::default();
@@ -155,7 +178,7 @@ async fn read(url: &str, seen: &Seen, bound: &watch::Sender<bool>) -> Result<()>
         .queue_bind(
             QUEUE.into(),
             topology::EVENTS.into(),
-            ORDERS.into(),
+            ALL.into(),
             QueueBindOptions::default(),
             FieldTable::default(),
         )
@@ -172,19 +195,23 @@ async fn read(url: &str, seen: &Seen, bound: &watch::Sender<bool>) -> Result<()>
         .await?;
     while let Some(event) = events.next().await {
         let event = event?;
-        note(&event.data, seen)?;
+        note(&event, contract, seen)?;
         event.acker.ack(BasicAckOptions::default()).await?;
     }
     bail!("the subscription ended")
 }
 
-fn note(json: &[u8], seen: &Seen) -> Result<()> {
-    let event = Envelope::parse(json)?;
-    let order: Uuid = event.subject.parse()?;
-    let number = event
-        .sequence
-        .context("an event of an order has a number")?;
+fn note(delivery: &Delivery, contract: &Contract, seen: &Seen) -> Result<()> {
+    let to = (delivery.exchange.as_str(), delivery.routing_key.as_str());
+    let compared = contract.check(to, &delivery.properties, &delivery.data);
+    let event = Envelope::parse(&delivery.data)?;
     let mut seen = seen.lock().expect("nobody panics with it");
-    seen.entry(order).or_default().insert(number);
+    seen.compared.note(compared);
+    if event.kind.starts_with("order.") {
+        let order: Uuid = event.subject.parse()?;
+        let number = event.sequence;
+        let number = number.context("an event of an order has a number")?;
+        seen.orders.entry(order).or_default().insert(number);
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header::LOCATION},
+    http::{HeaderMap, StatusCode, header::LOCATION},
     response::IntoResponse,
 };
 use common::{
@@ -12,6 +12,7 @@ use common::{
     http::{
         ApiError,
         extract::{Body, Checks, PathId, Text},
+        origin,
     },
 };
 use serde::Deserialize;
@@ -137,10 +138,12 @@ fn check(checks: &mut Checks, details: &Details) {
 )]
 pub(super) async fn add(
     State(api): State<Api>,
+    headers: HeaderMap,
     Body(body): Body<NewItem>,
 ) -> Result<impl IntoResponse, ApiError> {
     let (product_id, details) = body.check()?;
-    let add = async move { api.catalogue.add(product_id, details).await };
+    let origin = origin(&headers);
+    let add = async move { api.catalogue.add(product_id, details, &origin).await };
     let added = db::in_own_task(add).await?;
     let location = format!("/inventory/{}", path::encode(&added.product_id));
     let item = Json(Item::from(added));
@@ -161,10 +164,12 @@ pub(super) async fn add(
 pub(super) async fn change(
     State(api): State<Api>,
     PathId(product_id): PathId<String>,
+    headers: HeaderMap,
     Body(body): Body<ItemChange>,
 ) -> Result<Json<Item>, ApiError> {
     let details = body.check()?;
-    let change = async move { api.catalogue.change(&product_id, details).await };
+    let origin = origin(&headers);
+    let change = async move { api.catalogue.change(&product_id, details, &origin).await };
     let changed = db::in_own_task(change).await?;
     Ok(Json(changed.into()))
 }
@@ -182,8 +187,10 @@ pub(super) async fn change(
 pub(super) async fn remove(
     State(api): State<Api>,
     PathId(product_id): PathId<String>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let remove = async move { api.catalogue.remove(&product_id).await };
+    let origin = origin(&headers);
+    let remove = async move { api.catalogue.remove(&product_id, &origin).await };
     db::in_own_task(remove).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -22,6 +22,18 @@ pub(crate) struct Change {
     pub(crate) reserved: i64,
     /// What is to be told, numbered on from the product's version.
     pub(crate) events: Vec<Envelope>,
+    /// Which of the batch's commands they follow from: of several, the last.
+    pub(crate) cause: usize,
+}
+
+impl Change {
+    /// The change with `of` applied to each of its events.
+    pub(crate) fn told(self, of: impl Fn(Envelope) -> Envelope) -> Self {
+        Self {
+            events: self.events.into_iter().map(of).collect(),
+            ..self
+        }
+    }
 }
 
 impl Change {
@@ -53,6 +65,7 @@ impl Change {
             quantity: now.quantity - before.quantity,
             reserved: now.reserved - before.reserved,
             events,
+            cause: 0,
         }
     }
 }

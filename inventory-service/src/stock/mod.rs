@@ -46,7 +46,11 @@ impl Item {
 
 /// Products that a transaction has locked: as they were, and as they will be.
 #[derive(Debug, Default)]
-pub(crate) struct Stock(BTreeMap<String, Entry>);
+pub(crate) struct Stock {
+    products: BTreeMap<String, Entry>,
+    /// Which of the batch's commands is at work.
+    at_work: usize,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -54,6 +58,8 @@ struct Entry {
     now: Item,
     /// Whether goods or data changed, not just who holds what: everybody is told.
     updated: bool,
+    /// The last command of the batch that changed it.
+    cause: usize,
 }
 
 /// Why an order does not get its items.
@@ -96,18 +102,23 @@ impl Stock {
             before: now.clone(),
             now,
             updated: false,
+            cause: 0,
         };
-        Self(
-            items
-                .into_iter()
-                .map(|(product_id, item)| (product_id, entry(item)))
-                .collect(),
-        )
+        let items = items.into_iter();
+        Self {
+            products: items.map(|(id, item)| (id, entry(item))).collect(),
+            at_work: 0,
+        }
+    }
+
+    /// Notes which of the batch's commands is at work from now on.
+    pub(crate) fn begin(&mut self, command: usize) {
+        self.at_work = command;
     }
 
     /// The product as it is now, if it exists.
     pub(crate) fn get(&self, product_id: &str) -> Option<&Item> {
-        self.0.get(product_id).map(|entry| &entry.now)
+        self.products.get(product_id).map(|entry| &entry.now)
     }
 
     /// Holds all of `items`, which name each product once, or none.
@@ -127,7 +138,8 @@ impl Stock {
             return Err(refusal(OUT_OF_STOCK, short));
         }
         for item in items {
-            if let Some(entry) = self.0.get_mut(&item.product_id) {
+            if let Some(entry) = self.products.get_mut(&item.product_id) {
+                entry.cause = self.at_work;
                 entry.now.reserved += i64::from(item.quantity);
             }
         }
@@ -156,9 +168,10 @@ impl Stock {
     /// Puts `items`, which came back, on the shelf.
     pub(crate) fn restock(&mut self, items: &[StockItem]) -> Result<(), Error> {
         for item in items {
-            let Some(entry) = self.0.get_mut(&item.product_id) else {
+            let Some(entry) = self.products.get_mut(&item.product_id) else {
                 return Err(Error::Missing(item.product_id.clone()));
             };
+            entry.cause = self.at_work;
             entry.now.quantity += i64::from(item.quantity);
             entry.updated = true;
         }
@@ -167,7 +180,7 @@ impl Stock {
 
     /// Notes that somebody counted the product, or changed what is said about it.
     pub(crate) fn update(&mut self, product_id: &str, quantity: Option<i64>) {
-        if let Some(entry) = self.0.get_mut(product_id) {
+        if let Some(entry) = self.products.get_mut(product_id) {
             entry.now.quantity = quantity.unwrap_or(entry.now.quantity);
             entry.updated = true;
         }
@@ -175,19 +188,21 @@ impl Stock {
 
     /// What there is to write and to tell, by product.
     pub(crate) fn changes(&self) -> Vec<Change> {
-        self.0
+        self.products
             .iter()
             .filter(|(_, entry)| entry.updated || entry.now != entry.before)
-            .map(|(product_id, entry)| {
-                Change::new(product_id, &entry.before, &entry.now, entry.updated)
+            .map(|(product_id, entry)| Change {
+                cause: entry.cause,
+                ..Change::new(product_id, &entry.before, &entry.now, entry.updated)
             })
             .collect()
     }
 
     fn held(&mut self, item: &StockItem) -> Result<&mut Entry, Error> {
-        let Some(entry) = self.0.get_mut(&item.product_id) else {
+        let Some(entry) = self.products.get_mut(&item.product_id) else {
             return Err(Error::Missing(item.product_id.clone()));
         };
+        entry.cause = self.at_work;
         if entry.now.reserved < i64::from(item.quantity) {
             return Err(Error::Unbalanced {
                 product_id: item.product_id.clone(),

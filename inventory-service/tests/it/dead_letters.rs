@@ -30,6 +30,33 @@ fn poison() -> [(Value, &'static str); 6] {
     ]
 }
 
+#[tokio::test]
+async fn what_dies_out_of_a_batch_still_says_what_it_is() {
+    let (world, _service) = World::with_stock(&[("a", 100)]).await;
+    let mut poisoned = Saga::new().reserve(&[("a", 0)]);
+    poisoned["traceparent"] = json!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    world
+        .commands(&[Saga::new().reserve(&[("a", 1)]), poisoned.clone()])
+        .await;
+    let dead = world.amqp.next(DLQ).await;
+    let properties = &dead.properties;
+    for (property, attribute) in [
+        (properties.message_id(), "id"),
+        (properties.kind(), "type"),
+        (properties.app_id(), "source"),
+        (properties.correlation_id(), "correlationid"),
+    ] {
+        let property = property.as_ref().map(|text| text.as_str());
+        assert_eq!(property, poisoned[attribute].as_str(), "{attribute}");
+    }
+    for (name, attribute) in [
+        ("x-correlation-id", "correlationid"),
+        ("traceparent", "traceparent"),
+    ] {
+        assert_eq!(header(&dead, name), poisoned[attribute].as_str().unwrap());
+    }
+}
+
 async fn assert_dead(world: &World, poison: &[(Value, &str)]) {
     for (body, kind) in poison {
         let dead = world.amqp.next(DLQ).await;

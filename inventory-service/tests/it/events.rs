@@ -1,10 +1,12 @@
 //! What everybody is told of a product, numbered without a gap.
 
 use common::contract::topology;
-use reqwest::Client;
+use reqwest::{Client, header::HeaderMap};
 use serde_json::{Value, json};
 
 use crate::support::{Saga, World};
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test]
 async fn every_event_about_a_product_has_the_next_number() {
@@ -21,6 +23,14 @@ async fn every_event_about_a_product_has_the_next_number() {
         let event = world.amqp.next_events(queue, 1).await.remove(0);
         assert_eq!(event["subject"], "a");
         assert_eq!(event["source"], "inventory-service");
+        let by_command = event.get("causationid").is_some();
+        let origin = [&event["correlationid"], &event["traceparent"]];
+        if by_command {
+            assert_eq!(origin, [&json!("a-request"), &Value::Null]);
+        } else {
+            assert_eq!(origin, [&json!("stocktaking"), &json!(TRACE)]);
+            assert_eq!(event["tracestate"], "a=1");
+        }
         assert_eq!(
             (event["sequence"].as_i64().unwrap(), event["data"].clone()),
             expected
@@ -33,7 +43,15 @@ async fn every_event_about_a_product_has_the_next_number() {
         })
     };
     let item = format!("{}/inventory/a", service.url);
-    let http = Client::new();
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("x-correlation-id", "stocktaking"),
+        ("traceparent", TRACE),
+        ("tracestate", "a=1"),
+    ] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let http = Client::builder().default_headers(headers).build().unwrap();
     let [first, second] = [Saga::new(), Saga::new()];
 
     let product = json!({"productId": "a", "quantity": 15});
@@ -93,4 +111,30 @@ async fn every_event_about_a_product_has_the_next_number() {
         0,
     );
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn an_event_names_the_command_of_its_batch_that_it_follows_from() {
+    let (world, _service) = World::with_stock(&[("a", 10), ("b", 10), ("c", 10)]).await;
+    let low = world
+        .amqp
+        .listen(topology::EVENTS, "inventory.low_stock.v1")
+        .await;
+    let mut commands = Vec::new();
+    for product in ["c", "a", "b"] {
+        let mut command = Saga::new().reserve(&[(product, 5)]);
+        command["correlationid"] = json!(format!("who wants {product}"));
+        command["tracestate"] = json!(format!("of={product}"));
+        commands.push(command);
+    }
+    world.commands(&commands).await;
+    for event in world.amqp.next_events(&low, 3).await {
+        let product = event["subject"].as_str().unwrap();
+        let is_cause = |command: &&Value| command["data"]["items"][0]["productId"] == product;
+        let cause = commands.iter().find(is_cause).unwrap();
+        assert_eq!(event["causationid"], cause["id"]);
+        for attribute in ["correlationid", "tracestate"] {
+            assert_eq!(event[attribute], cause[attribute]);
+        }
+    }
 }

@@ -4,16 +4,15 @@ mod api;
 mod idempotency_key;
 mod new_order;
 mod orders;
-mod origin;
 mod returns;
 mod sagas;
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use axum::Json;
+use axum::{Json, extract::Path};
 use common::{
     asyncapi, fleet,
-    http::{describe, document},
+    http::{ApiError, describe, document},
 };
 use saga::Engine;
 use sea_orm::SqlxPostgresConnector;
@@ -49,6 +48,7 @@ fn documented() -> OpenApiRouter<Api> {
         .merge(returns::routes())
         .merge(sagas::routes())
         .routes(routes!(messages))
+        .routes(routes!(schema))
 }
 
 /// The routes, documented.
@@ -67,4 +67,19 @@ pub(crate) fn routes(engine: Engine, intake: Intake) -> OpenApiRouter {
 async fn messages() -> Json<&'static Value> {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(asyncapi::document);
     Json(&DOCUMENT)
+}
+
+/// What the data of one type of message is, as a JSON Schema.
+#[utoipa::path(get, path = "/api/docs/schemas/{file}", operation_id = "getMessageSchema", tag = "messages",
+    params(("file" = String, Path, description = "The type, with `.json` behind it", example = "order.confirmed.v1.json")),
+    responses((status = 200, description = "The schema", body = Object), (status = 404, description = "There is no such type")))]
+async fn schema(Path(file): Path<String>) -> Result<Json<&'static Value>, ApiError> {
+    static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+        let schemas = asyncapi::schemas().into_iter();
+        schemas
+            .map(|(kind, schema)| (format!("{kind}.json"), schema))
+            .collect()
+    });
+    let schema = SCHEMAS.get(&file).map(Json);
+    schema.ok_or_else(|| ApiError::NotFound(format!("there is no schema {file:?}")))
 }

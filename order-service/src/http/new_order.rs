@@ -7,12 +7,13 @@ use common::{
     http::{
         ApiError,
         extract::{Checks, Text},
+        origin,
     },
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{idempotency_key, origin::origin};
+use super::idempotency_key;
 use crate::{
     intake::Placement,
     orders::{Order, Status},

@@ -8,6 +8,7 @@ use common::{
     http::{
         ApiError, Page,
         extract::{Body, Checks, PathId, Text},
+        origin,
     },
 };
 use saga::{Beginning, Origin};
@@ -19,7 +20,6 @@ use super::{
     api::{Api, refusal},
     idempotency_key,
     orders::one::{lock, no_such_order},
-    origin::origin,
 };
 use crate::{
     orders::{self, Order, Status},

@@ -15,9 +15,10 @@ use common::{
     http::{
         ApiError, Page, Part,
         extract::{Body, Checks, PathId, Query, Text},
+        origin,
     },
 };
-use saga::{Event, store};
+use saga::{Event, Origin, store};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -114,10 +115,18 @@ async fn retry(
     checks.finish()?;
     let expected = if_match(&headers)?;
     let note = Some(body.reason);
+    let origin = origin(&headers);
     let worker = api.clone();
-    db::in_own_task(
-        async move { resume(&worker, id, expected, Event::RetryRequested { note }).await },
-    )
+    db::in_own_task(async move {
+        resume(
+            &worker,
+            id,
+            expected,
+            Event::RetryRequested { note },
+            origin,
+        )
+        .await
+    })
     .await?;
     details(&api, id).await.map(SagaDetails::into_response)
 }
@@ -127,6 +136,7 @@ async fn resume(
     id: SagaId,
     expected: Option<i32>,
     event: Event,
+    origin: Origin,
 ) -> Result<(), ApiError> {
     let mut db = api.engine.db().acquire().await?;
     let mut work = api.engine.work(&mut db);
@@ -135,7 +145,7 @@ async fn resume(
         let detail = format!("the saga has changed: its version is {}", saga.version);
         return Err(ApiError::Refused(StatusCode::PRECONDITION_FAILED, detail));
     }
-    work.apply(saga, &event).map_err(refusal)?;
+    work.apply(saga, &event, origin).await.map_err(refusal)?;
     work.commit().await.map_err(refusal)
 }
 

@@ -5,6 +5,7 @@
 mod bad_input;
 mod clocks;
 mod cluster;
+mod correlation;
 mod crash;
 mod dead_sockets;
 mod ends;
@@ -17,6 +18,7 @@ mod harness;
 mod idempotency_key;
 mod load;
 mod messages;
+mod messages_fit;
 mod operator;
 mod outage;
 mod outbox;

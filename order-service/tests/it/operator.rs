@@ -101,6 +101,12 @@ async fn every_service_documents_itself() {
     }
     assert_eq!(
         system.orders.json("/api/docs/asyncapi.json").await["asyncapi"],
-        "3.0.0"
+        "3.1.0"
     );
+    let schema = "/api/docs/schemas/payment.failed.v1.json";
+    let found = system.orders.json(schema).await;
+    let id = text(&found, "$id");
+    assert!(id.starts_with("http://") && id.ends_with(schema), "{id}");
+    let unknown = system.orders.get("/api/docs/schemas/nothing.v1.json").await;
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
 }

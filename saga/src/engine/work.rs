@@ -2,7 +2,7 @@
 
 use common::{
     amqp::Message,
-    contract::SagaId,
+    contract::{Origin, SagaId},
     crash,
     db::{LazyTransaction, Writes},
     participant::idempotency,
@@ -15,7 +15,7 @@ use crate::{
     AnyDefinition, Data, Definition, Event, Table,
     decision::Decision,
     reply::Reply,
-    saga::{Origin, Saga, Subject},
+    saga::{Saga, Subject},
     store::{self, Locked},
     transition::{self, transition},
 };
@@ -125,16 +125,21 @@ impl<'c> Work<'c> {
         self.begin(beginning)
     }
 
-    /// Has a saga undone. The lock of its subject is held.
+    /// Has a saga undone, as a request from `origin` wants it. The lock of its subject is held.
     ///
     /// # Errors
     /// There is no way back any more, or another saga excludes that it is open.
-    pub async fn cancel(&mut self, saga: SagaId, event: Event) -> Result<(), Error> {
+    pub async fn cancel(
+        &mut self,
+        saga: SagaId,
+        event: Event,
+        origin: Origin,
+    ) -> Result<(), Error> {
         let locked = self.lock_one(saga).await?;
         if !locked.state.is_open() {
             self.exclude(locked.definition, &locked.subject).await?;
         }
-        self.decide(locked, &event, None)
+        self.apply(locked, &event, origin).await
     }
 
     /// Locks and loads one saga.
@@ -148,12 +153,20 @@ impl<'c> Work<'c> {
         Ok(locked?.saga)
     }
 
-    /// Applies `event` to a saga that is locked.
+    /// Applies `event` to a saga that is locked, as a request from `origin` wants it. What the saga says from now on comes
+    /// from there.
     ///
     /// # Errors
-    /// It makes no sense in the saga's state.
-    pub fn apply(&mut self, saga: Saga, event: &Event) -> Result<(), Error> {
-        self.decide(saga, event, None)
+    /// It makes no sense in the saga's state, or the database failed.
+    pub async fn apply(&mut self, saga: Saga, event: &Event, origin: Origin) -> Result<(), Error> {
+        let (id, before) = (saga.id, self.decided.len());
+        let saga = Saga { origin, ..saga };
+        self.decide(saga, event, None)?;
+        if let Some(decision) = self.decided.get(before) {
+            let origin = &decision.saga.origin;
+            store::set_origin(self.transaction.transaction().await?, id, origin).await?;
+        }
+        Ok(())
     }
 
     /// Applies `event` to each of these sagas.

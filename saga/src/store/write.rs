@@ -39,14 +39,16 @@ pub fn insert(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) 
     }
     let statement = writes.add(
         "INSERT INTO sagas (id, status, current_step, attempt, reason, version, command_id, deadline_at, expires_at,
-                            subject, data, type, definition_version, correlation_id, traceparent)
+                            subject, data, type, definition_version, correlation_id, traceparent,
+                            tracestate)
          SELECT id, status, current_step, attempt, reason, version, command_id,
                 now() + make_interval(secs => LEAST(seconds, life)), now() + make_interval(secs => life),
-                subject, data::json, type, definition_version, correlation_id, traceparent
+                subject, data::json, type, definition_version, correlation_id, traceparent, tracestate
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::int[], $7::uuid[], $8::float8[],
-                     $9::float8[], $10::text[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[])
+                     $9::float8[], $10::text[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[],
+                     $16::text[])
               AS s (id, status, current_step, attempt, reason, version, command_id, seconds,
-                    life, subject, data, type, definition_version, correlation_id, traceparent)",
+                    life, subject, data, type, definition_version, correlation_id, traceparent, tracestate)",
     );
     let life = |d: &Decision| {
         let life = d.saga.definition.expires_after();
@@ -59,7 +61,8 @@ pub fn insert(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) 
         .bind(column(decisions, |d| d.saga.definition.name()))
         .bind(column(decisions, |d| d.saga.definition.version()))
         .bind(column(decisions, |d| d.saga.origin.correlation_id.as_str()))
-        .bind(column(decisions, |d| d.saga.origin.traceparent.as_deref()));
+        .bind(column(decisions, |d| d.saga.origin.traceparent.as_deref()))
+        .bind(column(decisions, |d| d.saga.origin.tracestate.as_deref()));
     append(writes, decisions);
 }
 

@@ -10,9 +10,10 @@ use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
 use crate::{
+    Origin,
     decision::Decision,
     definition::AnyDefinition,
-    saga::{Origin, Saga, Subject},
+    saga::{Saga, Subject},
     state::{Entry, State},
     table::{StepPlan, Table},
     transition::{self, Deadline, Event, IllegalEvent, Transition, transition},
@@ -70,6 +71,7 @@ impl Story {
                 origin: Origin {
                     correlation_id: "scenario".to_owned(),
                     traceparent: None,
+                    tracestate: None,
                 },
             },
             clock: Duration::ZERO,

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     super::{
         Outgoing,
-        properties::{MANY, ONE},
+        properties::{MANY, properties_of_unreadable},
     },
     dead_letter::dead_letter,
     handler::{Handler, Incoming},
@@ -64,7 +64,7 @@ pub(super) fn decode<H: Handler>(
             Err(reason) => {
                 // Of several, only this one dies, as the single message that it might have been.
                 let properties = if json.len() < data.len() {
-                    BasicProperties::default().with_content_type(ONE.into())
+                    properties_of_unreadable(json)
                 } else {
                     properties.clone()
                 };

@@ -188,7 +188,7 @@ impl<H: Handler> Attempts<'_, H> {
         let mut last_error = format!("{first:#}");
         let mut backoff = Backoff::default();
         for attempt in 2..=MAX_ATTEMPTS {
-            warn!(message.id = %envelope.id, saga.id = ?envelope.sagaid, error = last_error, "attempt {} failed", attempt - 1);
+            warn!(message.id = %envelope.id, saga.id = ?envelope.sagaid, correlation_id = envelope.correlationid, error = last_error, "attempt {} failed", attempt - 1);
             backoff.wait(self.shutdown).await;
             match self.attempt(std::slice::from_ref(input)).await? {
                 Ok(handled) => {
@@ -199,7 +199,7 @@ impl<H: Handler> Attempts<'_, H> {
                 Err(Failure::Slow) => return Ok(false),
             }
         }
-        error!(message.id = %envelope.id, saga.id = ?envelope.sagaid, error = last_error, "dead letter: every attempt failed");
+        error!(message.id = %envelope.id, saga.id = ?envelope.sagaid, correlation_id = envelope.correlationid, error = last_error, "dead letter: every attempt failed");
         let letter = self.dead_letter(
             &message.message,
             "handler-failed",

@@ -1,15 +1,20 @@
 //! Cancelling orders.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
 use common::{
     contract::{OrderId, Reason},
     db,
     http::{
         ApiError,
         extract::{Body, Checks, PathId, Text},
+        origin,
     },
 };
-use saga::Event;
+use saga::{Event, Origin};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -46,16 +51,24 @@ struct Cancellation {
 async fn cancel(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,
+    headers: HeaderMap,
     Body(body): Body<Cancellation>,
 ) -> Result<(StatusCode, Json<OrderView>), ApiError> {
     let mut checks = Checks::default();
     checks.optional_text("reason", body.reason.as_deref());
     checks.finish()?;
-    let order = db::in_own_task(async move { cancel_order(&api, id, body.reason).await }).await?;
+    let origin = origin(&headers);
+    let cancelled = async move { cancel_order(&api, id, body.reason, origin).await };
+    let order = db::in_own_task(cancelled).await?;
     Ok((StatusCode::ACCEPTED, Json(order.into())))
 }
 
-async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Order, ApiError> {
+async fn cancel_order(
+    api: &Api,
+    id: OrderId,
+    note: Option<String>,
+    origin: Origin,
+) -> Result<Order, ApiError> {
     let mut db = api.engine.db().acquire().await?;
     let mut work = api.engine.work(&mut db);
     let order = lock(&mut work, id).await?;
@@ -72,7 +85,8 @@ async fn cancel_order(api: &Api, id: OrderId, note: Option<String>) -> Result<Or
         reason: Reason::CUSTOMER_REQUEST,
         note,
     };
-    work.cancel(order.saga_id, cancel).await.map_err(refusal)?;
+    let cancelled = work.cancel(order.saga_id, cancel, origin);
+    cancelled.await.map_err(refusal)?;
     work.commit().await.map_err(refusal)?;
     read(&mut db, id).await
 }

@@ -7,9 +7,10 @@ use common::{
     http::{
         ApiError,
         extract::{Body, PathId},
+        origin,
     },
 };
-use saga::{Beginning, Context, Origin, store};
+use saga::{Beginning, Context, Origin};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -19,10 +20,7 @@ use super::{
     view::OrderView,
 };
 use crate::{
-    http::{
-        api::{Api, refusal},
-        origin::origin,
-    },
+    http::api::{Api, refusal},
     orders::{self, Order, Status},
     sagas::{SHIP_ORDER, ShippedOrder},
 };
@@ -90,7 +88,7 @@ async fn deliver(api: &Api, id: OrderId, to: Delivery, origin: Origin) -> Result
             };
             work.begin_beside(beginning).await.map_err(refusal)?;
         }
-        (Status::Shipped, Delivery::Delivered) => note_delivery(&mut work, id).await?,
+        (Status::Shipped, Delivery::Delivered) => note_delivery(&mut work, id, origin).await?,
         (Status::Shipped, Delivery::Shipped) | (Status::Delivered, Delivery::Delivered) => {
             return Ok(order);
         }
@@ -106,14 +104,17 @@ async fn deliver(api: &Api, id: OrderId, to: Delivery, origin: Origin) -> Result
 }
 
 /// That an order arrives is no saga: nobody else has to do anything for it.
-async fn note_delivery(work: &mut saga::Work<'_>, id: OrderId) -> Result<(), ApiError> {
+async fn note_delivery(
+    work: &mut saga::Work<'_>,
+    id: OrderId,
+    origin: Origin,
+) -> Result<(), ApiError> {
     let tx = work.transaction().await?;
     let mut locked = orders::lock(tx, &[id]).await?;
     let mut order = locked.remove(&id).ok_or_else(|| no_such_order(id))?;
-    let origin = store::origin(&mut **tx, order.saga_id).await?;
     let context = Context {
         saga_id: order.saga_id,
-        origin: origin.ok_or_else(|| no_such_order(id))?,
+        origin,
         causation_id: None,
     };
     let event = order.deliver(&context);
