@@ -9,7 +9,7 @@ use anyhow::Context;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{StatusCode, Uri},
+    http::{Method, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     serve::ListenerExt,
@@ -170,10 +170,10 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     ApiError::Internal(anyhow::anyhow!("the handler panicked")).into_response()
 }
 
-/// Counts and times requests by route, not by path, so that ids do not become labels.
+/// Counts and times requests by route, not by path, so that ids do not become labels; nor do methods that clients make up.
 async fn measure(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = request.method().to_string();
+    let method = known(request.method());
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -181,12 +181,18 @@ async fn measure(request: Request, next: Next) -> Response {
         .to_owned();
     let response = next.run(request).await;
     let labels = [
-        ("method", method),
+        ("method", method.to_owned()),
         ("route", route),
         ("status", response.status().as_u16().to_string()),
     ];
     histogram!("http_request_duration_seconds", &labels).record(started.elapsed().as_secs_f64());
     response
+}
+
+fn known(method: &Method) -> &'static str {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let known = methods.into_iter().find(|known| method == *known);
+    known.unwrap_or("other")
 }
 
 /// The process's metrics recorder; several services in one process, as in tests, share it.
@@ -200,4 +206,17 @@ fn recorder() -> Option<PrometheusHandle> {
                 .ok()
         })
         .clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_that_clients_make_up_count_as_one() {
+        assert_eq!(known(&Method::PATCH), "PATCH");
+        for made_up in ["FROB", "patch", "X-1"] {
+            assert_eq!(known(&made_up.parse().unwrap()), "other");
+        }
+    }
 }

@@ -134,14 +134,14 @@ async fn retry(
 async fn resume(
     api: &Api,
     id: SagaId,
-    expected: Option<i32>,
+    expected: Option<Vec<i32>>,
     event: Event,
     origin: Origin,
 ) -> Result<(), ApiError> {
     let mut db = api.engine.db().acquire().await?;
     let mut work = api.engine.work(&mut db);
     let saga = work.lock_one(id).await.map_err(refusal)?;
-    if expected.is_some_and(|version| version != saga.version) {
+    if expected.is_some_and(|versions| !versions.contains(&saga.version)) {
         let detail = format!("the saga has changed: its version is {}", saga.version);
         return Err(ApiError::Refused(StatusCode::PRECONDITION_FAILED, detail));
     }
@@ -159,17 +159,63 @@ struct IfMatch {
     version: Option<String>,
 }
 
-/// The version in `If-Match`; `*` and no header mean any.
-fn if_match(headers: &HeaderMap) -> Result<Option<i32>, ApiError> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        return Ok(None);
-    };
-    let value = value.to_str().unwrap_or_default().trim();
-    if value == "*" {
-        return Ok(None);
+/// The versions in `If-Match`, one of which must be the saga's; `*` and no header mean any. A weak tag is that of none.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1>
+fn if_match(headers: &HeaderMap) -> Result<Option<Vec<i32>>, ApiError> {
+    let wrong = || ApiError::bad_field("If-Match", "must be the ETag of the saga, in quotes, or *");
+    let mut versions = None;
+    for value in headers.get_all(header::IF_MATCH) {
+        let mut rest = value.to_str().map_err(|_| wrong())?.trim();
+        if rest == "*" {
+            return Ok(None);
+        }
+        let versions: &mut Vec<i32> = versions.get_or_insert_default();
+        loop {
+            let (is_weak, tag) = match rest.strip_prefix("W/") {
+                Some(tag) => (true, tag),
+                None => (false, rest),
+            };
+            let tag = tag.strip_prefix('"').and_then(|tag| tag.split_once('"'));
+            let (tag, after) = tag.ok_or_else(wrong)?;
+            if !is_weak {
+                versions.extend(tag.parse::<i32>().ok());
+            }
+            rest = match after.trim_start().strip_prefix(',') {
+                Some(next) => next.trim_start(),
+                None if after.trim().is_empty() => break,
+                None => return Err(wrong()),
+            };
+        }
     }
-    let version = value.trim_start_matches("W/").trim_matches('"').parse();
-    version
-        .map(Some)
-        .map_err(|_| ApiError::bad_field("If-Match", "must be the ETag of the saga"))
+    Ok(versions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(values: &[&str]) -> Option<Option<Vec<i32>>> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::IF_MATCH, value.parse().unwrap());
+        }
+        if_match(&headers).ok()
+    }
+
+    #[test]
+    fn tags_are_compared_strongly() {
+        assert_eq!(versions(&[]), Some(None));
+        assert_eq!(versions(&["*"]), Some(None));
+        assert_eq!(versions(&["\"3\""]), Some(Some(vec![3])));
+        assert_eq!(
+            versions(&["\"3\" ,\"4\"", "\"5\""]),
+            Some(Some(vec![3, 4, 5]))
+        );
+        // These are tags, and not those of any version.
+        assert_eq!(versions(&["W/\"3\", \"a,b\""]), Some(Some(vec![])));
+        for wrong in ["", "3", "\"3", "\"3\" \"4\"", "\"3\",", "W/3"] {
+            assert_eq!(versions(&[wrong]), None, "{wrong}");
+        }
+    }
 }
