@@ -35,6 +35,8 @@ pub use probe::{probe_http, probe_postgres, probe_rabbitmq};
 pub use process::{Files, Process, Signal, detached, tail, wait_ready};
 pub use rabbitmq::RabbitMqServer;
 
+use std::path::Path;
+
 use url::Url;
 
 /// `scheme://user:password@127.0.0.1:port/path`, percent-encoded where needed.
@@ -46,6 +48,15 @@ fn loopback_url(scheme: &str, user: &str, password: &str, port: u16, path: &str)
         .and_then(|()| url.set_password(Some(&password.replace('%', "%25"))))
         .expect("a URL with a host takes both");
     url.into()
+}
+
+/// What to do about data that the installed version of a server cannot read.
+fn made_by_another(server: &str, made_by: &str, version: &str, data: &Path) -> String {
+    let data = data.display();
+    format!(
+        "{data} was made by {server} {made_by}, and {version} is installed: `./dev down --wipe` drops the data; \
+         or install {made_by} again"
+    )
 }
 
 #[cfg(test)]

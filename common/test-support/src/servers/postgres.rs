@@ -18,7 +18,7 @@ use super::guardian::Guardian;
 use super::process::{
     Files, Process, Signal, detached, make_parent, tail, wait_ready, write_private,
 };
-use super::{free_ports, loopback_url, probe_postgres};
+use super::{free_ports, loopback_url, made_by_another, probe_postgres};
 
 /// The user (uid, gid) that the server runs as, when that is not ourselves.
 type Owner = Option<(u32, u32)>;
@@ -143,10 +143,16 @@ impl PostgresServer {
                 fs::rename(&fresh, &cluster).context("cannot name the new cluster")?;
             }
             let made_by = fs::read_to_string(cluster.join("PG_VERSION")).unwrap_or_default();
-            let program = programs(Some(made_by.trim()))
-                .context(MISSING)?
-                .join("postgres");
-            let mut command = detached(program);
+            let made_by = made_by.trim();
+            let (version, programs) = programs(Some(made_by)).context(MISSING)?;
+            if let Some(version) = version {
+                let version = version.to_string();
+                ensure!(
+                    version == made_by,
+                    made_by_another("PostgreSQL", made_by, &version, &cluster)
+                );
+            }
+            let mut command = detached(programs.join("postgres"));
             self.files.spawn(
                 run_as(owner, &data, &mut command)
                     .arg("-D")
@@ -250,7 +256,7 @@ impl PostgresServer {
         if let Some((user, group)) = owner {
             chown(&password, Some(user), Some(group))?;
         }
-        let mut command = Command::new(programs(None).context(MISSING)?.join("initdb"));
+        let mut command = Command::new(programs(None).context(MISSING)?.1.join("initdb"));
         let output = run_as(owner, data, &mut command)
             .args([
                 "--auth=scram-sha-256",
@@ -298,8 +304,9 @@ impl Drop for PostgresServer {
 
 const MISSING: &str = "PostgreSQL is not installed; run `apt-get install postgresql` as root";
 
-/// The directory with `postgres` and `initdb`: of the wanted major version, else the newest of Debian's, else on `PATH`.
-fn programs(wanted: Option<&str>) -> Option<PathBuf> {
+/// The directory with `postgres` and `initdb`, and its major version where that is known: of the wanted one, else the newest
+/// of Debian's, else on `PATH`.
+fn programs(wanted: Option<&str>) -> Option<(Option<u32>, PathBuf)> {
     let versions = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -317,11 +324,13 @@ fn programs(wanted: Option<&str>) -> Option<PathBuf> {
     let exact = installed
         .iter()
         .find(|(version, _)| wanted == Some(version.to_string().as_str()));
-    let debian = exact.or(installed.last()).map(|(_, bin)| bin.clone());
+    let debian = exact.or(installed.last());
+    let debian = debian.map(|(version, bin)| (Some(*version), bin.clone()));
     let path = std::env::var_os("PATH").unwrap_or_default();
     debian.or_else(|| {
         std::env::split_paths(&path)
             .find(|bin| bin.join("postgres").exists() && bin.join("initdb").exists())
+            .map(|bin| (None, bin))
     })
 }
 
@@ -415,6 +424,19 @@ mod tests {
 
         drop(server);
         assert!(!dir.join("postgres").exists());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn data_of_another_version_is_named_with_the_way_out() {
+        let dir = std::env::temp_dir().join(format!("postgres-old-{}", std::process::id()));
+        let server = PostgresServer::on_free_ports(&dir).await.unwrap();
+        server.stop().await.unwrap();
+        fs::write(dir.join("postgres/cluster/PG_VERSION"), "9.6\n").unwrap();
+        let refused = server.start().await.unwrap_err().to_string();
+        assert!(refused.contains("made by PostgreSQL 9.6"), "{refused}");
+        assert!(refused.contains("./dev down --wipe"), "{refused}");
+        drop(server);
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -14,10 +14,13 @@ use common::db::credentials;
 
 use super::guardian::Guardian;
 use super::process::{Files, Process, Signal, detached, tail, wait_ready, write_private};
-use super::{free_ports, loopback_url, probe_http, probe_rabbitmq};
+use super::{free_ports, loopback_url, made_by_another, probe_http, probe_rabbitmq};
 
 /// The server's own script. Debian's wrapper, which is what `PATH` finds, insists on the users root or rabbitmq.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// Where Debian's package has its libraries, with the version in their names.
+const LIBRARIES: &str = "/usr/lib/rabbitmq/lib";
 
 /// Memory that the node may use: enough for a developer's machine.
 const MEMORY: &str = "1GB";
@@ -182,6 +185,7 @@ impl RabbitMqServer {
     async fn start_once(&self) -> Result<()> {
         if self.process().is_none() {
             self.write_configuration()?;
+            self.check_version()?;
             self.spawn().await?;
         }
         let overview = format!("{}/api/overview", self.api_url());
@@ -270,6 +274,26 @@ impl RabbitMqServer {
             return Ok(());
         }
         self.epmd.stop(Signal::TERM, Duration::from_secs(5)).await
+    }
+
+    /// Notes which version makes the data, and refuses data of another major one, which the node would crash over.
+    fn check_version(&self) -> Result<()> {
+        let note = self.files.data.join("made-by");
+        let Some(version) = installed_version() else {
+            return Ok(());
+        };
+        if !self.has_data() {
+            return Ok(fs::write(note, version)?);
+        }
+        let Ok(made_by) = fs::read_to_string(note) else {
+            return Ok(());
+        };
+        let major = |version: &str| version.split('.').next().map(str::to_owned);
+        ensure!(
+            major(&made_by) == major(&version),
+            made_by_another("RabbitMQ", &made_by, &version, &self.files.data)
+        );
+        Ok(())
     }
 
     async fn spawn(&self) -> Result<()> {
@@ -403,6 +427,12 @@ pub(super) fn spawn_epmd(files: &Files, port: u16) -> Result<()> {
         .map(drop)
 }
 
+fn installed_version() -> Option<String> {
+    let libraries = fs::read_dir(LIBRARIES).ok()?.flatten();
+    let mut names = libraries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.find_map(|name| Some(name.strip_prefix("rabbitmq_server-")?.to_owned()))
+}
+
 impl Drop for RabbitMqServer {
     fn drop(&mut self) {
         let Some(guardian) = self.guardian.take() else {
@@ -449,6 +479,19 @@ mod tests {
 
         drop(server);
         assert!(!dir.join("rabbitmq").exists());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn data_of_another_version_is_named_with_the_way_out() {
+        let dir = std::env::temp_dir().join(format!("rabbitmq-old-{}", std::process::id()));
+        let server = RabbitMqServer::new(&dir, 1, 2, "guest", "guest");
+        let data = dir.join("rabbitmq");
+        fs::create_dir_all(data.join("nodes")).unwrap();
+        fs::write(data.join("made-by"), "2.8.4").unwrap();
+        let refused = server.start().await.unwrap_err().to_string();
+        assert!(refused.contains("made by RabbitMQ 2.8.4"), "{refused}");
+        assert!(refused.contains("./dev down --wipe"), "{refused}");
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -118,7 +118,7 @@ fn signal(signal: Signal, processes: &[Process]) -> Result<()> {
 /// `pg_basebackup`: what `primary` has, with the settings of its standby.
 pub(super) fn copy_cluster(fresh: &Path, primary: &str, owner: Owner) -> Result<()> {
     let data = fresh.parent().expect("it is inside of one");
-    let mut command = Command::new(programs(None).context(MISSING)?.join("pg_basebackup"));
+    let mut command = Command::new(programs(None).context(MISSING)?.1.join("pg_basebackup"));
     let output = run_as(owner, data, &mut command)
         .args(["--write-recovery-conf", "--checkpoint=fast", "--dbname"])
         .arg(primary)
