@@ -95,7 +95,9 @@ impl Contract {
         let types = types.ok_or("a message has no type")?;
         for (kind, event) in types.iter().zip(events) {
             let id = self.message(channel, "name", kind);
-            let id = id.ok_or_else(|| format!("there is no {kind:?} on this channel"))?;
+            let id = id.ok_or_else(|| {
+                format!("there is no {kind:?} on the channel {routing_key:?} of {exchange:?}")
+            })?;
             self.fits(id, event, properties)?;
         }
         if body.is_array() {
