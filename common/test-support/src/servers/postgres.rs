@@ -283,12 +283,10 @@ impl Drop for PostgresServer {
         };
         if let Some(process) = self.process() {
             // Its other processes would miss the first one, unless they are stopped.
-            for process in process.children().iter().chain([&process]) {
-                let _ = process.signal(Signal::KILL);
+            for child in process.children() {
+                let _ = child.signal(Signal::KILL);
             }
-            while process.is_alive() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            process.kill();
         }
         if std::thread::panicking() {
             eprintln!(

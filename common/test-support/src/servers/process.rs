@@ -162,6 +162,14 @@ impl Process {
         }
     }
 
+    /// Kills it, and waits for its end where nothing can be awaited.
+    pub(super) fn kill(&self) {
+        let _ = self.signal(Signal::KILL);
+        while self.is_alive() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for its end; `false` when it still runs after `patience`.
     pub async fn ends_within(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;

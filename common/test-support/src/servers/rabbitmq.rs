@@ -438,15 +438,8 @@ impl Drop for RabbitMqServer {
         let Some(guardian) = self.guardian.take() else {
             return;
         };
-        for process in [self.files.process(), self.epmd.process()]
-            .into_iter()
-            .flatten()
-        {
-            let _ = process.signal(Signal::KILL);
-            while process.is_alive() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
+        let processes = [self.files.process(), self.epmd.process()];
+        processes.iter().flatten().for_each(Process::kill);
         if std::thread::panicking() {
             eprintln!("The end of RabbitMQ's log:\n{}", tail(&self.files.log, 10));
         }
