@@ -64,6 +64,12 @@ async fn a_reply_after_the_timeout_is_noted_and_undone() {
     assert_eq!(saga["status"], "COMPENSATED");
 }
 
+/// The saga of `order`, once a late reply is in its log.
+async fn until_noted(system: &System, order: &serde_json::Value) -> serde_json::Value {
+    let noted = |saga: &serde_json::Value| events(saga).contains(&"LATE_REPLY");
+    eventually("the reply is noted", || system.saga(order), noted).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_in_the_wrong_order_end_well() {
     let system = System::alone().await;
@@ -79,8 +85,7 @@ async fn replies_in_the_wrong_order_end_well() {
     participants
         .reply(&[reply_to(&process, "payment.failed.v1", &too_late)])
         .await;
-    let noted = |saga: &serde_json::Value| events(saga).contains(&"LATE_REPLY");
-    let saga = eventually("the reply is noted", || system.saga(&order), noted).await;
+    let saga = until_noted(&system, &order).await;
     assert_eq!(saga["status"], "COMPENSATED");
 }
 
@@ -93,8 +98,7 @@ async fn a_late_reply_leaves_the_command_that_is_out_alone() {
     system.cancel(&order).await;
     let refund = participants.command("payment").await;
     participants.reply(&[processed(&process)]).await;
-    let noted = |saga: &serde_json::Value| events(saga).contains(&"LATE_REPLY");
-    eventually("the reply is noted", || system.saga(&order), noted).await;
+    until_noted(&system, &order).await;
     // While it is in the outbox, its deadline does not run.
     let db = system.environment.pool("order").await;
     let out: Option<uuid::Uuid> = sqlx::query_scalar("SELECT command_id FROM sagas")
