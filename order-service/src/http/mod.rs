@@ -71,7 +71,7 @@ async fn messages() -> Json<&'static Value> {
 
 /// What the data of one type of message is, as a JSON Schema.
 #[utoipa::path(get, path = "/api/docs/schemas/{file}", operation_id = "getMessageSchema", tag = "messages",
-    params(("file" = String, Path, description = "The type, with `.json` behind it", example = "order.confirmed.v1.json")),
+    params(("file" = String, Path, description = "The type, with `.json` behind it", example = "order.completed.v1.json")),
     responses((status = 200, description = "The schema", body = Object), (status = 404, description = "There is no such type")))]
 async fn schema(Path(file): Path<String>) -> Result<Json<&'static Value>, ApiError> {
     static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
