@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::orders::Ended;
 use self::system::System;
-use crate::lock;
+use crate::lock::Alone;
 use crate::workspace::Workspace;
 
 /// Runs the example. Fails when an order did not end as it should.
@@ -24,7 +24,7 @@ use crate::workspace::Workspace;
 /// # Errors
 /// The system does not start, or does not answer.
 pub(crate) async fn run(workspace: &Workspace) -> Result<ExitCode> {
-    let _lock = lock::example(workspace)?;
+    let _lock = Alone::Example.lock(workspace)?;
     let (mut interrupted, mut terminated) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,

@@ -42,36 +42,34 @@ pub(crate) fn is_last_test_run(workspace: &Workspace) -> Result<bool> {
     }
 }
 
-/// `.dev/torture.lock`: one torture at a time.
-///
-/// # Errors
-/// There is one, or the lock file cannot be had.
-pub(crate) fn torture(workspace: &Workspace) -> Result<File> {
-    alone(workspace, "torture")
+/// A command that has a system of its own below `.dev`, of which one runs at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Alone {
+    Torture,
+    Upgrade,
+    Example,
+    SystemEnv,
 }
 
-/// `.dev/example.lock`: one example at a time.
-///
-/// # Errors
-/// There is one, or the lock file cannot be had.
-pub(crate) fn example(workspace: &Workspace) -> Result<File> {
-    alone(workspace, "example")
-}
+impl Alone {
+    const ALL: [Self; 4] = [Self::Torture, Self::Upgrade, Self::Example, Self::SystemEnv];
 
-/// `.dev/system-env.lock`: one such system at a time.
-///
-/// # Errors
-/// There is one, or the lock file cannot be had.
-pub(crate) fn system_env(workspace: &Workspace) -> Result<File> {
-    alone(workspace, "system-env")
-}
+    fn name(self) -> &'static str {
+        match self {
+            Self::Torture => "torture",
+            Self::Upgrade => "upgrade",
+            Self::Example => "example",
+            Self::SystemEnv => "system-env",
+        }
+    }
 
-/// `.dev/upgrade.lock`: one upgrade at a time.
-///
-/// # Errors
-/// There is one, or the lock file cannot be had.
-pub(crate) fn upgrade(workspace: &Workspace) -> Result<File> {
-    alone(workspace, "upgrade")
+    /// Its lock: `.dev/torture.lock`, for example.
+    ///
+    /// # Errors
+    /// It runs already, or the lock file cannot be had.
+    pub(crate) fn lock(self, workspace: &Workspace) -> Result<File> {
+        alone_at(workspace, self.name(), &format!("{}.lock", self.name()))
+    }
 }
 
 /// Waits for nobody: nothing else runs in this checkout that keeps files below `.dev`, and nothing begins while these are
@@ -80,19 +78,14 @@ pub(crate) fn upgrade(workspace: &Workspace) -> Result<File> {
 /// # Errors
 /// Something does, or a lock file cannot be had.
 pub(crate) fn nobody_else(workspace: &Workspace) -> Result<Vec<File>> {
-    let mut locks = Vec::new();
-    for command in ["torture", "example", "upgrade", "test"] {
-        locks.push(alone(workspace, command)?);
-    }
+    let systems = Alone::ALL.iter().map(|command| command.lock(workspace));
+    let mut locks = systems.collect::<Result<Vec<_>>>()?;
+    locks.push(alone_at(workspace, "test", "test.lock")?);
     // A benchmark keeps its lock beside its files.
     if workspace.dev().join("bench").exists() {
         locks.push(alone_at(workspace, "bench", "bench/lock")?);
     }
     Ok(locks)
-}
-
-fn alone(workspace: &Workspace, command: &str) -> Result<File> {
-    alone_at(workspace, command, &format!("{command}.lock"))
 }
 
 fn alone_at(workspace: &Workspace, command: &str, name: &str) -> Result<File> {
@@ -129,6 +122,7 @@ mod tests {
             ("torture.lock", "torture"),
             ("example.lock", "example"),
             ("upgrade.lock", "upgrade"),
+            ("system-env.lock", "system-env"),
             ("test.lock", "test"),
             ("bench/lock", "bench"),
         ] {
@@ -140,7 +134,7 @@ mod tests {
                 "{refused}"
             );
             drop(held);
-            assert_eq!(nobody_else(&workspace).unwrap().len(), 5);
+            assert_eq!(nobody_else(&workspace).unwrap().len(), 6);
         }
         std::fs::remove_dir_all(workspace.root()).unwrap();
     }

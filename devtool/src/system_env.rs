@@ -18,7 +18,7 @@ use test_support::servers::{
 use test_support::system::{self, DRAIN, Replica, START};
 
 use crate::infra::packages;
-use crate::lock;
+use crate::lock::Alone;
 use crate::test_env::{exit_code, run_to_the_end};
 use crate::workspace::Workspace;
 
@@ -37,7 +37,7 @@ const CONFIGURATION: [(&str, &str); 3] = [
 /// The system does not start or end, or the command cannot be run.
 pub(crate) async fn run(workspace: &Workspace, command: &[String]) -> Result<ExitCode> {
     let (program, arguments) = command.split_first().context("system-env -- <command>")?;
-    let _lock = lock::system_env(workspace)?;
+    let _lock = Alone::SystemEnv.lock(workspace)?;
     packages::ensure(workspace, true, true)?;
     let dir = workspace.dev().join("system-env");
     let result = async {

@@ -40,7 +40,7 @@ use self::operator::Operator;
 use self::stranger::Stranger;
 use self::system::{NODES, System};
 use self::trial::Trial;
-use crate::lock;
+use crate::lock::Alone;
 use crate::workspace::Workspace;
 
 /// What can be chosen.
@@ -69,7 +69,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
         (0.05..=10_000.0).contains(&options.minutes),
         "--minutes must be at least 0.05"
     );
-    let _lock = lock::torture(workspace)?;
+    let _lock = Alone::Torture.lock(workspace)?;
     let trial = Box::pin(torture(workspace, options));
     to_the_end(&system::dir(workspace), trial).await
 }

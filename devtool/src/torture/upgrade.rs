@@ -30,7 +30,7 @@ use super::operator::Operator;
 use super::stranger::Stranger;
 use super::system::System;
 use super::trial::Trial;
-use crate::lock;
+use crate::lock::Alone;
 use crate::workspace::Workspace;
 
 /// What all replicas are given; each release reads what it knows of it. In early ones, whoever commits may wait for a second
@@ -80,7 +80,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
         println!("Upgrading is left out: {}", release::missing(&options.from));
         return Ok(ExitCode::SUCCESS);
     }
-    let _lock = lock::upgrade(workspace)?;
+    let _lock = Alone::Upgrade.lock(workspace)?;
     let trial = Box::pin(upgrade(workspace, options));
     super::to_the_end(&dir(workspace), trial).await
 }
