@@ -61,6 +61,7 @@ impl App {
             shutdown: shutdown.clone(),
         });
         let routes = api::api(http::routes(self.books), probes);
-        api::serve(self.listener, routes, shutdown).await
+        api::serve(self.listener, routes, shutdown).await;
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use common::{
     fleet,
-    http::{ApiError, describe, document},
+    http::{ApiError, describe, document, problem::types},
 };
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -50,13 +50,12 @@ struct AuditView {
 /// Reads every order; safe on a live system. One at a time.
 #[utoipa::path(get, path = "/audit", operation_id = "runAudit", tag = "audit",
     responses((status = 200, description = "What was found; `clean` says whether every guarantee was kept", body = AuditView),
-              (status = 409, description = "An audit is running"),
+              (status = 409, description = "An audit is running: `/problems/audit-running`"),
               (status = 503, description = "A database is away")))]
 async fn run(State(desk): State<Desk>) -> Result<Json<AuditView>, ApiError> {
     let Ok(books) = desk.try_lock_owned() else {
-        return Err(ApiError::Conflict(
-            "an audit is running: ask again when it has ended".to_owned(),
-        ));
+        let detail = "an audit is running: ask again when it has ended".to_owned();
+        return Err(ApiError::Refused(&types::AUDIT_RUNNING, detail));
     };
     // It goes on when the client hangs up, and then the next one may begin.
     let report = tokio::spawn(async move { books.audit().await }).await;

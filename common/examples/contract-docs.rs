@@ -1,4 +1,4 @@
-//! Writes the documents that are made from the contract's types: `docs/asyncapi.json` and `docs/schemas/*.json`.
+//! Writes the documents that are made from the code: `docs/asyncapi.json`, `docs/schemas/*.json` and `docs/PROBLEMS.md`.
 //!
 //! Run it after a change to the contract: `cargo run -p common --example contract-docs`
 
@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
     if schemas.exists() {
         fs::remove_dir_all(&schemas).context("removing the old schemas")?;
     }
-    for (file, text) in common::asyncapi::files() {
+    for (file, text) in common::docs::files() {
         let path = docs.join(file);
         fs::create_dir_all(path.parent().unwrap_or(&docs))?;
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;

@@ -9,7 +9,7 @@
 //! batch        when a batch begins, how large it is, and who goes first
 //! http         problem+json, extractors, probes, Swagger UI
 //! service      the frame of a process, with config, telemetry, shutdown, backoff, watchdog and crash points
-//! asyncapi     the published documents, made from contract and fleet
+//! asyncapi     the published documents, made from contract and fleet; docs has them with all others that are committed
 //! fleet        the list of all programs, which the tools, the tests and the documents read
 //! ```
 //!
@@ -28,7 +28,7 @@
 //!  └───────────────────────────┘   ack after the commit, and after the replies are confirmed
 //! ```
 //!
-//! Nothing here knows orders, payments or stock beyond the messages about them.
+//! Nothing here knows orders, payments or stock beyond the messages about them and the problems that clients are told of.
 
 pub mod amqp;
 pub mod asyncapi;
@@ -38,6 +38,7 @@ pub mod config;
 pub mod contract;
 pub mod crash;
 pub mod db;
+pub mod docs;
 pub mod fleet;
 pub mod http;
 pub mod outbox;

@@ -181,7 +181,7 @@ impl Service {
         };
         shutdown.cancel();
         let stopping = async {
-            let served = serving.await.context("the HTTP server panicked").flatten();
+            let served = serving.await.context("the HTTP server panicked");
             stop_workers.cancel();
             while running.join_next().await.is_some() {}
             drop(self.outbox);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 #[test]
 fn the_committed_documents_fit_the_types() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let expected: BTreeMap<String, String> = common::asyncapi::files().into_iter().collect();
+    let expected: BTreeMap<String, String> = common::docs::files().into_iter().collect();
     for (file, text) in &expected {
         let committed = fs::read_to_string(docs.join(file)).unwrap_or_default();
         assert!(

@@ -33,17 +33,17 @@ pub(crate) struct Catalogue {
     outbox: Outbox,
 }
 
-/// What is said about a product. What is absent is left as it is.
+/// What is said about a product. What is absent is left as it is, and what is nothing is removed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Details {
     /// How many are in the warehouse.
     pub(crate) quantity: Option<i64>,
     /// What one costs.
-    pub(crate) price: Option<Money>,
+    pub(crate) price: Option<Option<Money>>,
     /// What it is called.
-    pub(crate) product_name: Option<String>,
+    pub(crate) product_name: Option<Option<String>>,
     /// What it is.
-    pub(crate) description: Option<String>,
+    pub(crate) description: Option<Option<String>>,
 }
 
 impl Details {
@@ -83,7 +83,7 @@ impl Catalogue {
         Self { db, outbox }
     }
 
-    /// Adds a product.
+    /// Adds a product. If there was one before, its sequence goes on.
     ///
     /// # Errors
     /// [`Error::Exists`], or the database failed.
@@ -95,16 +95,17 @@ impl Catalogue {
     ) -> Result<Model, Error> {
         let mut tx = db::begin(&self.db).await?;
         let row = sqlx::query(concat!(
-            "INSERT INTO inventory_items (product_id, quantity, price_minor, product_name, description)
-             VALUES ($1, $2, $3, $4, $5)
+            "WITH before AS (DELETE FROM removed_items WHERE product_id = $1 RETURNING version)
+             INSERT INTO inventory_items (product_id, quantity, price_minor, product_name, description, version)
+             VALUES ($1, $2, $3, $4, $5, COALESCE((SELECT version FROM before), 0) + 1)
              RETURNING ",
             columns!(),
         ))
         .bind(&product_id)
         .bind(details.quantity.unwrap_or_default())
-        .bind(details.price.map(Money::minor))
-        .bind(details.product_name)
-        .bind(details.description)
+        .bind(details.price.flatten().map(Money::minor))
+        .bind(details.product_name.flatten())
+        .bind(details.description.flatten())
         .fetch_one(&mut *tx)
         .await;
         let row = row.map_err(|error| {
@@ -147,16 +148,20 @@ impl Catalogue {
         writes.execute(&mut *tx).await?;
         let row = sqlx::query(concat!(
             "UPDATE inventory_items
-             SET price_minor = COALESCE($2, price_minor), product_name = COALESCE($3, product_name),
-                 description = COALESCE($4, description)
+             SET price_minor = CASE WHEN $2 THEN $3 ELSE price_minor END,
+                 product_name = CASE WHEN $4 THEN $5 ELSE product_name END,
+                 description = CASE WHEN $6 THEN $7 ELSE description END
              WHERE product_id = $1
              RETURNING ",
             columns!(),
         ))
         .bind(product_id)
-        .bind(details.price.map(Money::minor))
-        .bind(details.product_name)
-        .bind(details.description)
+        .bind(details.price.is_some())
+        .bind(details.price.flatten().map(Money::minor))
+        .bind(details.product_name.is_some())
+        .bind(details.product_name.flatten())
+        .bind(details.description.is_some())
+        .bind(details.description.flatten())
         .fetch_one(&mut *tx)
         .await?;
         let changed = read(&row)?;
@@ -178,11 +183,17 @@ impl Catalogue {
                 reserved: there.reserved,
             });
         }
-        let event = updated(product_id, 0, there.version + 1, origin);
-        sqlx::query("DELETE FROM inventory_items WHERE product_id = $1")
-            .bind(product_id)
-            .execute(&mut *tx)
-            .await?;
+        let last = there.version + 1;
+        sqlx::query(
+            "WITH gone AS (DELETE FROM inventory_items WHERE product_id = $1)
+             INSERT INTO removed_items (product_id, version) VALUES ($1, $2)
+             ON CONFLICT (product_id) DO UPDATE SET version = excluded.version, removed_at = now()",
+        )
+        .bind(product_id)
+        .bind(last)
+        .execute(&mut *tx)
+        .await?;
+        let event = updated(product_id, 0, last, origin);
         self.commit(tx, vec![event]).await?;
         Ok(())
     }

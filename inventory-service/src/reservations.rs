@@ -42,9 +42,11 @@ pub(crate) struct Reservation {
     strum::Display,
     strum::EnumString,
     strum::IntoStaticStr,
+    serde::Deserialize,
     utoipa::ToSchema,
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[schema(as = ReservationStatus, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Status {
     /// The items are held.

@@ -11,6 +11,7 @@ mod m20261122_000003_subjects;
 mod m20261122_000004_intents;
 mod m20261122_000005_outbox_waiting;
 mod m20261122_000006_tracestate;
+mod m20261122_000007_lists;
 mod plain;
 
 use std::{pin::Pin, time::Duration};
@@ -56,6 +57,7 @@ migrators! {
         m20261122_000003_subjects::ORDER,
         m20261122_000005_outbox_waiting::ALL,
         m20261122_000006_tracestate::ORDER,
+        m20261122_000007_lists::ORDER,
     ],
     /// payment_db
     Payment: [
@@ -64,6 +66,7 @@ migrators! {
         m20261122_000003_returns::PAYMENT,
         m20261122_000004_intents::PAYMENT,
         m20261122_000005_outbox_waiting::ALL,
+        m20261122_000007_lists::PAYMENT,
     ],
     /// inventory_db
     Inventory: [
@@ -71,6 +74,7 @@ migrators! {
         m20261121_000002_retention::INVENTORY,
         m20261122_000003_returns::INVENTORY,
         m20261122_000005_outbox_waiting::ALL,
+        m20261122_000007_lists::INVENTORY,
     ],
 }
 

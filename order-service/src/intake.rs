@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
+    idempotency::{Idempotency, Key},
     orders::{Order, columns},
     sagas::PlacedOrder,
 };
@@ -34,13 +35,13 @@ const MAX_RACES: usize = 3;
 pub(crate) struct Placement {
     /// The order, with event sequence 0.
     pub(crate) order: Order,
-    /// The client's key, and the hash of what came with it.
-    pub(crate) idempotency: Option<(String, Vec<u8>)>,
+    /// What makes it the same as one before.
+    pub(crate) idempotency: Option<Idempotency>,
     /// Where it comes from.
     pub(crate) origin: Origin,
 }
 
-/// Orders that were placed with a key, by key, and their requests' hashes.
+/// Orders that were placed with a key, by the plain key, and their requests' hashes.
 type Known = HashMap<String, (Vec<u8>, Order)>;
 
 /// What became of a placement.
@@ -215,8 +216,9 @@ impl Worker {
                 continue;
             }
             let order = self.begin(&mut work, placement)?;
-            if let Some((key, hash)) = &placement.idempotency {
-                known.insert(key.clone(), (hash.clone(), order.clone()));
+            if let Some(request) = &placement.idempotency {
+                let known_as = request.plain().to_owned();
+                known.insert(known_as, (request.hash.clone(), order.clone()));
             }
             placed.push(Placed::New(Box::new(order)));
             new.push(placement);
@@ -301,8 +303,8 @@ fn insert_orders(writes: &mut Writes, placements: &[&Placement]) {
     .bind(orders().map(|order| order.total.minor()).collect::<Vec<_>>())
     .bind(orders().map(|order| order.payment_method.as_deref()).collect::<Vec<_>>())
     .bind(orders().map(|order| order.customer_email.as_deref()).collect::<Vec<_>>())
-    .bind(keys().map(|key| key.map(|(key, _)| key.as_str())).collect::<Vec<_>>())
-    .bind(keys().map(|key| key.map(|(_, hash)| hash.as_slice())).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.map(Idempotency::stored)).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.map(|request| request.hash.as_slice())).collect::<Vec<_>>())
     .bind(orders().map(|order| order.created_at).collect::<Vec<_>>());
 }
 
@@ -311,7 +313,7 @@ async fn find_by_key(db: impl PgExecutor<'_>, placements: &[Placement]) -> sqlx:
     let keys: Vec<_> = placements
         .iter()
         .filter_map(|placement| placement.idempotency.as_ref())
-        .map(|(key, _)| key.as_str())
+        .flat_map(Idempotency::spellings)
         .collect();
     if keys.is_empty() {
         return Ok(Known::new());
@@ -326,17 +328,19 @@ async fn find_by_key(db: impl PgExecutor<'_>, placements: &[Placement]) -> sqlx:
     .await?;
     rows.iter()
         .map(|row| {
-            let order = Order::read(row)?;
-            Ok((row.get("idempotency_key"), (row.get("request_hash"), order)))
+            let (order, stored) = (Order::read(row)?, row.get("idempotency_key"));
+            // One that an earlier release took, and this one would not, is known by what it was.
+            let key = Key::read(stored).map_or_else(|| stored.to_owned(), Key::plain);
+            Ok((key, (row.get("request_hash"), order)))
         })
         .collect()
 }
 
 /// What became of a placement whose key is known.
 fn before(placement: &Placement, known: &Known) -> Option<Placed> {
-    let (key, hash) = placement.idempotency.as_ref()?;
-    let (earlier_hash, order) = known.get(key)?;
-    Some(if hash == earlier_hash {
+    let request = placement.idempotency.as_ref()?;
+    let (earlier_hash, order) = known.get(request.plain())?;
+    Some(if request.hash == *earlier_hash {
         Placed::Before(Box::new(order.clone()))
     } else {
         Placed::KeyReused

@@ -16,6 +16,7 @@ pub mod app;
 mod entity;
 pub mod follow;
 mod http;
+mod idempotency;
 mod intake;
 pub mod orders;
 pub mod returns;

@@ -13,6 +13,8 @@ use common::{
 };
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow, types::Json};
 
+use crate::idempotency::Idempotency;
+
 /// Goods that a customer sends back at one time.
 #[derive(Clone, Debug)]
 pub struct Return {
@@ -169,16 +171,16 @@ pub async fn of_orders(
 ///
 /// # Errors
 /// The database failed.
-pub async fn find_by_key(
+pub(crate) async fn find_by_key(
     db: impl PgExecutor<'_>,
-    key: &str,
+    request: &Idempotency,
 ) -> sqlx::Result<Option<(Vec<u8>, Return)>> {
     let row = sqlx::query(concat!(
         "SELECT ",
         columns!(),
-        ", request_hash FROM returns WHERE idempotency_key = $1"
+        ", request_hash FROM returns WHERE idempotency_key = ANY($1)"
     ))
-    .bind(key)
+    .bind(request.spellings().to_vec())
     .fetch_optional(db)
     .await?;
     row.map(|row| Ok((row.try_get("request_hash")?, read(&row)?)))
@@ -186,7 +188,7 @@ pub async fn find_by_key(
 }
 
 /// Adds a new return to `writes`, with the client's key and the hash of what came with it.
-pub fn insert(writes: &mut Writes, new: &Return, idempotency: Option<&(String, Vec<u8>)>) {
+pub(crate) fn insert(writes: &mut Writes, new: &Return, idempotency: Option<&Idempotency>) {
     writes
         .add(
             "INSERT INTO returns (id, order_id, saga_id, items, amount_minor, currency, reason, status,
@@ -200,8 +202,8 @@ pub fn insert(writes: &mut Writes, new: &Return, idempotency: Option<&(String, V
         .bind(new.amount.minor())
         .bind(new.currency.clone())
         .bind(new.reason.clone())
-        .bind(idempotency.map(|(key, _)| key.clone()))
-        .bind(idempotency.map(|(_, hash)| hash.clone()))
+        .bind(idempotency.map(|request| request.stored().to_owned()))
+        .bind(idempotency.map(|request| request.hash.clone()))
         .bind(new.created_at);
 }
 

@@ -6,18 +6,18 @@ use common::{
     contract::{Money, OrderId, PaymentId, SagaId, decimal},
     fleet,
     http::{
-        ApiError, Page, Part, describe, document,
+        ApiError, Created, Page, Part, describe, document,
         extract::{PathId, Query},
     },
 };
-use sea_orm::DatabaseConnection;
+use sea_orm::{ColumnTrait, DatabaseConnection};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    entity::payment::{Model, Status},
+    entity::payment::{Column, Model, Status},
     payments,
 };
 
@@ -105,18 +105,26 @@ struct Filter {
     /// Only those of this order.
     #[param(value_type = OrderId, required = false)]
     order_id: Option<OrderId>,
+    /// Only those in this status.
+    #[param(value_type = Status, required = false)]
+    status: Option<Status>,
 }
 
 /// Payments, newest first.
-#[utoipa::path(get, path = "/payments", operation_id = "listPayments", tag = "payments", params(Filter, Part),
+#[utoipa::path(get, path = "/payments", operation_id = "listPayments", tag = "payments", params(Filter, Created, Part),
     responses((status = 200, description = "A page of payments", body = Page<Payment>)))]
 async fn list(
     State(db): State<DatabaseConnection>,
     Query(filter): Query<Filter>,
+    Query(created): Query<Created>,
     Query(part): Query<Part>,
 ) -> Result<Json<Page<Payment>>, ApiError> {
     let limit = part.limit()?;
-    let rows = payments::list(&db, filter.order_id, part.after()?, limit + 1).await?;
+    let created = created.condition(Column::Id, Column::CreatedAt)?;
+    let which = created
+        .add_option(filter.order_id.map(|id| Column::OrderId.eq(id.0)))
+        .add_option(filter.status.map(|status| Column::Status.eq(status)));
+    let rows = payments::list(&db, which, part.after()?, limit + 1).await?;
     let page = Page::new(rows, limit, |row| row.id.to_string());
     Ok(Json(page.map(Payment::from)))
 }

@@ -8,7 +8,8 @@ use common::{
     participant::idempotency::{Direction, Key},
 };
 use sea_orm::{
-    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use sqlx::{PgExecutor, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
@@ -167,20 +168,17 @@ pub(crate) async fn find(
     payment::Entity::find_by_id(id.0).one(db).await
 }
 
-/// At most `limit` payments, newest first, of one order or of all, from behind the payment `after`.
+/// At most `limit` payments, newest first, those that `which` lets through, from behind the payment `after`.
 ///
 /// # Errors
 /// The database failed.
 pub(crate) async fn list(
     db: &DatabaseConnection,
-    order: Option<OrderId>,
+    which: Condition,
     after: Option<PaymentId>,
     limit: u64,
 ) -> Result<Vec<payment::Model>, DbErr> {
-    let mut query = payment::Entity::find();
-    if let Some(order) = order {
-        query = query.filter(payment::Column::OrderId.eq(order.0));
-    }
+    let mut query = payment::Entity::find().filter(which);
     if let Some(after) = after {
         query = query.filter(payment::Column::Id.lt(after.0));
     }

@@ -12,6 +12,7 @@
 //! published documents from these types; a test keeps the committed copies honest.
 
 pub mod clock;
+mod currency;
 mod envelope;
 mod ids;
 pub mod inventory;
@@ -22,6 +23,7 @@ pub mod payment;
 mod reason;
 pub mod topology;
 
+pub use currency::{Currency, NoCurrency};
 pub use envelope::{Envelope, Unreadable};
 pub use ids::{OrderId, PaymentId, ReturnId, SagaId};
 pub use money::{Money, MoneyError, decimal};

@@ -3,7 +3,6 @@
 //! Handlers document what is their own. What the frame does to every operation is written here once: its refusals, each
 //! with a problem as it is really sent, and the correlation id.
 
-use axum::http::StatusCode;
 use utoipa::{
     ToSchema,
     openapi::{
@@ -19,7 +18,10 @@ use super::{
     ApiError, Problem,
     extract::BODY_MAX,
     origin::{self, CORRELATION_ID_MAX},
-    problem::CONTENT,
+    problem::{
+        CONTENT,
+        types::{self, ProblemType},
+    },
 };
 use crate::fleet::Program;
 
@@ -51,18 +53,27 @@ const REFUSALS: &[Refusal] = &[
         description: "The path takes only the methods that `Allow` names",
         error: || {
             refused(
-                StatusCode::METHOD_NOT_ALLOWED,
+                &types::METHOD_NOT_ALLOWED,
                 "PUT does not work here: see /api/docs",
             )
         },
         concerns: |_| true,
     },
     Refusal {
+        name: "RequestTimeout",
+        description: "The body did not arrive in time",
+        error: || {
+            let detail = "the body did not arrive within 10 s";
+            refused(&types::REQUEST_TIMEOUT, detail)
+        },
+        concerns: has_body,
+    },
+    Refusal {
         name: "PayloadTooLarge",
         description: "The body has more than 256 KiB",
         error: || {
             let detail = format!("the body must have at most {BODY_MAX} bytes");
-            refused(StatusCode::PAYLOAD_TOO_LARGE, &detail)
+            refused(&types::PAYLOAD_TOO_LARGE, &detail)
         },
         concerns: has_body,
     },
@@ -71,7 +82,7 @@ const REFUSALS: &[Refusal] = &[
         description: "The body is not `application/json`",
         error: || {
             refused(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                &types::UNSUPPORTED_MEDIA_TYPE,
                 "send the body as application/json",
             )
         },
@@ -94,13 +105,13 @@ const REFUSALS: &[Refusal] = &[
 /// What every operation answers that needs a database.
 const UNAVAILABLE: Refusal = Refusal {
     name: "ServiceUnavailable",
-    description: "The database is away: try again after `Retry-After` seconds",
+    description: "The database is away, or too much is asked for at once: try again after `Retry-After` seconds",
     error: || ApiError::Unavailable(anyhow::anyhow!("the database is away")),
     concerns: |_| true,
 };
 
-fn refused(status: StatusCode, detail: &str) -> ApiError {
-    ApiError::Refused(status, detail.to_owned())
+fn refused(kind: &'static ProblemType, detail: &str) -> ApiError {
+    ApiError::Refused(kind, detail.to_owned())
 }
 
 fn has_body(operation: &Operation) -> bool {
@@ -189,7 +200,10 @@ impl Refusal {
     }
 
     fn response(&self) -> Response {
-        let example = serde_json::to_value((self.error)().problem()).ok();
+        let mut example = (self.error)().problem();
+        "/orders".clone_into(&mut example.instance);
+        "01976a3d-0000-7000-8000-000000000009".clone_into(&mut example.correlation_id);
+        let example = serde_json::to_value(example).ok();
         let mut response = Response::new(self.description);
         response
             .content
@@ -208,6 +222,10 @@ fn finish(status: &str, response: &mut Response) {
     if status == "503" && response.content.contains_key(CONTENT) {
         let description = "Seconds after which it is worth trying again";
         headers.insert("Retry-After".to_owned(), header(Type::Integer, description));
+    }
+    if status == "415" {
+        let description = "The media types that `PATCH` takes; only where the method is PATCH";
+        headers.insert("Accept-Patch".to_owned(), header(Type::String, description));
     }
     if status == "405" {
         headers.insert(
@@ -307,7 +325,7 @@ mod tests {
             responses.unwrap().keys().cloned().collect()
         };
         let all = [
-            "201", "400", "405", "409", "413", "415", "422", "500", "503",
+            "201", "400", "405", "408", "409", "413", "415", "422", "500", "503",
         ];
         assert_eq!(statuses("/paths/~1things/post"), all);
         assert_eq!(statuses("/paths/~1probe/get"), ["200", "400", "405", "500"]);

@@ -1,24 +1,28 @@
 //! Extractors that answer a wrong request with a problem that names the field, and checks that name it too.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
     http::{StatusCode, header::CONTENT_TYPE, request::Parts},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use tokio::time::timeout;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, schema},
 };
 
-use super::{ApiError, FieldError};
+use super::{ApiError, FieldError, problem::types};
 
 /// Largest body in bytes.
 pub const BODY_MAX: usize = 256 * 1024;
 /// Longest id or name in characters.
 const TEXT_MAX: usize = 255;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 #[derive(Debug)]
@@ -30,19 +34,72 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         if !is_json(&request) {
             let detail = "send the body as application/json".to_owned();
-            return Err(ApiError::Refused(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                detail,
-            ));
+            return Err(ApiError::Refused(&types::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let bytes = axum::body::Bytes::from_request(request, state)
-            .await
-            .map_err(unreadable)?;
-        parse(&bytes).map(Self)
+        parse(&read(request, state).await?).map(Self)
     }
 }
 
-fn is_json(request: &Request) -> bool {
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+    let late = |_| {
+        let detail = format!(
+            "the body did not arrive within {} s",
+            BODY_TIMEOUT.as_secs()
+        );
+        ApiError::Refused(&types::REQUEST_TIMEOUT, detail)
+    };
+    bytes.map_err(late)?.map_err(unreadable)
+}
+
+/// A change of some fields, as a JSON merge patch: what is absent stays as it is, and null removes.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc7396>
+#[derive(Debug)]
+pub struct MergePatch<T>(pub T);
+
+/// What `PATCH` takes.
+const PATCHES: &str = "application/merge-patch+json, application/json";
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MergePatch<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let patches = ["application/merge-patch+json", "application/json"];
+        if !patches.contains(&&*essence(&request)) {
+            let detail = format!("send the patch as one of {PATCHES}");
+            let refused = ApiError::Refused(&types::UNSUPPORTED_MEDIA_TYPE, detail);
+            return Err(([("accept-patch", PATCHES)], refused).into_response());
+        }
+        let bytes = read(request, state)
+            .await
+            .map_err(ApiError::into_response)?;
+        parse(&bytes).map(Self).map_err(ApiError::into_response)
+    }
+}
+
+/// What a merge patch does to a field that can be absent: nothing, or another value, or none.
+///
+/// # Errors
+/// The deserializer's own.
+pub fn removable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// What a merge patch does to a field that cannot be absent: null is refused.
+///
+/// # Errors
+/// The deserializer's own.
+pub fn not_removable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// The media type of the body, without its parameters.
+fn essence(request: &Request) -> String {
     let content_type = request
         .headers()
         .get(CONTENT_TYPE)
@@ -50,7 +107,11 @@ fn is_json(request: &Request) -> bool {
     let essence = content_type
         .and_then(|value| value.split(';').next())
         .unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
+    essence.trim().to_ascii_lowercase()
+}
+
+fn is_json(request: &Request) -> bool {
+    let essence = essence(request);
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -59,7 +120,7 @@ fn unreadable(rejection: BytesRejection) -> ApiError {
     match rejection.into_response().status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let detail = format!("the body must have at most {BODY_MAX} bytes");
-            ApiError::Refused(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            ApiError::Refused(&types::PAYLOAD_TOO_LARGE, detail)
         }
         _ => ApiError::BadRequest("the body could not be read".to_owned(), Vec::new()),
     }

@@ -3,17 +3,21 @@
 //! Every error is an RFC 9457 problem ([`ApiError`]); every body, query and path goes through an extractor of
 //! [`extract`] that says which field is wrong.
 
+mod connections;
+mod created;
 mod document;
 pub mod extract;
 mod gate;
 pub mod health;
 mod origin;
 mod page;
-mod problem;
+pub mod problem;
 mod server;
 
+pub use connections::listen;
+pub use created::Created;
 pub use document::describe;
 pub use origin::{CORRELATION_ID, origin};
 pub use page::{Page, Part};
 pub use problem::{ApiError, FieldError, Problem};
-pub use server::{api, document, gated, listen, serve};
+pub use server::{api, document, gated, serve};

@@ -8,7 +8,7 @@ use axum::{
 };
 use uuid::Uuid;
 
-use super::ApiError;
+use super::{ApiError, problem};
 use crate::contract::{Origin, clock};
 
 /// Ties together all that a request causes, across services. Given by the caller, or made here.
@@ -21,7 +21,7 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Characters of a trace state that are handed on. Source: <https://www.w3.org/TR/trace-context/#tracestate-limits>
 const TRACESTATE_MAX: usize = 512;
 
-/// Gives every request a correlation id, and every answer that of its request. One that cannot be kept is refused: whoever
+/// Gives every request a correlation id, and every answer, also in its problem, that of its request. One that cannot be kept is refused: whoever
 /// chose it would look for it in vain.
 pub(super) async fn correlate(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&CORRELATION_ID);
@@ -30,6 +30,7 @@ pub(super) async fn correlate(mut request: Request, next: Next) -> Response {
         Some(id) if !is_refused => id.clone(),
         _ => HeaderValue::try_from(clock::new_id().to_string()).expect("an id is ASCII"),
     };
+    let path = request.uri().path().to_owned();
     let mut response = if is_refused {
         let rule = format!("must be 1 to {CORRELATION_ID_MAX} printable ASCII characters");
         ApiError::bad_field(CORRELATION_ID.as_str(), rule).into_response()
@@ -37,6 +38,7 @@ pub(super) async fn correlate(mut request: Request, next: Next) -> Response {
         request.headers_mut().insert(CORRELATION_ID, id.clone());
         next.run(request).await
     };
+    problem::complete(&mut response, &path, id.to_str().unwrap_or_default());
     response.headers_mut().insert(CORRELATION_ID, id);
     response
 }

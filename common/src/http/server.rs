@@ -1,25 +1,20 @@
 //! The server: routes, documentation, metrics, and a stop that finishes what is in flight.
 
-use std::{
-    any::Any, convert::Infallible, future::IntoFuture, net::SocketAddr, sync::OnceLock,
-    time::Duration,
-};
+use std::{any::Any, convert::Infallible, sync::OnceLock, time::Duration};
 
-use anyhow::Context;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{Method, StatusCode, Uri},
+    http::{HeaderName, HeaderValue, Method, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    serve::ListenerExt,
 };
 use metrics::histogram;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
-    time::{Instant, interval, sleep},
+    time::{Instant, interval},
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
@@ -29,16 +24,36 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    ApiError,
+    ApiError, connections,
     document::{self, SYSTEM},
     extract::BODY_MAX,
     gate::{self, Gate},
     health,
     origin::{CORRELATION_ID, correlate},
+    problem::{self, types},
 };
 
-/// Requests that are in flight when the service stops have this long to end.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// What browsers may do with answers: nothing but show them, and on the page of the documentation what the page itself
+/// brings. Source: <https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers>
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    ),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+];
 /// How often metrics are put together.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -61,13 +76,14 @@ pub fn api(mut routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CatchPanicLayer::custom(panicked))
-        // From the outside in: all are counted, each has an id, and a span that carries it.
+        // From the outside in: all are counted and protected, each has an id, and a span that carries it.
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
                 .on_failure(()),
         )
         .layer(middleware::from_fn(correlate))
+        .layer(middleware::map_response(protect))
         .layer(middleware::from_fn(measure))
 }
 
@@ -80,7 +96,7 @@ pub fn document<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> O
 
 /// What every program has beside its own routes.
 fn frame<S: Clone + Send + Sync + 'static>(probes: OpenApiRouter<S>) -> OpenApiRouter<S> {
-    probes.routes(routes!(metrics))
+    probes.routes(routes!(metrics)).merge(problem::routes())
 }
 
 /// What the process has counted and timed, for Prometheus.
@@ -101,47 +117,13 @@ fn span(request: &Request) -> Span {
     info_span!("request", method = %request.method(), path = request.uri().path(), correlation_id)
 }
 
-/// Binds the address of an API.
-///
-/// # Errors
-/// It is in use, or it is not one of this machine.
-pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listening on {address}: is it in use?"))
-}
-
 /// Serves until `shutdown`, and then until the requests in flight are answered.
-///
-/// # Errors
-/// The address cannot be bound, or serving fails.
-pub async fn serve(
-    listener: TcpListener,
-    api: Router,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let address = listener
-        .local_addr()
-        .context("the listener has no address")?;
-    info!(%address, "serving HTTP");
-    let stop = shutdown.clone();
-    // Nagle's algorithm would hold small answers back for the peer's delayed ack.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let serving = axum::serve(listener, api)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .into_future();
-    let deadline = async {
-        shutdown.cancelled().await;
-        sleep(DRAIN_TIMEOUT).await;
-    };
+pub async fn serve(listener: TcpListener, api: Router, shutdown: CancellationToken) {
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "serving HTTP");
+    }
     tokio::select! {
-        result = serving => result.context("serving HTTP"),
-        () = deadline => {
-            warn!("some requests did not end in time");
-            Ok(())
-        }
+        () = connections::serve(listener, api, shutdown) => {}
         never = keep_metrics_small() => match never {},
     }
 }
@@ -157,13 +139,18 @@ async fn keep_metrics_small() -> Infallible {
     }
 }
 
+async fn protect(mut response: Response) -> Response {
+    response.headers_mut().extend(SECURITY_HEADERS);
+    response
+}
+
 async fn not_found(uri: Uri) -> ApiError {
     ApiError::NotFound(format!("there is nothing at {}: see /api/docs", uri.path()))
 }
 
 async fn method_not_allowed(request: Request) -> ApiError {
     let detail = format!("{} does not work here: see /api/docs", request.method());
-    ApiError::Refused(StatusCode::METHOD_NOT_ALLOWED, detail)
+    ApiError::Refused(&types::METHOD_NOT_ALLOWED, detail)
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {

@@ -1,6 +1,6 @@
 //! What the handlers share.
 
-use common::http::ApiError;
+use common::http::{ApiError, problem::types};
 use sea_orm::DatabaseConnection;
 
 use crate::catalogue::{self, Catalogue};
@@ -17,7 +17,8 @@ impl From<catalogue::Error> for ApiError {
         use catalogue::Error;
         match error {
             Error::Unknown(_) => Self::NotFound(error.to_string()),
-            Error::Exists(_) | Error::Held { .. } => Self::Conflict(error.to_string()),
+            Error::Exists(_) => Self::Refused(&types::PRODUCT_EXISTS, error.to_string()),
+            Error::Held { .. } => Self::Refused(&types::PRODUCT_HELD, error.to_string()),
             Error::Database(cause) => cause.into(),
         }
     }

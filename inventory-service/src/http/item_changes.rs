@@ -11,11 +11,11 @@ use common::{
     db,
     http::{
         ApiError,
-        extract::{Body, Checks, PathId, Text},
+        extract::{Body, Checks, MergePatch, PathId, Text, not_removable, removable},
         origin,
     },
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{api::Api, items::Item, path};
@@ -51,24 +51,31 @@ pub(super) struct NewItem {
     description: Option<String>,
 }
 
-/// What is to be changed about a product. What is absent or null stays as it is.
+/// What is to be changed about a product. What is absent stays as it is; null removes.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(example = json!({"quantity": 120, "price": 17.50}))]
+#[schema(example = json!({"quantity": 120, "price": 17.50, "description": null}), min_properties = 1)]
 pub(super) struct ItemChange {
-    /// How many are in the warehouse, those that orders hold included.
-    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    /// How many are in the warehouse, those that orders hold included. It cannot be removed.
+    #[serde(default, deserialize_with = "not_removable")]
+    #[schema(value_type = i64, required = false, minimum = 0, maximum = 1_000_000_000)]
     quantity: Option<i64>,
     /// What one costs: a decimal number with at most two places.
-    #[serde(default, with = "decimal::option")]
+    #[serde(default, deserialize_with = "removable_price")]
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000)]
-    price: Option<Money>,
+    price: Option<Option<Money>>,
     /// What it is called.
+    #[serde(default, deserialize_with = "removable")]
     #[schema(value_type = Option<Text>)]
-    product_name: Option<String>,
+    product_name: Option<Option<String>>,
     /// What it is.
+    #[serde(default, deserialize_with = "removable")]
     #[schema(value_type = Option<Text>)]
-    description: Option<String>,
+    description: Option<Option<String>>,
+}
+
+fn removable_price<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Money>>, D::Error> {
+    decimal::option::deserialize(from).map(Some)
 }
 
 impl NewItem {
@@ -80,9 +87,9 @@ impl NewItem {
         checks.require(is_reachable, "productId", "must not be a dot segment");
         let details = Details {
             quantity: Some(self.quantity),
-            price: self.price,
-            product_name: self.product_name,
-            description: self.description,
+            price: Some(self.price),
+            product_name: Some(self.product_name),
+            description: Some(self.description),
         };
         check(&mut checks, &details);
         checks.finish()?;
@@ -119,12 +126,19 @@ fn check(checks: &mut Checks, details: &Details) {
     );
     let is_price = |price| (Money::from_minor(0)..=PRICE_MAX).contains(&price);
     checks.require(
-        details.price.is_none_or(is_price),
+        details.price.flatten().is_none_or(is_price),
         "price",
         format!("must be from 0.00 to {PRICE_MAX}"),
     );
-    checks.optional_text("productName", details.product_name.as_deref());
-    checks.optional_text("description", details.description.as_deref());
+
+    checks.optional_text(
+        "productName",
+        details.product_name.as_ref().and_then(Option::as_deref),
+    );
+    checks.optional_text(
+        "description",
+        details.description.as_ref().and_then(Option::as_deref),
+    );
 }
 
 /// Adds a product.
@@ -133,7 +147,7 @@ fn check(checks: &mut Checks, details: &Details) {
     responses(
         (status = 201, body = Item, description = "The product was added",
          headers(("Location" = String, description = "Where it is"))),
-        (status = 409, description = "There is such a product already"),
+        (status = 409, description = "There is such a product already: `/problems/product-exists`"),
     )
 )]
 pub(super) async fn add(
@@ -150,14 +164,15 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, [(LOCATION, location)], item))
 }
 
-/// Changes a product.
+/// Changes a product, by a JSON merge patch (RFC 7396): what is absent stays as it is, and null removes.
 #[utoipa::path(
-    patch, path = "/inventory/{productId}", operation_id = "changeItem", tag = "inventory", request_body = ItemChange,
+    patch, path = "/inventory/{productId}", operation_id = "changeItem", tag = "inventory",
+    request_body(content((ItemChange = "application/merge-patch+json"), (ItemChange = "application/json"))),
     params(("productId" = Text, Path, description = "The product, URL-encoded", example = "prod-1")),
     responses(
         (status = 200, body = Item, description = "The product as it is now"),
         (status = 404, description = "There is no such product"),
-        (status = 409, description = "Orders hold more than `quantity`"),
+        (status = 409, description = "Orders hold more than `quantity`: `/problems/product-held`"),
         (status = 422, description = "Some fields are wrong, or there is nothing to change"),
     )
 )]
@@ -165,7 +180,7 @@ pub(super) async fn change(
     State(api): State<Api>,
     PathId(product_id): PathId<String>,
     headers: HeaderMap,
-    Body(body): Body<ItemChange>,
+    MergePatch(body): MergePatch<ItemChange>,
 ) -> Result<Json<Item>, ApiError> {
     let details = body.check()?;
     let origin = origin(&headers);
@@ -181,7 +196,7 @@ pub(super) async fn change(
     responses(
         (status = 204, description = "The product is gone"),
         (status = 404, description = "There is no such product"),
-        (status = 409, description = "Orders hold some of it"),
+        (status = 409, description = "Orders hold some of it: `/problems/product-held`"),
     )
 )]
 pub(super) async fn remove(

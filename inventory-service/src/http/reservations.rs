@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use common::{
     contract::{OrderId, SagaId},
-    http::{ApiError, Page, Part, extract::Query},
+    http::{ApiError, Created, Page, Part, extract::Query},
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
@@ -74,11 +74,14 @@ pub(super) struct Filter {
     /// Only those of this order.
     #[param(value_type = OrderId, required = false)]
     order_id: Option<OrderId>,
+    /// Only those in this status.
+    #[param(value_type = Status, required = false)]
+    status: Option<Status>,
 }
 
-/// Lists reservations, oldest first.
+/// Lists reservations, newest first.
 #[utoipa::path(
-    get, path = "/reservations", operation_id = "listReservations", tag = "reservations", params(Filter, Part),
+    get, path = "/reservations", operation_id = "listReservations", tag = "reservations", params(Filter, Created, Part),
     responses(
         (status = 200, body = Page<Reservation>, description = "A part of the list"),
     )
@@ -86,18 +89,23 @@ pub(super) struct Filter {
 pub(super) async fn list(
     State(api): State<Api>,
     Query(filter): Query<Filter>,
+    Query(created): Query<Created>,
     Query(part): Query<Part>,
 ) -> Result<Json<Page<Reservation>>, ApiError> {
     let limit = part.limit()?;
-    let mut query = entity::Entity::find();
+    let mut query = entity::Entity::find()
+        .filter(created.condition(entity::Column::Id, entity::Column::CreatedAt)?);
     if let Some(OrderId(order_id)) = filter.order_id {
         query = query.filter(entity::Column::OrderId.eq(order_id));
     }
+    if let Some(status) = filter.status {
+        query = query.filter(entity::Column::Status.eq(<&str>::from(status)));
+    }
     if let Some(after) = part.after::<Uuid>()? {
-        query = query.filter(entity::Column::Id.gt(after));
+        query = query.filter(entity::Column::Id.lt(after));
     }
     let rows = query
-        .order_by_asc(entity::Column::Id)
+        .order_by_desc(entity::Column::Id)
         .limit(limit + 1)
         .all(&api.db)
         .await?;

@@ -42,7 +42,8 @@ async fn every_event_about_a_product_has_the_next_number() {
             "availableQuantity": quantity - reserved,
         })
     };
-    let item = format!("{}/inventory/a", service.url);
+    let all = format!("{}/inventory", service.url);
+    let item = format!("{all}/a");
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("x-correlation-id", "stocktaking"),
@@ -55,11 +56,7 @@ async fn every_event_about_a_product_has_the_next_number() {
     let [first, second] = [Saga::new(), Saga::new()];
 
     let product = json!({"productId": "a", "quantity": 15});
-    http.post(format!("{}/inventory", service.url))
-        .json(&product)
-        .send()
-        .await
-        .unwrap();
+    http.post(&all).json(&product).send().await.unwrap();
     next(updated, (1, level(15, 0))).await;
 
     world.command(&first.reserve(&[("a", 6)])).await;
@@ -99,6 +96,16 @@ async fn every_event_about_a_product_has_the_next_number() {
 
     http.delete(&item).send().await.unwrap();
     next(updated, (10, level(0, 0))).await;
+
+    // It comes back, and whoever goes by the sequence does not take it for old news.
+    for sequence in [11, 13] {
+        let product = json!({"productId": "a", "quantity": 1});
+        let added = http.post(&all).json(&product).send().await.unwrap();
+        assert_eq!(added.status(), 201);
+        next(updated, (sequence, level(1, 0))).await;
+        http.delete(&item).send().await.unwrap();
+        next(updated, (sequence + 1, level(0, 0))).await;
+    }
     for queue in &queues {
         assert_eq!(world.amqp.ready(queue).await, 0);
     }

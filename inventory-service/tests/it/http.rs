@@ -40,10 +40,26 @@ async fn a_product_is_added_shown_changed_and_removed() {
     let changed: Value = changed.json().await.unwrap();
     assert_eq!(get(&item).await, changed);
     assert_eq!(changed["quantity"], 7);
-    assert_eq!(changed["price"], 19.9);
+    assert_eq!(changed["price"], Value::Null);
     assert_eq!(changed["productName"], "Blue mug");
     assert_eq!(changed["description"], "A mug, blue");
 
+    let patch = |media_type: &'static str, body: &'static str| {
+        let patch = http.patch(&item).header("content-type", media_type);
+        async move { patch.body(body).send().await.unwrap() }
+    };
+    let change = r#"{"productName": null, "price": 5}"#;
+    let changed = patch("application/merge-patch+json", change).await;
+    let changed: Value = changed.json().await.unwrap();
+    assert_eq!(changed["productName"], Value::Null);
+    assert_eq!(changed["price"], 5.0);
+    assert_eq!(changed["description"], "A mug, blue");
+    let other = patch("application/json-patch+json", "[]").await;
+    assert_eq!(other.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let takes = other.headers()["accept-patch"].to_str().unwrap();
+    assert!(takes.contains("application/merge-patch+json"), "{takes}");
+
+    let change = json!({"quantity": 7});
     let removed = http.delete(&item).send().await.unwrap();
     assert_eq!(removed.status(), StatusCode::NO_CONTENT);
     for request in [
@@ -164,6 +180,38 @@ async fn lists_come_in_parts() {
         keys.dedup();
         assert_eq!(keys.len(), 5, "each once");
     }
+}
+
+#[tokio::test]
+async fn reservations_are_listed_newest_first_by_status_and_time() {
+    let (world, service) = World::with_stock(&[("a", 100)]).await;
+    let sagas = [Saga::new(), Saga::new(), Saga::new()];
+    for saga in &sagas {
+        world.command(&saga.reserve(&[("a", 1)])).await;
+        world.reply().await;
+    }
+    world.command(&sagas[1].release()).await;
+    world.reply().await;
+    let list = async |query: &str| -> Vec<Value> {
+        let page = get(&format!("{}/reservations?{query}", service.url)).await;
+        page["items"].as_array().unwrap().clone()
+    };
+    let [third, second, first] = &list("").await[..] else {
+        panic!("three reservations");
+    };
+    let of = |saga: &Saga| Value::from(saga.id.to_string());
+    let sagas_shown = [&first["sagaId"], &second["sagaId"], &third["sagaId"]];
+    assert_eq!(
+        sagas_shown,
+        [&of(&sagas[0]), &of(&sagas[1]), &of(&sagas[2])]
+    );
+    assert_eq!(list("status=RELEASED").await, std::slice::from_ref(second));
+    let (from, before) = (&second["createdAt"], &third["createdAt"]);
+    let (from, before) = (from.as_str().unwrap(), before.as_str().unwrap());
+    let middle = list(&format!("createdFrom={from}&createdBefore={before}")).await;
+    assert_eq!(middle, std::slice::from_ref(second));
+    assert_eq!(list(&format!("createdBefore={from}")).await.len(), 1);
+    assert_eq!(list(&format!("createdFrom={from}")).await.len(), 2);
 }
 
 #[tokio::test]

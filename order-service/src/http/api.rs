@@ -1,7 +1,7 @@
 //! What the handlers share.
 
-use common::http::ApiError;
-use saga::{Engine, store};
+use common::http::{ApiError, problem::types};
+use saga::{Engine, IllegalEvent, store};
 use sea_orm::DatabaseConnection;
 
 use crate::intake::Intake;
@@ -16,11 +16,14 @@ pub(crate) struct Api {
 
 /// What is said of a saga's error.
 pub(super) fn refusal(error: saga::Error) -> ApiError {
+    let detail = error.to_string();
+    let refused = |kind| ApiError::Refused(kind, detail);
     match error {
         saga::Error::Saga(store::Error::Database(error)) => error.into(),
-        error @ (saga::Error::Illegal(_)
-        | saga::Error::Excluded { .. }
-        | saga::Error::Saga(store::Error::Corrupt(..))) => ApiError::Conflict(error.to_string()),
+        saga::Error::Illegal(IllegalEvent::NotParked(_)) => refused(&types::SAGA_NOT_PARKED),
+        saga::Error::Illegal(IllegalEvent::NoWayBack(_)) => refused(&types::SAGA_NO_WAY_BACK),
+        saga::Error::Excluded { .. } => refused(&types::SAGA_AT_WORK),
+        saga::Error::Saga(store::Error::Corrupt(..)) => refused(&types::SAGA_UNREADABLE),
         saga::Error::NoSuchSaga(id) => ApiError::NotFound(format!("there is no saga {id}")),
         other => ApiError::Internal(other.into()),
     }

@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use chrono::SubsecRound;
 use common::{
-    contract::{Money, OrderId, SagaId, clock, decimal, order::OrderItem},
+    contract::{Currency, Money, NoCurrency, OrderId, SagaId, clock, decimal, order::OrderItem},
     http::{
         ApiError,
         extract::{Checks, Text},
@@ -41,7 +41,7 @@ pub(crate) struct NewOrder {
     /// 1 to 100 items.
     #[schema(min_items = 1, max_items = 100)]
     items: Vec<NewItem>,
-    /// ISO 4217 code.
+    /// ISO 4217 code. Prices are whole numbers of the currency's smallest unit, so those in JPY have no decimal places.
     #[serde(default = "default_currency")]
     #[schema(default = "USD", pattern = "^[A-Z]{3}$")]
     currency: String,
@@ -51,6 +51,15 @@ pub(crate) struct NewOrder {
     /// Where to tell the customer.
     #[schema(format = "email", min_length = 3, max_length = 255)]
     customer_email: Option<String>,
+    /// What the client takes to be the price of all. Where it is given, it must be the sum of quantity times price.
+    // It follows from the items, so a request that comes again is the same with it and without.
+    #[serde(
+        default,
+        skip_serializing,
+        deserialize_with = "decimal::option::deserialize"
+    )]
+    #[schema(value_type = Option<f64>, minimum = 0.01, example = 39.98)]
+    total: Option<Money>,
 }
 
 /// One line of an order as a client places it.
@@ -78,14 +87,14 @@ impl NewOrder {
     /// The placement of this order, if nothing is wrong with it.
     pub(super) fn placement(self, headers: &HeaderMap) -> Result<Placement, ApiError> {
         self.check()?;
-        let idempotency =
-            idempotency_key::read(headers)?.map(|key| (key, idempotency_key::hash(&self)));
+        let idempotency = idempotency_key::read(headers, &self)?;
         let now = clock::now().trunc_subsecs(6);
         let items: Vec<_> = self.items.into_iter().map(NewItem::into_item).collect();
-        let total = items
-            .iter()
-            .filter_map(|item| item.unit_price.times(item.quantity))
-            .sum();
+        let total = total(&items);
+        if self.total.is_some_and(|given| given != total) {
+            let rule = format!("must be {total}, the sum of quantity times price, or absent");
+            return Err(ApiError::invalid("total", rule));
+        }
         let order = Order {
             id: OrderId::generate(),
             saga_id: SagaId::generate(),
@@ -123,13 +132,8 @@ impl NewOrder {
             "customerEmail",
             "must be an e-mail address",
         );
-        let is_currency =
-            self.currency.len() == 3 && self.currency.bytes().all(|b| b.is_ascii_uppercase());
-        checks.require(
-            is_currency,
-            "currency",
-            "must be an ISO 4217 code such as USD",
-        );
+        let currency: Option<Currency> = self.currency.parse().ok();
+        checks.require(currency.is_some(), "currency", NoCurrency.to_string());
         let count = self.items.len();
         checks.require(
             (1..=ITEMS_MAX).contains(&count),
@@ -147,6 +151,14 @@ impl NewOrder {
                 field("unitPrice"),
                 "must be from 0.01 to 1000000.00",
             );
+            if let Some(currency) = currency {
+                let rule = format!(
+                    "must be a whole number of the smallest unit of {}",
+                    currency.code()
+                );
+                let is_whole = currency.smallest_units(item.unit_price).is_some();
+                checks.require(is_whole, field("unitPrice"), rule);
+            }
         }
         checks.finish()
     }
@@ -160,4 +172,11 @@ impl NewItem {
             unit_price: self.unit_price,
         }
     }
+}
+
+fn total(items: &[OrderItem]) -> Money {
+    let prices = items.iter();
+    prices
+        .filter_map(|item| item.unit_price.times(item.quantity))
+        .sum()
 }

@@ -11,8 +11,9 @@ use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use common::{
     contract::OrderId,
     http::{
-        ApiError, Page, Part,
+        ApiError, Created, Page, Part,
         extract::{Body, PathId, Query, Text},
+        problem::types,
     },
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -50,9 +51,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     responses((status = 201, description = "Placed, now or before with the same key", body = OrderView,
                headers(("Location" = String, description = "Where the order can be read"),
                        ("Idempotency-Replayed" = String, description = "`true` where it was made before, with the same key"))),
-              (status = 422, description = "Invalid fields, or the key came with another body before"),
-              (status = 503, description = "The database is away, or earlier orders have waited for too long: try again after \
-                             `Retry-After` seconds")))]
+              (status = 422, description = "Invalid fields: `/problems/invalid-fields`; or the key came with another body before: \
+                             `/problems/idempotency-key-reused`"),
+              (status = 503, description = "The database is away: `/problems/dependency-away`; or earlier orders have waited for \
+                             too long: `/problems/overloaded`. Try again after `Retry-After` seconds")))]
 async fn place(
     State(api): State<Api>,
     headers: HeaderMap,
@@ -77,7 +79,7 @@ impl From<intake::Error> for ApiError {
     fn from(error: intake::Error) -> Self {
         match error {
             intake::Error::Saga(cause) if !cause.is_transient() => Self::Internal(cause.into()),
-            intake::Error::Overloaded(_) => Self::Overloaded(error.to_string()),
+            intake::Error::Overloaded(_) => Self::Refused(&types::OVERLOADED, error.to_string()),
             away => Self::Unavailable(away.into()),
         }
     }
@@ -119,39 +121,45 @@ struct Filter {
 }
 
 /// List orders, newest first.
-#[utoipa::path(get, path = "/orders", operation_id = "listOrders", tag = "orders", params(Customer, Filter, Part),
+#[utoipa::path(get, path = "/orders", operation_id = "listOrders", tag = "orders", params(Customer, Filter, Created, Part),
     responses((status = 200, description = "A page of orders", body = Page<OrderView>)))]
 async fn list(
     State(api): State<Api>,
     Query(customer): Query<Customer>,
     Query(filter): Query<Filter>,
+    Query(created): Query<Created>,
     Query(part): Query<Part>,
 ) -> Result<Json<Page<OrderView>>, ApiError> {
     let customer_id = customer.customer_id.map(|Text(id)| id);
-    find(&api, customer_id, filter, part).await.map(Json)
+    let found = find(&api, customer_id, filter, created, part).await;
+    found.map(Json)
 }
 
 /// List the orders of a customer, newest first.
 #[utoipa::path(get, path = "/orders/customer/{customerId}", operation_id = "listCustomerOrders", tag = "orders",
-    params(("customerId" = Text, Path), Filter, Part),
+    params(("customerId" = Text, Path), Filter, Created, Part),
     responses((status = 200, description = "A page of orders", body = Page<OrderView>)))]
 async fn list_of_customer(
     State(api): State<Api>,
     PathId(customer_id): PathId<String>,
     Query(filter): Query<Filter>,
+    Query(created): Query<Created>,
     Query(part): Query<Part>,
 ) -> Result<Json<Page<OrderView>>, ApiError> {
-    find(&api, Some(customer_id), filter, part).await.map(Json)
+    let found = find(&api, Some(customer_id), filter, created, part).await;
+    found.map(Json)
 }
 
 async fn find(
     api: &Api,
     customer_id: Option<String>,
     filter: Filter,
+    created: Created,
     part: Part,
 ) -> Result<Page<OrderView>, ApiError> {
     let limit = part.limit()?;
     let mut query = order::Entity::find()
+        .filter(created.condition(order::Column::Id, order::Column::CreatedAt)?)
         .order_by_desc(order::Column::Id)
         .limit(limit + 1);
     if let Some(customer) = customer_id {

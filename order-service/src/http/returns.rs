@@ -9,6 +9,7 @@ use common::{
         ApiError, Page,
         extract::{Body, Checks, PathId, Text},
         origin,
+        problem::types,
     },
 };
 use saga::{Beginning, Origin};
@@ -22,6 +23,7 @@ use super::{
     orders::one::{lock, no_such_order},
 };
 use crate::{
+    idempotency::Idempotency,
     orders::{self, Order, Status},
     returns::{self, Return},
     sagas::{RETURN_ORDER, ReturnedGoods},
@@ -128,9 +130,9 @@ impl From<Return> for ReturnView {
                headers(("Location" = String, description = "Where the returns of the order can be read"),
                        ("Idempotency-Replayed" = String, description = "`true` where it was made before, with the same key"))),
               (status = 404, description = "No such order"),
-              (status = 409, description = "The order is not delivered, or another of its sagas is at work"),
-              (status = 422, description = "Invalid fields, more than can still be returned, or the key came with another \
-               request before")))]
+              (status = 409, description = "The order is not delivered: `/problems/order-status`; or `/problems/saga-at-work`"),
+              (status = 422, description = "Invalid fields, more than can still be returned: `/problems/invalid-fields`; or the key \
+               came with another request before: `/problems/idempotency-key-reused`")))]
 async fn accept(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,
@@ -138,8 +140,7 @@ async fn accept(
     Body(body): Body<NewReturn>,
 ) -> Result<Response, ApiError> {
     body.check()?;
-    let idempotency =
-        idempotency_key::read(&headers)?.map(|key| (key, idempotency_key::hash(&(id, &body))));
+    let idempotency = idempotency_key::read(&headers, &(id, &body))?;
     let origin = origin(&headers);
     let accepted = async move { begin(&api, id, body, idempotency, origin).await };
     let (one, replayed) = db::in_own_task(accepted).await?;
@@ -156,17 +157,17 @@ async fn begin(
     api: &Api,
     id: OrderId,
     body: NewReturn,
-    idempotency: Option<(String, Vec<u8>)>,
+    idempotency: Option<Idempotency>,
     origin: Origin,
 ) -> Result<(Return, bool), ApiError> {
     let mut db = api.engine.db().acquire().await?;
     let mut work = api.engine.work(&mut db);
     let order = lock(&mut work, id).await?;
     let tx = work.transaction().await?;
-    if let Some((key, hash)) = &idempotency
-        && let Some((earlier, one)) = returns::find_by_key(&mut **tx, key).await?
+    if let Some(request) = &idempotency
+        && let Some((earlier, one)) = returns::find_by_key(&mut **tx, request).await?
     {
-        return if earlier == *hash {
+        return if earlier == request.hash {
             Ok((one, true))
         } else {
             Err(idempotency_key::reused())
@@ -237,7 +238,7 @@ impl NewReturn {
                 _ => "only a DELIVERED one can be returned",
             };
             let refusal = format!("the order is {}: {hint}", order.status);
-            return Err(ApiError::Conflict(refusal));
+            return Err(ApiError::Refused(&types::ORDER_STATUS, refusal));
         }
         let items: Vec<_> = self
             .items
@@ -270,7 +271,7 @@ impl NewReturn {
     }
 }
 
-/// List the returns of an order, oldest first, all of them.
+/// List the returns of an order, newest first, all of them.
 #[utoipa::path(get, path = "/orders/{orderId}/returns", operation_id = "listReturns", tag = "orders", params(("orderId" = OrderId, Path)),
     responses((status = 200, description = "The returns", body = Page<ReturnView>),
               (status = 404, description = "No such order")))]
@@ -283,7 +284,7 @@ async fn list(
         return Err(no_such_order(id));
     }
     let found = returns::of_orders(&mut db, &[id]).await?.remove(&id);
-    let items = found.unwrap_or_default().into_iter();
+    let items = found.unwrap_or_default().into_iter().rev();
     Ok(Json(Page {
         items: items.map(ReturnView::from).collect(),
         next_cursor: None,

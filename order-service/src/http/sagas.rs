@@ -6,16 +6,17 @@ mod view;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::Response,
 };
 use common::{
     contract::SagaId,
     db,
     http::{
-        ApiError, Page, Part,
+        ApiError, Created, Page, Part,
         extract::{Body, Checks, PathId, Query, Text},
         origin,
+        problem::types,
     },
 };
 use saga::{Event, Origin, store};
@@ -66,17 +67,19 @@ fn no_such_saga(id: SagaId) -> ApiError {
 }
 
 /// List sagas, newest first.
-#[utoipa::path(get, path = "/sagas", operation_id = "listSagas", tag = "sagas", params(Filter, Part),
+#[utoipa::path(get, path = "/sagas", operation_id = "listSagas", tag = "sagas", params(Filter, Created, Part),
     responses((status = 200, description = "A page of sagas", body = Page<SagaSummary>)))]
 async fn list(
     State(api): State<Api>,
     Query(filter): Query<Filter>,
+    Query(created): Query<Created>,
     Query(part): Query<Part>,
 ) -> Result<Json<Page<SagaSummary>>, ApiError> {
     let limit = part.limit()?;
     let after = part.after::<Uuid>()?;
     let rows = row::Entity::find()
         .filter(filter.condition()?)
+        .filter(created.condition(row::Column::Id, row::Column::CreatedAt)?)
         .filter(Condition::all().add_option(after.map(|id| row::Column::Id.lt(id))))
         .order_by_desc(row::Column::Id)
         .limit(limit + 1)
@@ -102,8 +105,8 @@ struct Intervention {
     responses((status = 200, description = "It goes on", body = SagaDetails,
                headers(("ETag" = String, description = "Its version, for If-Match"))),
               (status = 404, description = "No such saga"),
-              (status = 409, description = "It is not parked"),
-              (status = 412, description = "It has changed since you looked")))]
+              (status = 409, description = "It is not parked: `/problems/saga-not-parked`"),
+              (status = 412, description = "It has changed since you looked: `/problems/precondition-failed`")))]
 async fn retry(
     State(api): State<Api>,
     PathId(id): PathId<SagaId>,
@@ -143,7 +146,7 @@ async fn resume(
     let saga = work.lock_one(id).await.map_err(refusal)?;
     if expected.is_some_and(|versions| !versions.contains(&saga.version)) {
         let detail = format!("the saga has changed: its version is {}", saga.version);
-        return Err(ApiError::Refused(StatusCode::PRECONDITION_FAILED, detail));
+        return Err(ApiError::Refused(&types::PRECONDITION_FAILED, detail));
     }
     work.apply(saga, &event, origin).await.map_err(refusal)?;
     work.commit().await.map_err(refusal)

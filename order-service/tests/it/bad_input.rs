@@ -99,6 +99,14 @@ fn wrong_orders() -> Vec<(String, u16, &'static str)> {
         (price("\"cheap\""), 422, "items[0].unitPrice"),
         (with(|o| o["currency"] = json!("dollars")), 422, "currency"),
         (with(|o| o["currency"] = json!(1)), 422, "currency"),
+        (with(|o| o["currency"] = json!("ZZZ")), 422, "currency"),
+        (
+            with(|o| o["currency"] = json!("JPY")),
+            422,
+            "items[0].unitPrice",
+        ),
+        (with(|o| o["total"] = json!(19.98)), 422, "total"),
+        (with(|o| o["total"] = json!("19.99")), 422, "total"),
         (
             with(|o| o["customerEmail"] = json!("nobody")),
             422,
@@ -233,12 +241,26 @@ async fn paths_queries_and_methods_are_checked() {
             .await
             .unwrap();
         assert_eq!(answer.status(), status, "{method} {path}");
+        let headers = answer.headers().clone();
         assert_eq!(
-            answer.headers()["content-type"],
-            "application/problem+json",
+            headers["content-type"], "application/problem+json",
             "{method} {path}"
         );
         let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["instance"], path.split('?').next().unwrap());
+        assert_eq!(
+            problem["correlationId"],
+            *headers["x-correlation-id"].to_str().unwrap()
+        );
+        let kind = text(&problem, "type");
+        let page = system
+            .orders
+            .request(Method::GET, kind)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(page.status(), 200, "{kind}");
+        assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
         assert_eq!(
             problem["errors"][0]["field"].as_str().unwrap_or_default(),
             field,
@@ -260,6 +282,35 @@ async fn paths_queries_and_methods_are_checked() {
             "{path}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_told_what_they_may_do() {
+    let system = System::alone().await;
+    for (path, status) in [("/orders", 200), ("/nothing", 404), ("/api/docs/", 200)] {
+        let answer = system
+            .orders
+            .request(Method::GET, path)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status);
+        let headers = answer.headers();
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["x-frame-options"], "DENY");
+        assert_eq!(headers["referrer-policy"], "no-referrer");
+        assert_eq!(headers["cache-control"], "no-store");
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'self'"), "{policy}");
+    }
+    let unknown = system
+        .orders
+        .request(Method::GET, "/problems/nothing")
+        .send();
+    assert_eq!(unknown.await.unwrap().status(), 404);
+    let list = system.orders.request(Method::GET, "/problems").send().await;
+    let list = list.unwrap().text().await.unwrap();
+    assert!(list.contains("/problems/order-shipped"), "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,4 +356,28 @@ async fn lists_go_on_where_they_ended() {
         system.orders.json("/sagas?olderThan=1d").await["items"],
         json!([])
     );
+
+    let third = text(
+        &system.orders.json(&format!("/orders/{}", placed[2])).await,
+        "createdAt",
+    )
+    .to_owned();
+    for (query, expected) in [
+        (format!("createdFrom={third}"), &placed[..3]),
+        (
+            format!("createdBefore={third}&status=PENDING"),
+            &placed[3..],
+        ),
+        (format!("createdFrom={third}&status=COMPLETED"), &[]),
+    ] {
+        let page = system.orders.json(&format!("/orders?{query}")).await;
+        let shown = page["items"].as_array().unwrap().iter();
+        let shown: Vec<_> = shown.map(|order| text(order, "orderId")).collect();
+        assert_eq!(shown, expected, "{query}");
+    }
+    let sagas = system
+        .orders
+        .json("/sagas?createdBefore=2026-01-01T00:00:00Z")
+        .await;
+    assert_eq!(sagas["items"], json!([]));
 }

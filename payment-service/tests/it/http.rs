@@ -92,6 +92,17 @@ async fn payments_are_listed_newest_first_in_pages() {
     assert_eq!(page["items"][0]["gatewayId"], Value::Null);
     assert_eq!(page["nextCursor"], Value::Null);
 
+    let total = async |query: &str| {
+        let (status, page) = service.get(&format!("/payments?{query}")).await;
+        assert_eq!(status, 200, "{query}: {page}");
+        page["items"].as_array().unwrap().len()
+    };
+    assert_eq!(total("status=DECLINED").await, 5);
+    assert_eq!(total("status=CAPTURED").await, 0);
+    let third = page["items"][0]["createdAt"].as_str().unwrap();
+    assert_eq!(total(&format!("createdFrom={third}")).await, 2);
+    assert_eq!(total(&format!("createdBefore={third}")).await, 3);
+
     let (status, page) = service
         .get(&format!("/payments?orderId={}", Uuid::now_v7()))
         .await;
@@ -114,6 +125,12 @@ async fn wrong_requests_are_told_what_is_wrong() {
         ("/payments?orderId=7", "orderId"),
         ("/payments?orderId=", "orderId"),
         ("/payments?orderId=%00", "orderId"),
+        ("/payments?status=captured", "status"),
+        ("/payments?createdFrom=yesterday", "createdFrom"),
+        (
+            "/payments?createdFrom=2026-11-02T00:00:00Z&createdBefore=2026-11-01T00:00:00Z",
+            "createdBefore",
+        ),
         ("/payments/7", "paymentId"),
         ("/payments/%00", "paymentId"),
         ("/payments/%FF", "path"),
@@ -127,7 +144,10 @@ async fn wrong_requests_are_told_what_is_wrong() {
         assert_eq!(problem["errors"][0]["field"], field, "{path}: {problem}");
     }
     let (status, problem) = service.get(&format!("/payments/{}", Uuid::now_v7())).await;
-    assert_eq!((status, &problem["title"]), (404, &json!("Not Found")));
+    assert_eq!(
+        (status, &problem["type"]),
+        (404, &json!("/problems/not-found"))
+    );
     let (status, _) = service.get("/payment").await;
     assert_eq!(status, 404);
 

@@ -12,6 +12,7 @@ use common::{
         ApiError,
         extract::{Body, Checks, PathId, Text},
         origin,
+        problem::types,
     },
 };
 use saga::{Event, Origin};
@@ -47,7 +48,7 @@ struct Cancellation {
     params(("orderId" = OrderId, Path)),
     responses((status = 202, description = "It is being undone, or is", body = OrderView),
               (status = 404, description = "No such order"),
-              (status = 409, description = "It is shipped")))]
+              (status = 409, description = "It is shipped: `/problems/order-shipped`, or `/problems/saga-no-way-back` while it is being shipped")))]
 async fn cancel(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,
@@ -76,10 +77,8 @@ async fn cancel_order(
         order.status,
         Status::Shipped | Status::Delivered | Status::Returned
     ) {
-        return Err(ApiError::Conflict(format!(
-            "the order is {}: it is too late to cancel it",
-            order.status
-        )));
+        let detail = format!("the order is {}: it is too late to cancel it", order.status);
+        return Err(ApiError::Refused(&types::ORDER_SHIPPED, detail));
     }
     let cancel = Event::CancelRequested {
         reason: Reason::CUSTOMER_REQUEST,

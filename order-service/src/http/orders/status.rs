@@ -6,8 +6,9 @@ use common::{
     db,
     http::{
         ApiError,
-        extract::{Body, PathId},
+        extract::{MergePatch, PathId},
         origin,
+        problem::types,
     },
 };
 use saga::{Beginning, Context, Origin};
@@ -56,16 +57,17 @@ impl Delivery {
 /// Tell that an order is shipped, which starts the saga that makes its reservation final, or delivered.
 ///
 /// Telling it twice is telling it once.
-#[utoipa::path(patch, path = "/orders/{orderId}/status", operation_id = "changeOrderStatus", tag = "orders", request_body = StatusChange,
+#[utoipa::path(patch, path = "/orders/{orderId}/status", operation_id = "changeOrderStatus", tag = "orders",
+    request_body(content((StatusChange = "application/merge-patch+json"), (StatusChange = "application/json"))),
     params(("orderId" = OrderId, Path)),
     responses((status = 200, description = "The order", body = OrderView),
               (status = 404, description = "No such order"),
-              (status = 409, description = "Not from its present status")))]
+              (status = 409, description = "Not from its present status: `/problems/order-status`; or `/problems/saga-at-work`")))]
 async fn change_status(
     State(api): State<Api>,
     PathId(id): PathId<OrderId>,
     headers: HeaderMap,
-    Body(body): Body<StatusChange>,
+    MergePatch(body): MergePatch<StatusChange>,
 ) -> Result<Json<OrderView>, ApiError> {
     let origin = origin(&headers);
     let delivered = async move { deliver(&api, id, body.status, origin).await };
@@ -93,10 +95,8 @@ async fn deliver(api: &Api, id: OrderId, to: Delivery, origin: Origin) -> Result
             return Ok(order);
         }
         (status, to) => {
-            return Err(ApiError::Conflict(format!(
-                "the order is {status}, so it cannot become {}",
-                to.as_str()
-            )));
+            let detail = format!("the order is {status}, so it cannot become {}", to.as_str());
+            return Err(ApiError::Refused(&types::ORDER_STATUS, detail));
         }
     }
     work.commit().await.map_err(refusal)?;

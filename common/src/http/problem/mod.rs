@@ -1,8 +1,14 @@
 //! Errors as `application/problem+json`.
 //!
+//! An [`ApiError`] becomes an answer without a body; [`complete`] writes it, when it is known what was asked for.
+//!
 //! Source: <https://www.rfc-editor.org/rfc/rfc9457>
 
+mod pages;
+pub mod types;
+
 use axum::{
+    body::Body,
     http::{
         HeaderValue, StatusCode,
         header::{CONTENT_TYPE, RETRY_AFTER},
@@ -13,28 +19,41 @@ use serde::Serialize;
 use tracing::{debug, error};
 use utoipa::ToSchema;
 
+pub use self::pages::document;
+pub(super) use self::pages::routes;
+use self::types::ProblemType;
+
 /// The content type of a problem.
 pub(super) const CONTENT: &str = "application/problem+json";
 
 /// What went wrong, for people and programs.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(example = json!({
-    "type": "about:blank",
-    "title": "Unprocessable Entity",
+    "type": "/problems/invalid-fields",
+    "title": "Some fields are wrong",
     "status": 422,
     "detail": "1 field is invalid",
+    "instance": "/orders",
+    "correlationId": "01976a3d-0000-7000-8000-000000000009",
     "errors": [{"field": "items[0].quantity", "message": "must be from 1 to 10000"}]
 }))]
 pub struct Problem {
-    /// Always `about:blank`: the status says what kind of problem it is.
+    /// Which type of problem it is: a path of this service, with a page for people. Programs branch on it.
     #[serde(rename = "type")]
-    pub kind: &'static str,
-    /// The status in words.
-    pub title: String,
+    #[schema(format = "uri-reference")]
+    pub kind: String,
+    /// The type in a few words.
+    pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
-    /// What to do about it.
+    /// What went wrong this time.
     pub detail: String,
+    /// The path that was asked for.
+    #[schema(format = "uri-reference")]
+    pub instance: String,
+    /// The request's, which the service's log and all messages of the request repeat.
+    pub correlation_id: String,
     /// Which fields are wrong, and how.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -73,21 +92,15 @@ pub enum ApiError {
     /// 404.
     #[error("{0}")]
     NotFound(String),
-    /// 409: not in this state.
-    #[error("{0}")]
-    Conflict(String),
     /// 422: it can be read, but some fields are wrong.
     #[error("invalid fields")]
     Invalid(Vec<FieldError>),
-    /// Any other refusal, with its status.
+    /// Any other refusal, with its type.
     #[error("{1}")]
-    Refused(StatusCode, String),
+    Refused(&'static ProblemType, String),
     /// 503: a dependency is away; the same will work later.
     #[error("a dependency is away")]
     Unavailable(#[source] anyhow::Error),
-    /// 503: there is too much to do already; the same will work later.
-    #[error("{0}")]
-    Overloaded(String),
     /// 500: somebody has to look.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
@@ -107,26 +120,27 @@ impl ApiError {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    fn kind(&self) -> &'static ProblemType {
         match self {
-            Self::BadRequest(..) => StatusCode::BAD_REQUEST,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Refused(status, _) => *status,
-            Self::Unavailable(_) | Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BadRequest(..) => &types::MALFORMED_REQUEST,
+            Self::NotFound(_) => &types::NOT_FOUND,
+            Self::Invalid(_) => &types::INVALID_FIELDS,
+            Self::Refused(kind, _) => kind,
+            Self::Unavailable(_) => &types::DEPENDENCY_AWAY,
+            Self::Internal(_) => &types::INTERNAL_ERROR,
         }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind().status
+    }
+
+    /// The problem, of nothing that was asked for yet.
     pub(super) fn problem(self) -> Problem {
-        let status = self.status();
+        let kind = self.kind();
         let (detail, errors) = match self {
             Self::BadRequest(detail, errors) => (detail, errors),
-            Self::NotFound(detail)
-            | Self::Conflict(detail)
-            | Self::Refused(_, detail)
-            | Self::Overloaded(detail) => (detail, Vec::new()),
+            Self::NotFound(detail) | Self::Refused(_, detail) => (detail, Vec::new()),
             Self::Invalid(errors) => {
                 let plural = if errors.len() == 1 {
                     "field is"
@@ -146,10 +160,12 @@ impl ApiError {
             ),
         };
         Problem {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
-            status: status.as_u16(),
+            kind: kind.uri(),
+            title: kind.title,
+            status: kind.status.as_u16(),
             detail,
+            instance: String::new(),
+            correlation_id: String::new(),
             errors,
         }
     }
@@ -191,22 +207,33 @@ impl IntoResponse for ApiError {
             Self::Unavailable(cause) => debug!(error = format!("{cause:#}"), "request refused"),
             _ => {}
         }
-        let status = self.status();
-        let retry_after = match &self {
-            Self::Overloaded(_) => "10",
-            _ => "1",
+        let retry_after = match self.kind().name {
+            name if name == types::OVERLOADED.name => Some("10"),
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some("1"),
+            _ => None,
         };
         let is_away = matches!(self, Self::Unavailable(_));
-        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
-        let mut response = (status, body).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+        let mut response = self.status().into_response();
+        if let Some(seconds) = retry_after {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         if is_away {
             response.extensions_mut().insert(Away);
         }
+        response.extensions_mut().insert(self.problem());
         response
     }
+}
+
+/// Writes the problem of an answer that refuses, of a request for `path`.
+pub(super) fn complete(response: &mut Response, path: &str, correlation_id: &str) {
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
+        return;
+    };
+    path.clone_into(&mut problem.instance);
+    correlation_id.clone_into(&mut problem.correlation_id);
+    *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
 }

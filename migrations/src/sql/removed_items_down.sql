@@ -1,0 +1,2 @@
+DROP TABLE removed_items;
+DROP INDEX reservations_status;
