@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Message, SagaId, clock};
 
 /// Bytes of a message that is read; what is larger was not made here.
-const MESSAGE_MAX: usize = 1024 * 1024;
+pub(crate) const MESSAGE_MAX: usize = 1024 * 1024;
 /// Bytes of an attribute, which AMQP repeats in properties and routing keys.
 const ATTRIBUTE_MAX: usize = 255;
 /// Bytes of a subject: a product's id has up to 255 characters.
@@ -46,6 +46,8 @@ pub struct Envelope {
     #[serde(rename = "type")]
     pub kind: String,
     /// What it is about: the order's id, or the product's id for events about stock.
+    // Others may leave it out. An empty one is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = SUBJECT_MAX))]
     pub subject: String,
     /// When it was made.

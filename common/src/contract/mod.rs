@@ -24,6 +24,7 @@ mod reason;
 pub mod topology;
 
 pub use currency::{Currency, NoCurrency};
+pub(crate) use envelope::MESSAGE_MAX;
 pub use envelope::{Envelope, Unreadable};
 pub use ids::{OrderId, PaymentId, ReturnId, SagaId};
 pub use money::{Money, MoneyError, decimal};

@@ -1,4 +1,4 @@
-//! Probes: `/health` for people, `/health/live` and `/health/ready` for Kubernetes.
+//! Probes: `/health` for people, `/health/startup`, `/health/live` and `/health/ready` for Kubernetes.
 
 use std::{
     future::Future,
@@ -151,6 +151,7 @@ pub fn router(dependencies: Dependencies) -> OpenApiRouter {
 pub(super) fn routes() -> OpenApiRouter<Dependencies> {
     OpenApiRouter::new()
         .routes(routes!(health))
+        .routes(routes!(startup))
         .routes(routes!(live))
         .routes(routes!(ready))
 }
@@ -161,6 +162,19 @@ pub(super) fn routes() -> OpenApiRouter<Dependencies> {
               (status = 503, description = "A dependency is down", body = Health)))]
 async fn health(State(dependencies): State<Dependencies>) -> impl IntoResponse {
     answer(examine(&dependencies).await)
+}
+
+/// The schema is there, and the workers have begun. Kubernetes asks nothing else before.
+#[utoipa::path(get, path = "/health/startup", operation_id = "getStartup", tag = SYSTEM,
+    responses((status = 200, description = "The service has started; the body is empty", body = String),
+              (status = 503, description = "It waits for its database, or for `migrate`", body = String)))]
+async fn startup(State(dependencies): State<Dependencies>) -> (StatusCode, &'static str) {
+    if dependencies.started.load(Ordering::Relaxed) {
+        (StatusCode::OK, "")
+    } else {
+        let waiting = "waiting for the database and its schema";
+        (StatusCode::SERVICE_UNAVAILABLE, waiting)
+    }
 }
 
 /// The process runs, and none of its workers hangs. Kubernetes restarts it when this fails.
@@ -262,6 +276,11 @@ mod tests {
             async move { watchdog.watch("a worker", pending::<()>()).await }
         });
         tokio::task::yield_now().await;
+        let (started, _) = startup(State(dependencies.clone())).await;
+        assert_eq!(started, StatusCode::OK);
+        dependencies.started.store(false, Ordering::Relaxed);
+        let (started, _) = startup(State(dependencies.clone())).await;
+        assert_eq!(started, StatusCode::SERVICE_UNAVAILABLE);
         let (status, _) = live(State(dependencies.clone())).await;
         assert_eq!(status, StatusCode::OK);
         advance(STUCK_AFTER).await;

@@ -1,7 +1,10 @@
 //! Questions that anyone may ask: would these items be available?
 
 use common::contract::topology;
-use lapin::BasicProperties;
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -55,6 +58,60 @@ async fn a_question_is_answered_to_its_reply_to_and_holds_nothing() {
         );
     }
     assert_eq!(world.stock("a").await, (10, 0));
+}
+
+/// As an SDK of CloudEvents writes it that has heard of nothing but the specification.
+#[tokio::test]
+async fn a_question_of_a_stranger_is_answered() {
+    let (world, _service) = World::with_stock(&[("a", 10)]).await;
+    let answers = world.amqp.listen(topology::EVENTS, "nothing").await;
+    let properties = |content_type: &str| {
+        let properties = BasicProperties::default().with_content_type(content_type.into());
+        properties
+            .with_reply_to(answers.as_str().into())
+            .with_correlation_id("question-1".into())
+    };
+    let attributes = [
+        ("specversion", "1.0"),
+        ("id", "A234-1234-1234"),
+        ("source", "/mycontext"),
+        ("type", "inventory.validate.v1"),
+    ];
+    let data = json!({"items": lines(&[("a", 4)])});
+
+    let mut structured: serde_json::Map<_, _> = attributes
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+        .collect();
+    structured.insert("data".to_owned(), data.clone());
+    let mut headers = FieldTable::default();
+    for (name, value) in attributes {
+        let value = AMQPValue::LongString(value.into());
+        headers.insert(format!("cloudEvents:{name}").into(), value);
+    }
+    let binary = properties("application/json").with_headers(headers);
+    let mut causes = Vec::new();
+    for (body, properties) in [
+        (
+            Value::from(structured),
+            properties("application/cloudevents+json"),
+        ),
+        (data, binary),
+    ] {
+        let body = body.to_string();
+        let exchange = topology::COMMANDS;
+        let amqp = &world.amqp;
+        amqp.publish(exchange, "inventory", body.as_bytes(), properties)
+            .await;
+        let answer = amqp.next(&answers).await;
+        let correlation_id = answer.properties.correlation_id().clone().unwrap();
+        assert_eq!(correlation_id.as_str(), "question-1");
+        let answer: Value = serde_json::from_slice(&answer.data).unwrap();
+        assert_eq!(answer["data"]["available"], true);
+        assert_eq!(answer.get("subject"), None);
+        causes.push(answer["causationid"].clone());
+    }
+    assert_eq!(causes[0], causes[1], "it is the same event");
 }
 
 #[tokio::test]

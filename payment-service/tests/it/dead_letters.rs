@@ -73,7 +73,7 @@ async fn a_message_that_cannot_be_read_is_dead_at_once_and_alone() {
         ("invalid-data", "amount"),
         ("invalid-data", "U+0000"),
         ("unknown-type", "payment.explode.v1"),
-        ("unreadable", "data"),
+        ("invalid-data", "data"),
     ];
     let mut letters = Vec::new();
     for _ in expected {

@@ -48,6 +48,8 @@ impl Orchestrator {
         let orchestrator = Self::new().await;
         let config = Config::from_vars(&orchestrator.environment.vars(vars)).unwrap();
         let replica = run(App::build(&config).await.unwrap());
+        let status = || async { replica.get("/health/ready").await.0 };
+        eventually("the service is ready", status, |status| *status == 200).await;
         (orchestrator, replica)
     }
 

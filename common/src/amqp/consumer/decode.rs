@@ -11,6 +11,7 @@ use super::{
         properties::{MANY, properties_of_unreadable},
     },
     dead_letter::dead_letter,
+    foreign,
     handler::{Handler, Incoming},
     slow::Slow,
 };
@@ -99,7 +100,7 @@ fn read<H: Handler>(
     let text =
         |property: &Option<lapin::types::ShortString>| property.as_ref().map(ToString::to_string);
     let message = Incoming {
-        envelope: Envelope::parse(json)?,
+        envelope: Envelope::parse(json).or_else(|_| foreign::read(json, properties))?,
         reply_to: text(properties.reply_to()),
         correlation_id: text(properties.correlation_id()),
     };

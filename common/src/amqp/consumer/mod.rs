@@ -18,6 +18,7 @@
 mod ack;
 mod dead_letter;
 mod decode;
+mod foreign;
 mod handler;
 mod retry;
 mod session;
