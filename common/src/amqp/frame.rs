@@ -7,6 +7,9 @@ use super::{
     properties::{batch_properties, message_properties},
 };
 
+/// Bytes of messages that share an AMQP message. RabbitMQ 4 takes 16 MiB at most, and whoever reads has all of it in memory.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// An AMQP message that carries one or several of a batch.
 #[derive(Debug)]
 pub(super) struct Frame {
@@ -69,7 +72,11 @@ fn group_of<'g, 'a>(
         }
         Group::Messages(_) | Group::Raw(..) => None,
     });
-    same_destination.filter(|group| group.len() < batch_max)
+    let has_room = |group: &Vec<(usize, &Message)>| {
+        let bytes = group.iter().map(|(_, message)| message.json().len());
+        group.len() < batch_max && bytes.sum::<usize>() + message.json().len() <= BATCH_BYTES_MAX
+    };
+    same_destination.filter(|group| has_room(group))
 }
 
 fn frame_of_raw(position: usize, raw: &Raw) -> Frame {
@@ -159,6 +166,21 @@ mod tests {
         assert_eq!(sizes(64), [5]);
         assert_eq!(sizes(2), [2, 2, 1]);
         assert_eq!(sizes(1), [1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn large_commands_share_a_message_only_as_far_as_it_can_be_taken() {
+        let large = || {
+            let mut envelope = refund();
+            envelope.data = serde_json::value::to_raw_value(&"x".repeat(400_000)).unwrap();
+            Message::command("payment", envelope).into()
+        };
+        let messages = [large(), large(), large(), command(), large()];
+        let carried: Vec<_> = frames(&messages, 64)
+            .into_iter()
+            .map(|f| f.carries)
+            .collect();
+        assert_eq!(carried, [vec![0, 1], vec![2, 3, 4]]);
     }
 
     #[test]

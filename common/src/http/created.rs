@@ -13,29 +13,30 @@ use super::ApiError;
 const DRIFT: TimeDelta = TimeDelta::minutes(1);
 
 /// When what a list shows was created.
-#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct Created {
     /// Only what was created then or later.
-    #[param(required = false)]
-    created_from: Option<DateTime<Utc>>,
+    #[param(value_type = DateTime<Utc>, required = false)]
+    created_from: Option<String>,
     /// Only what was created earlier.
-    #[param(required = false)]
-    created_before: Option<DateTime<Utc>>,
+    #[param(value_type = DateTime<Utc>, required = false)]
+    created_before: Option<String>,
 }
 
 impl Created {
     /// What rows of a table it lets through. Their ids begin with the time, so that the key's index finds them.
     ///
     /// # Errors
-    /// 400: it ends before it begins.
+    /// 400: one of them is no time, or it ends before it begins.
     pub fn condition(
         self,
         id: impl ColumnTrait,
         created_at: impl ColumnTrait,
     ) -> Result<Condition, ApiError> {
-        let (from, before) = (self.created_from, self.created_before);
+        let from = time("createdFrom", self.created_from.as_deref())?;
+        let before = time("createdBefore", self.created_before.as_deref())?;
         if from
             .zip(before)
             .is_some_and(|(from, before)| from >= before)
@@ -51,6 +52,12 @@ impl Created {
             .add_option(from.map(|time| created_at.gte(time)))
             .add_option(before.map(|time| created_at.lt(time))))
     }
+}
+
+fn time(field: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
+    let rule = "must be a time of RFC 3339 such as 2026-11-20T10:00:00Z, with %2B for a plus sign";
+    let wrong = |_| ApiError::bad_field(field, rule);
+    text.map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 /// No id that was made at this time or later is less.
