@@ -13,6 +13,7 @@ mod m20261122_000005_outbox_waiting;
 mod m20261122_000006_tracestate;
 mod m20261122_000007_lists;
 mod plain;
+mod stepwise;
 
 use std::{pin::Pin, time::Duration};
 

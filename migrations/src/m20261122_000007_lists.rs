@@ -1,21 +1,36 @@
 //! Lists by status, and sequences of products that outlive them.
 
-use crate::plain::Plain;
+use crate::stepwise::Stepwise;
 
-pub(crate) const ORDER: Plain = Plain {
-    name: "m20261122_000007_lists",
-    up: "CREATE INDEX orders_status ON orders (status, id DESC)",
-    down: "DROP INDEX orders_status",
+const NAME: &str = "m20261122_000007_lists";
+
+pub(crate) const ORDER: Stepwise = Stepwise {
+    name: NAME,
+    up: &[
+        "DROP INDEX IF EXISTS orders_status",
+        "CREATE INDEX CONCURRENTLY orders_status ON orders (status, id DESC)",
+    ],
+    down: &["DROP INDEX IF EXISTS orders_status"],
 };
 
-pub(crate) const PAYMENT: Plain = Plain {
-    name: "m20261122_000007_lists",
-    up: "CREATE INDEX payments_status ON payments (status, id DESC)",
-    down: "DROP INDEX payments_status",
+pub(crate) const PAYMENT: Stepwise = Stepwise {
+    name: NAME,
+    up: &[
+        "DROP INDEX IF EXISTS payments_status",
+        "CREATE INDEX CONCURRENTLY payments_status ON payments (status, id DESC)",
+    ],
+    down: &["DROP INDEX IF EXISTS payments_status"],
 };
 
-pub(crate) const INVENTORY: Plain = Plain {
-    name: "m20261122_000007_lists",
-    up: include_str!("sql/removed_items.sql"),
-    down: include_str!("sql/removed_items_down.sql"),
+pub(crate) const INVENTORY: Stepwise = Stepwise {
+    name: NAME,
+    up: &[
+        "DROP INDEX IF EXISTS reservations_status",
+        "CREATE INDEX CONCURRENTLY reservations_status ON reservations (status, id DESC)",
+        include_str!("sql/removed_items.sql"),
+    ],
+    down: &[
+        "DROP TABLE IF EXISTS removed_items",
+        "DROP INDEX IF EXISTS reservations_status",
+    ],
 };

@@ -1,2 +1,0 @@
-DROP TABLE removed_items;
-DROP INDEX reservations_status;
