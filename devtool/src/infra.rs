@@ -114,7 +114,7 @@ async fn start_postgres(workspace: &Workspace, plan: &Plan) -> Result<()> {
     if server.source == Source::Compose {
         return probe_postgres(&server.url).await.context(what);
     }
-    let private = PostgresServer::for_url(&workspace.dev(), &server.url)?;
+    let private = PostgresServer::for_url(workspace.dev(), &server.url)?;
     if private.process().is_none() {
         eprintln!("Starting {what} …");
     }
@@ -129,7 +129,7 @@ async fn start_rabbitmq(workspace: &Workspace, plan: &Plan) -> Result<()> {
     if server.source == Source::Compose {
         return probe_rabbitmq(&server.url).await.context(what);
     }
-    let private = RabbitMqServer::for_urls(&workspace.dev(), &server.url, &server.api_url)?;
+    let private = RabbitMqServer::for_urls(workspace.dev(), &server.url, &server.api_url)?;
     if private.process().is_none() {
         eprintln!("Starting {what} … (about ten seconds)");
     }
@@ -141,8 +141,8 @@ async fn start_rabbitmq(workspace: &Workspace, plan: &Plan) -> Result<()> {
 pub(crate) fn private_servers(workspace: &Workspace) -> (PostgresServer, RabbitMqServer) {
     let dev = workspace.dev();
     (
-        PostgresServer::new(&dev, 0, "", ""),
-        RabbitMqServer::new(&dev, 0, 0, "", ""),
+        PostgresServer::new(dev, 0, "", ""),
+        RabbitMqServer::new(dev, 0, 0, "", ""),
     )
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn run(workspace: &Workspace, only: Option<&str>) -> Result<()> {
 fn tail(workspace: &Workspace, names: &[&str], follow: bool) -> Result<()> {
     let logs = names
         .iter()
-        .map(|name| Files::below(&workspace.dev(), name).log);
+        .map(|name| Files::below(workspace.dev(), name).log);
     let logs: Vec<_> = logs.filter(|log| log.exists()).collect();
     ensure!(
         !logs.is_empty(),

@@ -31,6 +31,7 @@ mod torture;
 mod up;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,9 @@ use crate::workspace::Workspace;
 #[derive(Parser)]
 #[command(name = "devtool")]
 struct Cli {
+    /// Where it keeps what it starts; servers of other versions need another place
+    #[arg(long, value_name = "DIRECTORY", default_value = ".dev")]
+    dir: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -94,7 +98,7 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(Cli::parse().command).await {
+    match run(Cli::parse()).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -103,9 +107,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let workspace = Workspace::here()?;
-    match command {
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::here(&cli.dir)?;
+    match cli.command {
         Command::Demo => return demo::run(&workspace).await,
         Command::Audit => return guarantees::run(&workspace).await,
         Command::Up => up::run(&workspace).await?,

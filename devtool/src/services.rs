@@ -58,7 +58,7 @@ impl Service {
     /// Where its pid and its log are.
     #[must_use]
     pub(crate) fn files(self, workspace: &Workspace) -> Files {
-        Files::below(&workspace.dev(), self.name())
+        Files::below(workspace.dev(), self.name())
     }
 
     /// Its process, when it runs.

@@ -87,7 +87,7 @@ fn server(
         return print(name, "-", "stopped", "-", "-");
     };
     let ours = ours.filter(|ours| same_place(&ours.url, &url));
-    let files = Files::below(&workspace.dev(), name);
+    let files = Files::below(workspace.dev(), name);
     let process = files.process().filter(|_| ours.is_some());
     let pid = match (process, ours.map(|server| server.source)) {
         (Some(process), _) => process.number().to_string(),

@@ -9,33 +9,34 @@ use anyhow::{Context as _, Result, ensure};
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
     root: PathBuf,
+    dev: PathBuf,
 }
 
 impl Workspace {
-    /// The checkout whose root is the current directory; makes its `.dev`.
+    /// The checkout whose root is the current directory, with `dev` for its `.dev`, which is made.
     ///
     /// # Errors
     /// When the current directory is no such root.
-    pub(crate) fn here() -> Result<Self> {
+    pub(crate) fn here(dev: &Path) -> Result<Self> {
         let root = std::env::current_dir().context("there is no current directory")?;
         ensure!(
             root.join("devtool/Cargo.toml").exists(),
             "run this from the root of the checkout, best as ./dev"
         );
-        Self::at(root)
+        Self::at(root, dev)
     }
 
-    fn at(root: PathBuf) -> Result<Self> {
-        let workspace = Self { root };
-        fs::create_dir_all(workspace.dev()).context("cannot create .dev")?;
-        Ok(workspace)
+    fn at(root: PathBuf, dev: &Path) -> Result<Self> {
+        let dev = root.join(dev);
+        fs::create_dir_all(&dev).with_context(|| format!("cannot create {}", dev.display()))?;
+        Ok(Self { root, dev })
     }
 
     /// An empty checkout for one test.
     #[cfg(test)]
     pub(crate) fn of_test(name: &str) -> Self {
         let root = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        Self::at(root).expect("the temporary directory can be written")
+        Self::at(root, ".dev".as_ref()).expect("the temporary directory can be written")
     }
 
     /// The root itself.
@@ -46,8 +47,8 @@ impl Workspace {
 
     /// `.dev`: all that we write.
     #[must_use]
-    pub(crate) fn dev(&self) -> PathBuf {
-        self.root.join(".dev")
+    pub(crate) fn dev(&self) -> &Path {
+        &self.dev
     }
 
     /// `.dev/env`: the environment of the services. It is there from `up` to `down`.

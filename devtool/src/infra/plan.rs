@@ -265,7 +265,7 @@ fn usual_postgres(workspace: &Workspace, settings: &Settings, docker: bool) -> R
     let port = usual_or_free(Url::parse(&usual)?.port().unwrap_or(5432))?;
     let mut url = Url::parse(&usual)?;
     url.set_port(Some(port)).ok().context("no port")?;
-    let url = PostgresServer::for_url(&workspace.dev(), url.as_str())?.url();
+    let url = PostgresServer::for_url(workspace.dev(), url.as_str())?.url();
     Ok(Server {
         source: Source::Private,
         url,
@@ -286,7 +286,7 @@ fn private_rabbitmq(workspace: &Workspace, url: &str, port: u16) -> Result<Serve
     let mut url = Url::parse(url)?;
     url.set_port(Some(port)).ok().context("no port")?;
     let api_url = format!("http://127.0.0.1:{}", usual_or_free(MANAGEMENT_PORT)?);
-    let server = RabbitMqServer::for_urls(&workspace.dev(), url.as_str(), &api_url)?;
+    let server = RabbitMqServer::for_urls(workspace.dev(), url.as_str(), &api_url)?;
     Ok(Server {
         source: Source::Private,
         url: server.url(),
