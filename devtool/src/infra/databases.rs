@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use common::{config::Secret, db};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;
@@ -119,7 +120,8 @@ async fn drop_marked(url: &str, mark: &str) -> Result<bool> {
 }
 
 async fn connect(url: &str) -> Result<PgConnection> {
-    let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect(url)).await;
+    let options = db::options(&Secret::new(url))?;
+    let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
     connected
         .context("no answer")
         .and_then(|connected| Ok(connected?))

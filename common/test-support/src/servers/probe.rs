@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use common::{config::Secret, db};
 use lapin::{Connection, ConnectionProperties};
 use sqlx::Connection as _;
 use tokio::time::timeout;
@@ -14,8 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When nothing answers within five seconds, or it does not let us in.
 pub async fn probe_postgres(url: &str) -> Result<()> {
+    let options = db::options(&Secret::new(url))?;
     timeout(PATIENCE, async {
-        let mut connection = sqlx::PgConnection::connect(url).await?;
+        let mut connection = sqlx::PgConnection::connect_with(&options).await?;
         sqlx::query("SELECT 1").execute(&mut connection).await?;
         connection.close().await
     })
