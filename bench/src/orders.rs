@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use hyper::body::Bytes;
-use rand::Rng as _;
+use rand::RngExt as _;
 use sqlx::PgPool;
 
 /// Products of which there is plenty, and of which there is none.

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use rand::Rng as _;
+use rand::RngExt as _;
 use test_support::servers::stop_left_over;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};

@@ -18,7 +18,7 @@ use lapin::{
     uri::{AMQPAuthority, AMQPUri},
 };
 use metrics::gauge;
-use rand::Rng;
+use rand::RngExt;
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tracing::{info, warn};
 

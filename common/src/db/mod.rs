@@ -25,6 +25,7 @@ use std::{
 };
 
 use anyhow::Context;
+use percent_encoding::percent_decode_str;
 use sqlx::{
     Acquire, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
@@ -269,26 +270,13 @@ pub fn maintenance(url: &Secret) -> anyhow::Result<(PgConnectOptions, String)> {
 /// It is no URL, or they are not UTF-8.
 pub fn credentials(url: &str) -> anyhow::Result<(String, String)> {
     let url = url::Url::parse(url)?;
-    let decode = |text: &str| {
-        String::from_utf8(percent_decode(text.as_bytes()))
-            .context("user and password in a URL must be UTF-8")
+    let decode = |text| {
+        let text = percent_decode_str(text).decode_utf8();
+        let text = text.context("user and password in a URL must be UTF-8")?;
+        anyhow::Ok(text.into_owned())
     };
     Ok((
         decode(url.username())?,
         decode(url.password().unwrap_or_default())?,
     ))
-}
-
-/// `%41` becomes `A`; a `%` that starts no such triple stays.
-fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        let triple = text[at..].strip_prefix(b"%").and_then(|rest| rest.get(..2));
-        let hex = triple.and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = hex.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(byte.unwrap_or(text[at]));
-        at += if byte.is_some() { 3 } else { 1 };
-    }
-    decoded
 }

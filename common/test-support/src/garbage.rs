@@ -12,7 +12,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use rand::{Rng, seq::IndexedRandom as _};
+use rand::{RngExt, seq::IndexedRandom as _};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ struct Garbage {
 ///
 /// # Errors
 /// The broker went away.
-pub async fn throw(url: &str, count: usize, random: &mut impl Rng) -> Result<()> {
+pub async fn throw(url: &str, count: usize, random: &mut impl RngExt) -> Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default());
     let connection = timeout(PATIENCE, connection).await??;
     let mut wire = None;
@@ -61,7 +61,11 @@ pub async fn throw(url: &str, count: usize, random: &mut impl Rng) -> Result<()>
 }
 
 /// Throws one message that no library would write. RabbitMQ refuses some of it, and the connection with it.
-async fn throw_odd(url: &str, wire: Option<Wire>, random: &mut impl Rng) -> Result<Option<Wire>> {
+async fn throw_odd(
+    url: &str,
+    wire: Option<Wire>,
+    random: &mut impl RngExt,
+) -> Result<Option<Wire>> {
     let (exchange, routing_key) = destination(random);
     let message = Message {
         exchange: exchange.into(),
@@ -91,7 +95,7 @@ async fn publish(channel: &Channel, garbage: &Garbage) -> lapin::Result<()> {
 }
 
 impl Garbage {
-    fn any(random: &mut impl Rng) -> Self {
+    fn any(random: &mut impl RngExt) -> Self {
         let (exchange, routing_key) = destination(random);
         Self {
             exchange,
@@ -103,7 +107,7 @@ impl Garbage {
 }
 
 /// A queue, by its own name or by an exchange.
-fn destination(random: &mut impl Rng) -> (&'static str, &'static str) {
+fn destination(random: &mut impl RngExt) -> (&'static str, &'static str) {
     let queue = QUEUES.choose(random).expect("there are queues");
     if random.random_ratio(1, 3) {
         (topology::DEFAULT, queue.name)
@@ -112,7 +116,7 @@ fn destination(random: &mut impl Rng) -> (&'static str, &'static str) {
     }
 }
 
-fn properties(random: &mut impl Rng) -> BasicProperties {
+fn properties(random: &mut impl RngExt) -> BasicProperties {
     let mut properties = BasicProperties::default();
     if random.random_ratio(9, 10) {
         let kinds = [ONE, ONE, ONE, MANY, "text/plain", ""];
@@ -160,7 +164,7 @@ fn properties(random: &mut impl Rng) -> BasicProperties {
     properties.with_priority(random.random())
 }
 
-fn headers(random: &mut impl Rng) -> FieldTable {
+fn headers(random: &mut impl RngExt) -> FieldTable {
     let mut headers = FieldTable::default();
     match random.random_range(0..4) {
         0 => {
@@ -186,7 +190,7 @@ fn headers(random: &mut impl Rng) -> FieldTable {
     headers
 }
 
-fn body(random: &mut impl Rng) -> Vec<u8> {
+fn body(random: &mut impl RngExt) -> Vec<u8> {
     let event = event(random);
     match random.random_range(0..12) {
         0 => (0..random.random_range(0..2000))
@@ -219,7 +223,7 @@ fn batch(event: &Value, count: usize) -> Vec<u8> {
 }
 
 /// Almost a command, a reply or a question. None of them could be carried out.
-fn event(random: &mut impl Rng) -> Value {
+fn event(random: &mut impl RngExt) -> Value {
     let kinds = [
         "payment.process.v1",
         "payment.processed.v1",

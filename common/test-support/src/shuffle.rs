@@ -17,7 +17,7 @@ use lapin::options::{
     ConfirmSelectOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use rand::Rng;
+use rand::RngExt;
 use rand::seq::SliceRandom as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -51,7 +51,7 @@ impl Shuffle {
     ///
     /// # Errors
     /// The broker does not answer, has no such queue, or goes away: then some messages may be there twice.
-    pub async fn apply(self, url: &str, queue: &str, random: &mut impl Rng) -> Result<Shuffled> {
+    pub async fn apply(self, url: &str, queue: &str, random: &mut impl RngExt) -> Result<Shuffled> {
         let connection = connect_to(url).await?;
         let channel = connection.create_channel().await?;
         let shuffled = self.on(&channel, queue, random).await;
@@ -60,7 +60,12 @@ impl Shuffle {
         shuffled
     }
 
-    async fn on(self, channel: &Channel, queue: &str, random: &mut impl Rng) -> Result<Shuffled> {
+    async fn on(
+        self,
+        channel: &Channel,
+        queue: &str,
+        random: &mut impl RngExt,
+    ) -> Result<Shuffled> {
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;

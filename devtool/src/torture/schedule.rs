@@ -6,7 +6,7 @@ use common::contract::topology;
 use common::fleet::SERVICES;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 
 use super::fault::{Fault, Kind, Link, NodeFault, Target};
 use super::system::REPLICAS;

@@ -15,16 +15,26 @@ use common::{
         origin,
     },
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use super::{api::Api, items::Item, path};
+use super::{api::Api, items::Item};
 use crate::catalogue::Details;
 
 /// Most of a product that a warehouse can have.
 const QUANTITY_MAX: i64 = 1_000_000_000;
 /// Highest price of one.
 const PRICE_MAX: Money = Money::from_minor(100_000_000);
+
+/// What is encoded in an id that is a segment of a path: all but letters, digits and these.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc3986#section-2.3>
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A product to add.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -159,7 +169,8 @@ pub(super) async fn add(
     let origin = origin(&headers);
     let add = async move { api.catalogue.add(product_id, details, &origin).await };
     let added = db::in_own_task(add).await?;
-    let location = format!("/inventory/{}", path::encode(&added.product_id));
+    let id = utf8_percent_encode(&added.product_id, RESERVED);
+    let location = format!("/inventory/{id}");
     let item = Json(Item::from(added));
     Ok((StatusCode::CREATED, [(LOCATION, location)], item))
 }

@@ -6,7 +6,6 @@
 mod api;
 mod item_changes;
 mod items;
-mod path;
 mod reservations;
 
 use common::{

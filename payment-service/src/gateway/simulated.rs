@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use common::config::{self, Vars};
-use rand::Rng as _;
+use rand::RngExt as _;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 

@@ -1,6 +1,6 @@
 //! Properties of messages that no library writes, though RabbitMQ takes and delivers many of them.
 
-use rand::{Rng, seq::IndexedRandom as _};
+use rand::{RngExt, seq::IndexedRandom as _};
 
 use super::wire::{FRAME_MAX, Message, long, short};
 
@@ -146,7 +146,7 @@ fn headers(table: &[u8]) -> Vec<u8> {
 }
 
 /// Any of them.
-pub(super) fn any(random: &mut impl Rng) -> Vec<u8> {
+pub(super) fn any(random: &mut impl RngExt) -> Vec<u8> {
     if random.random_ratio(1, 2) {
         let mut each = each_properties();
         return each.swap_remove(random.random_range(0..each.len())).2;
@@ -234,12 +234,12 @@ fn every_type() -> Vec<u8> {
         .collect()
 }
 
-fn bytes(random: &mut impl Rng, at_most: usize) -> Vec<u8> {
+fn bytes(random: &mut impl RngExt, at_most: usize) -> Vec<u8> {
     let length = random.random_range(0..=at_most);
     (0..length).map(|_| random.random()).collect()
 }
 
-fn table(random: &mut impl Rng, depth: usize) -> Vec<u8> {
+fn table(random: &mut impl RngExt, depth: usize) -> Vec<u8> {
     let mut table = Vec::new();
     for _ in 0..random.random_range(0..8) {
         table.extend(short(&bytes(random, 20)));
@@ -248,13 +248,13 @@ fn table(random: &mut impl Rng, depth: usize) -> Vec<u8> {
     table
 }
 
-fn array(random: &mut impl Rng, depth: usize) -> Vec<u8> {
+fn array(random: &mut impl RngExt, depth: usize) -> Vec<u8> {
     let values = 0..random.random_range(0..8);
     values.flat_map(|_| value(random, depth)).collect()
 }
 
 /// A value of any type that RabbitMQ knows, behind its type.
-fn value(random: &mut impl Rng, depth: usize) -> Vec<u8> {
+fn value(random: &mut impl RngExt, depth: usize) -> Vec<u8> {
     let sizes = [
         (b't', 1),
         (b'b', 1),
