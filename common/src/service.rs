@@ -20,12 +20,7 @@ use std::{
 
 use anyhow::Context;
 use sqlx::PgPool;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use utoipa::openapi::OpenApi;
@@ -298,18 +293,8 @@ fn print(document: &OpenApi) -> ExitCode {
 }
 
 async fn probe(vars: &Vars, program: &Program) -> ExitCode {
-    let alive = async {
-        let port = program.http_addr(vars)?.port();
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream
-            .write_all(b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            .await?;
-        let mut status_line = [0; 12];
-        stream.read_exact(&mut status_line).await?;
-        anyhow::Ok(status_line.ends_with(b"200"))
-    };
-    match timeout(Duration::from_secs(2), alive).await {
-        Ok(Ok(true)) => ExitCode::SUCCESS,
+    match program.http_addr(vars) {
+        Ok(address) if http::is_alive(address).await => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }

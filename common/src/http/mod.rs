@@ -11,6 +11,7 @@ mod gate;
 pub mod health;
 mod origin;
 mod page;
+mod probe;
 pub mod problem;
 mod server;
 
@@ -19,5 +20,6 @@ pub use created::Created;
 pub use document::describe;
 pub use origin::{CORRELATION_ID, origin};
 pub use page::{Page, Part};
+pub(crate) use probe::is_alive;
 pub use problem::{ApiError, FieldError, Problem};
 pub use server::{api, document, gated, serve};
