@@ -3,7 +3,7 @@
 //! Each service has a `Config` that asks [`Vars`] for what it needs; a wrong value stops the start with a message
 //! that names the variable. `.env.example` documents every variable.
 
-use std::{collections::HashMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
+use std::{collections::HashMap, fmt, fs, net::SocketAddr, str::FromStr, time::Duration};
 
 use url::Url;
 
@@ -47,6 +47,31 @@ impl Vars {
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<String> {
         self.0.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// The value of `name`, which must not be known to others, or else what is in the file that the variable `name`_FILE
+    /// names, such as a secret of Docker or Kubernetes. A line break at its end does not count.
+    ///
+    /// # Errors
+    /// Both variables are set, or there is nothing in that file.
+    pub fn secret(&self, name: &str) -> Result<Option<String>, Error> {
+        let value = self.optional(name);
+        let file_variable = format!("{name}_FILE");
+        let Some(file) = self.optional(&file_variable) else {
+            return Ok(value);
+        };
+        let wrong = |expected: &str| Error::new(&file_variable, &file, expected);
+        if value.is_some() {
+            return Err(wrong(&format!("either this variable or {name}, not both")));
+        }
+        let content = fs::read_to_string(&file)
+            .map_err(|error| wrong(&format!("a file that can be read, but: {error}")))?;
+        match content.trim_end_matches(['\r', '\n']) {
+            "" => Err(wrong(&format!(
+                "a file with the value of {name}, but it is empty"
+            ))),
+            secret => Ok(Some(secret.to_owned())),
+        }
     }
 
     /// The value of `name`, or `default`.
@@ -170,7 +195,7 @@ pub fn postgres_url(
     variable: &str,
     default: impl FnOnce() -> String,
 ) -> Result<Secret, Error> {
-    let url = vars.optional(variable).unwrap_or_else(default);
+    let url = vars.secret(variable)?.unwrap_or_else(default);
     let is_postgres = Url::parse(&url).is_ok_and(|parsed| {
         // Several hosts would be taken for the name of one.
         let one_host = !parsed.host_str().unwrap_or_default().contains(',');
@@ -203,7 +228,7 @@ impl BrokerConfig {
     /// A value cannot be used.
     pub fn from_vars(vars: &Vars) -> Result<Self, Error> {
         let urls = vars
-            .optional("RABBITMQ_URL")
+            .secret("RABBITMQ_URL")?
             .unwrap_or_else(|| "amqp://guest:guest@localhost:5672/%2f".to_owned());
         let nodes = urls
             .split(',')
@@ -289,6 +314,70 @@ mod tests {
         assert!(url("a:1").is_ok());
         for wrong in ["a,b", "a,b:1", "a:1,b:2"] {
             assert!(url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// A file of this test's own with `content`, removed when it is dropped.
+    struct File(std::path::PathBuf);
+
+    impl File {
+        fn with(content: &str) -> Self {
+            let path = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
+            fs::write(&path, content).unwrap();
+            Self(path)
+        }
+
+        fn path(&self) -> &str {
+            self.0.to_str().unwrap()
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn urls_are_read_from_files() {
+        let database = File::with("postgres://u:p@h/d\n");
+        let broker = File::with("amqp://u:p@a,amqps://u:p@b\r\n");
+        let vars = Vars::from_iter([
+            ("ORDER_DATABASE_URL_FILE", database.path()),
+            ("RABBITMQ_URL_FILE", broker.path()),
+        ]);
+        let config = DatabaseConfig::from_vars(&vars, "ORDER_DATABASE_URL", "order_db").unwrap();
+        assert_eq!(config.url.expose(), "postgres://u:p@h/d");
+        assert_eq!(BrokerConfig::from_vars(&vars).unwrap().nodes.len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_named() {
+        let secret = |vars: &[(&str, &str)]| {
+            let vars: Vars = vars.iter().copied().collect();
+            vars.secret("X").map_err(|error| error.to_string())
+        };
+        let (full, empty) = (File::with("topsecret"), File::with("\n"));
+        assert_eq!(secret(&[("X_FILE", "")]), Ok(None));
+        assert_eq!(
+            secret(&[("X", "other"), ("X_FILE", "")]),
+            Ok(Some("other".to_owned()))
+        );
+        for (vars, reason) in [
+            (
+                [("X", "other"), ("X_FILE", full.path())],
+                "either this variable or X, not both",
+            ),
+            ([("X", ""), ("X_FILE", empty.path())], "it is empty"),
+            ([("X", ""), ("X_FILE", "/not/there")], "No such file"),
+        ] {
+            let error = secret(&vars).unwrap_err();
+            assert!(error.starts_with("X_FILE="), "{error}");
+            assert!(error.contains(reason), "{error}");
+            assert!(
+                !error.contains("other") && !error.contains("topsecret"),
+                "{error}"
+            );
         }
     }
 

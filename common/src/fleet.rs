@@ -157,8 +157,8 @@ impl Database {
     /// # Errors
     /// The variable is set to something that is no PostgreSQL URL.
     pub fn audit_role(&self, vars: &Vars) -> Result<Option<Secret>, config::Error> {
-        let is_set = |name| vars.optional(name).is_some();
-        if is_set(self.audit_variable) || !is_set(self.variable) {
+        let is_set = |name| vars.secret(name).map(|url| url.is_some());
+        if is_set(self.audit_variable)? || !is_set(self.variable)? {
             return self.audit_url(vars).map(Some);
         }
         Ok(None)
