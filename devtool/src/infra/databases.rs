@@ -1,20 +1,40 @@
 //! Databases on servers that the user configured. One that `up` makes carries a mark, as its comment, and `down --wipe`
-//! drops only what carries it: what was there before, or was made by somebody else since, stays.
+//! drops only what carries it: what was there before, or was made by somebody else since, stays, and so does one into which
+//! somebody else has put tables of theirs.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use common::{config::Secret, db};
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;
-use url::Url;
 use uuid::Uuid;
 
 use super::{maintenance_url, shown};
 
 /// A server that has not let us in by then is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The tables of all services; their partitions come and go.
+const TABLES: [&str; 15] = [
+    "idempotency",
+    "intents",
+    "inventory_items",
+    "orders",
+    "outbox",
+    "outbox_waiting",
+    "payments",
+    "refunds",
+    "removed_items",
+    "reservations",
+    "restocks",
+    "returns",
+    "saga_log",
+    "sagas",
+    "seaql_migrations",
+];
 
 /// A database that the services use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,12 +131,32 @@ async fn drop_marked(url: &str, mark: &str) -> Result<bool> {
     if found.is_none_or(|row| row.get::<Option<&str>, _>(0) != Some(mark)) {
         return Ok(false);
     }
+    let others = tables_of_others(url).await?;
+    ensure!(
+        others.is_empty(),
+        "it holds what is not ours: {}",
+        others.join(", ")
+    );
     let sql = format!(
         "DROP DATABASE \"{}\" WITH (FORCE)",
         name.replace('"', "\"\"")
     );
     server.execute(AssertSqlSafe(sql)).await?;
     Ok(true)
+}
+
+/// The tables in the database of `url` that no service of ours has made, with their schemas.
+async fn tables_of_others(url: &str) -> Result<Vec<String>> {
+    let sql = "SELECT oid::regclass::text FROM pg_class
+        WHERE relkind IN ('r', 'p', 'f', 'v', 'm') AND NOT relispartition AND relpersistence <> 't'
+            AND relnamespace <> ALL (ARRAY['pg_catalog'::regnamespace, 'information_schema'::regnamespace])
+            AND NOT (relnamespace = 'public'::regnamespace AND relname = ANY ($1))
+        ORDER BY 1";
+    let mut database = connect(url).await?;
+    let others = sqlx::query_scalar(sql).bind(TABLES.as_slice());
+    let others = others.fetch_all(&mut database).await?;
+    database.close().await?;
+    Ok(others)
 }
 
 async fn connect(url: &str) -> Result<PgConnection> {
@@ -129,12 +169,15 @@ async fn connect(url: &str) -> Result<PgConnection> {
 }
 
 fn name(url: &str) -> Result<String> {
-    Ok(Url::parse(url)?.path().trim_start_matches('/').to_owned())
+    let options: PgConnectOptions = url.parse()?;
+    let name = options.get_database().context("it names no database")?;
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use test_support::Servers;
+    use url::Url;
 
     use super::*;
 
@@ -161,6 +204,41 @@ mod tests {
         let database = Database::ours(&url);
         database.make().await.unwrap();
         assert!(!is_missing(&url).await.unwrap());
+        assert_eq!(database.wipe().await, None);
+        assert!(is_missing(&url).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_the_services_made_is_ours() {
+        let environment = test_support::Environment::new().await;
+        for database in common::fleet::databases() {
+            let url = environment.database_url(database.short_name());
+            assert_eq!(tables_of_others(&url).await.unwrap(), Vec::<String>::new());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_put_into_ours_stays() {
+        let url = somewhere();
+        let database = Database::ours(&url);
+        database.make().await.unwrap();
+        let mut inside = connect(&url).await.unwrap();
+        for sql in [
+            "CREATE TABLE orders ()",
+            "CREATE SCHEMA theirs",
+            "CREATE TABLE theirs.orders ()",
+        ] {
+            inside.execute(sql).await.unwrap();
+        }
+        let error = drop_marked(&url, database.mark.as_deref().unwrap())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "it holds what is not ours: theirs.orders"
+        );
+        assert_eq!(database.clone().wipe().await, Some(database.clone()));
+        inside.execute("DROP TABLE theirs.orders").await.unwrap();
         assert_eq!(database.wipe().await, None);
         assert!(is_missing(&url).await.unwrap());
     }
