@@ -9,7 +9,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The part of `docker-compose.yml` about a container: its lines, without their indentation.
+/// The part of a Compose file about a container: its lines, without their indentation.
 fn container(compose: &str, name: &str) -> Vec<String> {
     let heading = format!("  {name}:");
     let mut lines = compose.lines().skip_while(|line| *line != heading);
@@ -79,6 +79,30 @@ fn compose_tells_each_program_its_own_databases_only() {
     }
     assert_eq!(told(fleet::AUDIT.name), auditors);
     assert_eq!(told("migrate"), owners.union(&auditors).cloned().collect());
+}
+
+#[test]
+fn the_image_is_built_with_a_rust_that_is_new_enough() {
+    let dockerfile = file("Dockerfile");
+    let image = dockerfile
+        .lines()
+        .find_map(|line| line.strip_prefix("FROM rust:"));
+    let version = image.unwrap().split('-').next().unwrap();
+    let manifest = file("Cargo.toml");
+    let needed = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "));
+    let number = |version: &str| {
+        let parts = version.split('.').map(|part| part.parse::<u32>().unwrap());
+        parts.collect::<Vec<_>>()
+    };
+    assert!(number(version) >= number(needed.unwrap().trim_matches('"')));
+    // It names a toolchain that rustup would fetch into the image, beside the one that is there.
+    assert!(
+        file(".dockerignore")
+            .lines()
+            .any(|line| line == "rust-toolchain.toml")
+    );
 }
 
 #[test]
