@@ -6,7 +6,7 @@
 //! AsyncAPI              takes the receivers of each channel from it
 //! ```
 //!
-//! `docker-compose.yml`, `.env.example` and the `Dockerfile` cannot read it; a test compares them with it.
+//! The Compose files, `.env.example` and the `Dockerfile` cannot read it; a test compares them with it.
 
 use std::net::SocketAddr;
 

@@ -82,6 +82,46 @@ fn compose_tells_each_program_its_own_databases_only() {
 }
 
 #[test]
+fn a_url_in_a_file_is_set_too() {
+    // Any file that is there.
+    let vars = [("ORDER_DATABASE_URL_FILE", "Cargo.toml")];
+    let vars = vars.into_iter().collect();
+    assert_eq!(fleet::ORDER.database.audit_role(&vars).unwrap(), None);
+}
+
+#[test]
+fn production_reads_every_url_from_a_file_of_its_own() {
+    let compose = file("docker-compose.prod.yml");
+    let settings = compose.lines().filter(|line| !line.starts_with('#'));
+    let with_url = settings.filter(|line| line.contains("://"));
+    assert_eq!(with_url.collect::<Vec<_>>(), Vec::<&str>::new());
+    let reads = |name: &str, variables: &mut dyn Iterator<Item = &str>| {
+        let lines = container(&compose, name);
+        for variable in variables {
+            let secret = variable.to_lowercase();
+            let line = format!("{variable}_FILE: /run/secrets/{secret}");
+            assert!(lines.contains(&line), "container {name} lacks {line}");
+            let declared =
+                format!("  {secret}: {{ file: \"${{SECRETS:-./secrets}}/{secret}\" }}\n");
+            assert!(compose.contains(&declared), "there is no secret {secret}");
+        }
+        let read = lines.iter().filter(|line| line.contains("_URL_FILE: "));
+        read.count()
+    };
+    for service in fleet::SERVICES {
+        let mut own = [service.database.variable].into_iter();
+        assert_eq!(reads(service.program.name, &mut own), 1);
+    }
+    let mut audited = fleet::databases().map(|d| d.audit_variable);
+    assert_eq!(
+        reads(fleet::AUDIT.name, &mut audited),
+        fleet::SERVICES.len()
+    );
+    let mut all = fleet::databases().flat_map(|d| [d.variable, d.audit_variable]);
+    assert_eq!(reads("migrate", &mut all), 2 * fleet::SERVICES.len());
+}
+
+#[test]
 fn the_image_is_built_with_a_rust_that_is_new_enough() {
     let dockerfile = file("Dockerfile");
     let image = dockerfile
