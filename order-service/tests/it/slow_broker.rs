@@ -146,8 +146,9 @@ async fn a_stranger_s_queue_that_says_nothing_slows_no_saga() {
     println!(
         "half, 99 %, all, in ms: {before:?} before, {silent:?} while it says nothing, {after:?} after"
     );
-    let [half, most, _] = before;
-    assert!(silent[0] < 2.0 * half + 20.0 && silent[1] < 2.0 * most + 100.0);
+    // The machine may have had more to do at one time than at another. Whoever waited for the stranger would wait for seconds.
+    let [half, most] = [0, 1].map(|share| f64::max(before[share], after[share]));
+    assert!(silent[0] < 2.0 * half + 100.0 && silent[1] < 2.0 * most + 1000.0);
     // And nothing is lost.
     eventually(
         "all events have gone out",
