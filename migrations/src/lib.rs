@@ -11,9 +11,8 @@ mod m20261122_000003_subjects;
 mod m20261122_000004_intents;
 mod m20261122_000005_outbox_waiting;
 mod m20261122_000006_tracestate;
-mod m20261122_000007_lists;
+mod m20261122_000007_sequences;
 mod plain;
-mod stepwise;
 
 use std::{pin::Pin, time::Duration};
 
@@ -58,7 +57,6 @@ migrators! {
         m20261122_000003_subjects::ORDER,
         m20261122_000005_outbox_waiting::ALL,
         m20261122_000006_tracestate::ORDER,
-        m20261122_000007_lists::ORDER,
     ],
     /// payment_db
     Payment: [
@@ -67,7 +65,6 @@ migrators! {
         m20261122_000003_returns::PAYMENT,
         m20261122_000004_intents::PAYMENT,
         m20261122_000005_outbox_waiting::ALL,
-        m20261122_000007_lists::PAYMENT,
     ],
     /// inventory_db
     Inventory: [
@@ -75,7 +72,7 @@ migrators! {
         m20261121_000002_retention::INVENTORY,
         m20261122_000003_returns::INVENTORY,
         m20261122_000005_outbox_waiting::ALL,
-        m20261122_000007_lists::INVENTORY,
+        m20261122_000007_sequences::INVENTORY,
     ],
 }
 

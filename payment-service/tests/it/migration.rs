@@ -1,7 +1,7 @@
 //! What earlier versions left in the database.
 
 use common::config::Secret;
-use migrations::{Payment, SCHEMAS, exclusively, migrate, roll_back};
+use migrations::{Payment, exclusively, migrate, roll_back};
 use sqlx::Row;
 use test_support::Environment;
 use tokio::sync::oneshot;
@@ -38,23 +38,6 @@ async fn payments_of_earlier_versions_know_what_was_given_back_of_them() {
         let refunded: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
         assert_eq!(refunded, [0, 0, 3998]);
         before_returns().await;
-    }
-}
-
-#[tokio::test]
-async fn a_migration_that_was_interrupted_begins_again() {
-    let environment = Environment::new().await;
-    for schema in &SCHEMAS {
-        let name = schema.database.short_name();
-        let db = environment.pool(name).await;
-        // All was done but noting it.
-        let last = "DELETE FROM seaql_migrations WHERE version = (SELECT max(version) FROM seaql_migrations)";
-        sqlx::query(last).execute(&db).await.unwrap();
-        let url = Secret::new(environment.database_url(name));
-        schema.migrate(&url).await.unwrap();
-        let broken = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
-        let broken: i64 = sqlx::query_scalar(broken).fetch_one(&db).await.unwrap();
-        assert_eq!(broken, 0, "{name}");
     }
 }
 
