@@ -13,7 +13,7 @@ use super::ApiError;
 const DRIFT: TimeDelta = TimeDelta::minutes(1);
 
 /// When what a list shows was created.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct Created {

@@ -15,13 +15,9 @@ use utoipa::{
 };
 
 use super::{
-    ApiError, Problem,
-    extract::BODY_MAX,
+    ApiError, Problem, extract,
     origin::{self, CORRELATION_ID_MAX},
-    problem::{
-        CONTENT,
-        types::{self, ProblemType},
-    },
+    problem::{CONTENT, types},
 };
 use crate::fleet::Program;
 
@@ -52,40 +48,27 @@ const REFUSALS: &[Refusal] = &[
         name: "MethodNotAllowed",
         description: "The path takes only the methods that `Allow` names",
         error: || {
-            refused(
-                &types::METHOD_NOT_ALLOWED,
-                "PUT does not work here: see /api/docs",
-            )
+            let detail = "PUT does not work here: see /api/docs".to_owned();
+            ApiError::Refused(&types::METHOD_NOT_ALLOWED, detail)
         },
         concerns: |_| true,
     },
     Refusal {
         name: "RequestTimeout",
         description: "The body did not arrive in time",
-        error: || {
-            let detail = "the body did not arrive within 10 s";
-            refused(&types::REQUEST_TIMEOUT, detail)
-        },
+        error: extract::too_slow,
         concerns: has_body,
     },
     Refusal {
         name: "PayloadTooLarge",
         description: "The body has more than 256 KiB",
-        error: || {
-            let detail = format!("the body must have at most {BODY_MAX} bytes");
-            refused(&types::PAYLOAD_TOO_LARGE, &detail)
-        },
+        error: extract::too_large,
         concerns: has_body,
     },
     Refusal {
         name: "UnsupportedMediaType",
         description: "The body is not `application/json`",
-        error: || {
-            refused(
-                &types::UNSUPPORTED_MEDIA_TYPE,
-                "send the body as application/json",
-            )
-        },
+        error: extract::no_json,
         concerns: has_body,
     },
     Refusal {
@@ -109,10 +92,6 @@ const UNAVAILABLE: Refusal = Refusal {
     error: || ApiError::Unavailable(anyhow::anyhow!("the database is away")),
     concerns: |_| true,
 };
-
-fn refused(kind: &'static ProblemType, detail: &str) -> ApiError {
-    ApiError::Refused(kind, detail.to_owned())
-}
 
 fn has_body(operation: &Operation) -> bool {
     operation.request_body.is_some()

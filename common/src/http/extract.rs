@@ -33,8 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         if !is_json(&request) {
-            let detail = "send the body as application/json".to_owned();
-            return Err(ApiError::Refused(&types::UNSUPPORTED_MEDIA_TYPE, detail));
+            return Err(no_json());
         }
         parse(&read(request, state).await?).map(Self)
     }
@@ -42,14 +41,26 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
-    let late = |_| {
-        let detail = format!(
-            "the body did not arrive within {} s",
-            BODY_TIMEOUT.as_secs()
-        );
-        ApiError::Refused(&types::REQUEST_TIMEOUT, detail)
-    };
-    bytes.map_err(late)?.map_err(unreadable)
+    bytes.map_err(|_| too_slow())?.map_err(unreadable)
+}
+
+/// The body is of another media type than is taken.
+pub(super) fn no_json() -> ApiError {
+    let detail = "send the body as application/json".to_owned();
+    ApiError::Refused(&types::UNSUPPORTED_MEDIA_TYPE, detail)
+}
+
+/// The body did not come in time.
+pub(super) fn too_slow() -> ApiError {
+    let seconds = BODY_TIMEOUT.as_secs();
+    let detail = format!("the body did not arrive within {seconds} s");
+    ApiError::Refused(&types::REQUEST_TIMEOUT, detail)
+}
+
+/// The body is larger than is read.
+pub(super) fn too_large() -> ApiError {
+    let detail = format!("the body must have at most {BODY_MAX} bytes");
+    ApiError::Refused(&types::PAYLOAD_TOO_LARGE, detail)
 }
 
 /// A change of some fields, as a JSON merge patch: what is absent stays as it is, and null removes.
@@ -59,17 +70,17 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiE
 pub struct MergePatch<T>(pub T);
 
 /// What `PATCH` takes.
-const PATCHES: &str = "application/merge-patch+json, application/json";
+const PATCHES: [&str; 2] = ["application/merge-patch+json", "application/json"];
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MergePatch<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let patches = ["application/merge-patch+json", "application/json"];
-        if !patches.contains(&&*essence(&request)) {
-            let detail = format!("send the patch as one of {PATCHES}");
+        if !PATCHES.contains(&&*essence(&request)) {
+            let patches = PATCHES.join(", ");
+            let detail = format!("send the patch as one of {patches}");
             let refused = ApiError::Refused(&types::UNSUPPORTED_MEDIA_TYPE, detail);
-            return Err(([("accept-patch", PATCHES)], refused).into_response());
+            return Err(([("accept-patch", patches)], refused).into_response());
         }
         let bytes = read(request, state)
             .await
@@ -118,10 +129,7 @@ fn is_json(request: &Request) -> bool {
 
 fn unreadable(rejection: BytesRejection) -> ApiError {
     match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("the body must have at most {BODY_MAX} bytes");
-            ApiError::Refused(&types::PAYLOAD_TOO_LARGE, detail)
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => ApiError::BadRequest("the body could not be read".to_owned(), Vec::new()),
     }
 }

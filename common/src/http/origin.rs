@@ -30,7 +30,7 @@ pub(super) async fn correlate(mut request: Request, next: Next) -> Response {
         Some(id) if !is_refused => id.clone(),
         _ => HeaderValue::try_from(clock::new_id().to_string()).expect("an id is ASCII"),
     };
-    let path = request.uri().path().to_owned();
+    let uri = request.uri().clone();
     let mut response = if is_refused {
         let rule = format!("must be 1 to {CORRELATION_ID_MAX} printable ASCII characters");
         ApiError::bad_field(CORRELATION_ID.as_str(), rule).into_response()
@@ -38,7 +38,7 @@ pub(super) async fn correlate(mut request: Request, next: Next) -> Response {
         request.headers_mut().insert(CORRELATION_ID, id.clone());
         next.run(request).await
     };
-    problem::complete(&mut response, &path, id.to_str().unwrap_or_default());
+    problem::complete(&mut response, uri.path(), id.to_str().unwrap_or_default());
     response.headers_mut().insert(CORRELATION_ID, id);
     response
 }

@@ -200,6 +200,12 @@ impl Replica {
         }
     }
 
+    /// Waits until it is ready.
+    pub async fn until_ready(&self) {
+        let status = || async { self.get("/health/ready").await.0 };
+        eventually("the service is ready", status, |status| *status == 200).await;
+    }
+
     /// Stops it as SIGTERM does, and waits until it has.
     ///
     /// # Panics

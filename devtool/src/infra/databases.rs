@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use common::{config::Secret, db};
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -169,9 +168,8 @@ async fn connect(url: &str) -> Result<PgConnection> {
 }
 
 fn name(url: &str) -> Result<String> {
-    let options: PgConnectOptions = url.parse()?;
-    let name = options.get_database().context("it names no database")?;
-    Ok(name.to_owned())
+    let (_, name) = db::maintenance(&Secret::new(url))?;
+    Ok(name)
 }
 
 #[cfg(test)]

@@ -140,7 +140,6 @@ fn check(checks: &mut Checks, details: &Details) {
         "price",
         format!("must be from 0.00 to {PRICE_MAX}"),
     );
-
     checks.optional_text(
         "productName",
         details.product_name.as_ref().and_then(Option::as_deref),

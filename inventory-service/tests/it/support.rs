@@ -7,10 +7,7 @@ use inventory_service::app::{App, Config};
 use lapin::{message::Delivery, types::AMQPValue};
 use serde_json::{Value, json};
 use sqlx::Row;
-use test_support::{
-    eventually,
-    participant::{self, Participant, Replica},
-};
+use test_support::participant::{self, Participant, Replica};
 use uuid::Uuid;
 
 /// The inventory service as an orchestrator sees it, and its warehouse.
@@ -43,8 +40,7 @@ impl World {
             world.add(product_id, *quantity).await;
         }
         let service = world.start().await;
-        let status = || async { service.get("/health/ready").await.0 };
-        eventually("the service is ready", status, |status| *status == 200).await;
+        service.until_ready().await;
         (world, service)
     }
 

@@ -48,8 +48,7 @@ impl Orchestrator {
         let orchestrator = Self::new().await;
         let config = Config::from_vars(&orchestrator.environment.vars(vars)).unwrap();
         let replica = run(App::build(&config).await.unwrap());
-        let status = || async { replica.get("/health/ready").await.0 };
-        eventually("the service is ready", status, |status| *status == 200).await;
+        replica.until_ready().await;
         (orchestrator, replica)
     }
 

@@ -68,11 +68,8 @@ fn binary(body: &[u8], properties: &BasicProperties) -> Option<Result<Event, Unr
         event.insert("datacontenttype".to_owned(), raw(&kind.into()));
     }
     if !body.is_empty() {
-        let data = match serde_json::from_slice(body) {
-            Ok(data) => data,
-            Err(error) => return Some(Err(data_is_not_json(&event, &error.to_string()))),
-        };
-        event.insert("data".to_owned(), data);
+        let inserted = insert_data(&mut event, body);
+        return Some(inserted.map(|()| event));
     }
     Some(Ok(event))
 }
@@ -133,14 +130,19 @@ fn ours(mut event: Event) -> Result<Event, Unreadable> {
     if let Some(bytes) = text(&event, "data_base64") {
         let bytes = BASE64_STANDARD.decode(bytes);
         let bytes = bytes.map_err(|error| data_is_not_json(&event, &error.to_string()))?;
-        let data = serde_json::from_slice(&bytes);
-        let data = data.map_err(|error| data_is_not_json(&event, &error.to_string()))?;
-        event.insert("data".to_owned(), data);
+        insert_data(&mut event, &bytes)?;
     }
     event
         .entry("data".to_owned())
         .or_insert_with(|| raw(&Value::Null));
     Ok(event)
+}
+
+fn insert_data(event: &mut Event, json: &[u8]) -> Result<(), Unreadable> {
+    let data = serde_json::from_slice(json);
+    let data = data.map_err(|error| data_is_not_json(event, &error.to_string()))?;
+    event.insert("data".to_owned(), data);
+    Ok(())
 }
 
 fn data_is_not_json(event: &Event, error: &str) -> Unreadable {

@@ -207,9 +207,9 @@ impl IntoResponse for ApiError {
             Self::Unavailable(cause) => debug!(error = format!("{cause:#}"), "request refused"),
             _ => {}
         }
-        let retry_after = match self.kind().name {
-            name if name == types::OVERLOADED.name => Some("10"),
-            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some("1"),
+        let retry_after = match self.kind() {
+            kind if *kind == types::OVERLOADED => Some("10"),
+            kind if kind.status == StatusCode::SERVICE_UNAVAILABLE => Some("1"),
             _ => None,
         };
         let is_away = matches!(self, Self::Unavailable(_));
