@@ -1,5 +1,7 @@
 //! Extractors that answer a wrong request with a problem that names the field, and checks that name it too.
 
+mod whole;
+
 use std::{borrow::Cow, time::Duration};
 
 use axum::{
@@ -15,6 +17,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, schema},
 };
 
+pub use self::whole::{not_removable_whole, whole};
 use super::{ApiError, FieldError, problem::types};
 
 /// Largest body in bytes.
@@ -97,16 +100,6 @@ pub fn removable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
-}
-
-/// What a merge patch does to a field that cannot be absent: null is refused.
-///
-/// # Errors
-/// The deserializer's own.
-pub fn not_removable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// The media type of the body, without its parameters.

@@ -11,7 +11,7 @@ use common::{
     db,
     http::{
         ApiError,
-        extract::{Body, Checks, MergePatch, PathId, Text, not_removable, removable},
+        extract::{Body, Checks, MergePatch, PathId, Text, not_removable_whole, removable, whole},
         origin,
     },
 };
@@ -47,6 +47,7 @@ pub(super) struct NewItem {
     #[schema(value_type = Text)]
     product_id: String,
     /// How many are in the warehouse.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     quantity: i64,
     /// What one costs: a decimal number with at most two places.
@@ -67,7 +68,7 @@ pub(super) struct NewItem {
 #[schema(example = json!({"quantity": 120, "price": 17.50, "description": null}), min_properties = 1)]
 pub(super) struct ItemChange {
     /// How many are in the warehouse, those that orders hold included. It cannot be removed.
-    #[serde(default, deserialize_with = "not_removable")]
+    #[serde(default, deserialize_with = "not_removable_whole")]
     #[schema(value_type = i64, required = false, minimum = 0, maximum = 1_000_000_000)]
     quantity: Option<i64>,
     /// What one costs: a decimal number with at most two places.

@@ -6,7 +6,7 @@ use common::{
     contract::{Currency, Money, NoCurrency, OrderId, SagaId, clock, decimal, order::OrderItem},
     http::{
         ApiError,
-        extract::{Checks, Text},
+        extract::{Checks, Text, whole},
         origin,
     },
 };
@@ -71,6 +71,7 @@ pub(crate) struct NewItem {
     #[schema(value_type = Text)]
     product_id: String,
     /// How many.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 10_000)]
     quantity: u32,
     /// The price of one, with at most two decimal places. `price` is taken too.

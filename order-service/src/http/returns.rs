@@ -7,7 +7,7 @@ use common::{
     db,
     http::{
         ApiError, Page,
-        extract::{Body, Checks, PathId, Text},
+        extract::{Body, Checks, PathId, Text, whole},
         origin,
         problem::types,
     },
@@ -62,6 +62,7 @@ struct ReturnedItem {
     #[schema(value_type = Text)]
     product_id: String,
     /// How many.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 1_000_000)]
     quantity: u32,
 }
