@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::{
-    amqp::{Broker, Message},
+    amqp::{Broker, Message, NotPublished, Outgoing},
     batch::AdmissionControl,
     config::BrokerConfig,
     contract::{Envelope, OrderId, Reason, payment::PaymentFailed, topology},
@@ -15,7 +15,7 @@ use test_support::{Amqp, Environment, Proxy, eventually};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{System, count};
+use crate::harness::{System, count, text};
 
 const WAITING: &str = "SELECT count(*) FROM outbox";
 
@@ -138,6 +138,60 @@ async fn two_replicas_sweep_each_row_once_also_one_that_is_stored_twice() {
     world.run(other_relay);
     world.until_waiting(0).await;
     world.assert_events(EVENTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_publishes_the_oldest_first() {
+    // More than a sweep takes at once.
+    const EVENTS: usize = 600;
+    let mut world = World::new().await;
+    let (_, outbox, relay) = world.replica();
+    let messages: Vec<_> = (0..EVENTS).map(|_| event()).collect();
+    let written: Vec<_> = messages
+        .iter()
+        .map(|one| one.row_id().to_string())
+        .collect();
+    outbox.store(&messages).await.unwrap();
+    world.run(relay);
+    world.until_waiting(0).await;
+    let events = world.amqp.next_events(&world.events, EVENTS).await;
+    let came: Vec<_> = events.iter().map(|event| text(event, "id")).collect();
+    assert_eq!(came, written);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_sent_to_a_destination_than_it_may_leave_unconfirmed() {
+    // At most 256 messages are under way on a channel: this is how many batches of ten fit into that.
+    const BATCH: usize = 10;
+    const FIT: usize = 25;
+    let world = World::new().await;
+    let (proxy, url) = Proxy::before(&world.environment.rabbitmq_url())
+        .await
+        .unwrap();
+    let (broker, ..) = world.replica_at(url.as_str());
+    broker.check().await.unwrap();
+    let publish = |messages: usize| {
+        let messages: Vec<Outgoing> = (0..messages).map(|_| event().into()).collect();
+        let broker = broker.clone();
+        async move { broker.publish(&messages).await.wait().await }
+    };
+    assert_eq!(
+        publish(1).await,
+        [Ok(())],
+        "the channel is open, and confirms"
+    );
+    // Longer than anybody waits for a place.
+    proxy.delay(Duration::from_millis(1500));
+    let sent: JoinSet<_> = (0..2 * FIT).map(|_| publish(BATCH)).collect();
+    let results = sent.join_all().await.concat();
+    let refused = results
+        .iter()
+        .filter(|one| **one == Err(NotPublished::Lost));
+    assert_eq!(refused.count(), BATCH * FIT, "they had no place");
+    assert_eq!(
+        world.amqp.ready(&world.events).await as usize,
+        1 + BATCH * FIT
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use test_support::eventually;
 
-use crate::harness::{Participants, System, events, processed, reply_to, reserved, text};
+use crate::harness::{Participants, System, count, events, processed, reply_to, reserved, text};
 
 impl System {
     /// Changes the status of an order.
@@ -259,7 +259,8 @@ async fn goods_come_back_only_after_they_have_left() {
     assert_eq!(status, StatusCode::CONFLICT);
     let committed = reply_to(&commit, "inventory.committed.v1", &json!({ "items": [] }));
     participants.reply(&[committed]).await;
-    system.until_open_sagas(&order, 0).await;
+    let parked = || count(&db, "SELECT count(*) FROM sagas WHERE status = 'PARKED'");
+    eventually("the reply ends the saga", parked, |sagas| *sagas == 0).await;
     assert_eq!(system.send_back(&order, &one).await.0, StatusCode::CREATED);
     let restock = participants.command("inventory").await;
     assert_eq!(restock["type"], "inventory.restock.v1");
@@ -304,11 +305,7 @@ async fn shipping_is_asked_for_until_it_is_done() {
         StatusCode::CONFLICT
     );
 
-    let retry = format!("/sagas/{}/retry", text(&parked, "sagaId"));
-    let answer = system
-        .orders
-        .post(&retry, &json!({ "reason": "the warehouse is back" }))
-        .await;
+    let answer = system.orders.intervene(&parked, "retry").await;
     assert_eq!(answer.status(), StatusCode::OK);
     let again = participants.command("inventory").await;
     assert_eq!(again["data"], commit["data"]);
