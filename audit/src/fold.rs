@@ -70,6 +70,10 @@ impl State {
             | "COMPENSATION_TIMED_OUT"
             | "CANCEL_REQUESTED"
             | "RETRY_REQUESTED"
+            | "SKIP_REQUESTED"
+            | "COMPLETION_FORCED"
+            | "COMPENSATION_FORCED"
+            | "RESCHEDULED"
             | "SAGA_EXPIRED"
             | "LATE_REPLY" => Ok(self),
             unknown => Err(format!(

@@ -40,6 +40,11 @@ impl Order {
         }
         pieces
     }
+
+    /// Whether an operator said that something of it is done or undone: then participants need not have done it.
+    pub(super) fn is_overruled(&self) -> bool {
+        self.sagas.iter().any(|saga| saga.is_overruled)
+    }
 }
 
 /// The newest order.
@@ -74,7 +79,7 @@ pub(super) async fn load(db: &PgPool, ids: &[Uuid]) -> Result<Vec<Order>> {
                                              ELSE bound[1] END::uuid AS first, bound[2]::uuid AS after
                         FROM bounds WHERE bound IS NOT NULL)
          SELECT o.id, o.status, o.saga_id, o.cancellation_reason, o.items, o.currency, o.total_minor,
-                s.id AS saga, s.type AS saga_type, s.status AS saga_status, s.current_step, s.attempt, s.reason, s.version, s.deadline_at,
+                s.id AS saga, s.type AS saga_type, s.status AS saga_status, s.current_step, s.attempt, s.reason, s.version, s.deadline_at, s.overruled,
                 COALESCE(s.deadline_at < now() - interval '1 minute', false) AS is_overdue,
                 EXISTS (SELECT FROM kept WHERE s.id < after)
                     AND NOT EXISTS (SELECT FROM kept WHERE s.id >= first AND s.id < after) AS log_is_dropped,
@@ -144,6 +149,11 @@ pub(super) fn judge(order: &Order, participants: &Participants) -> Vec<Violation
     // Of an order that is under way nothing is certain across databases.
     match status {
         "PENDING" => {}
+        _ if order.is_overruled() => {
+            let twice = twice(payments, reservations).into_iter();
+            found.extend(twice.map(|problem| (Rule::Kept, problem)));
+            return of(order, found);
+        }
         "CANCELLED" => {
             let undone = undone(order, saga, payments, reservations);
             found.extend(undone.into_iter().map(|problem| (Rule::Undone, problem)));
@@ -166,6 +176,20 @@ pub(super) fn judge(order: &Order, participants: &Participants) -> Vec<Violation
 fn of(order: &Order, found: Vec<(Rule, String)>) -> Vec<Violation> {
     let violation = |(rule, detail)| Violation::of_order(order.id, rule, detail);
     found.into_iter().map(violation).collect()
+}
+
+/// Whatever an operator says, nothing is done twice.
+fn twice(payments: &[Payment], reservations: &[Reservation]) -> Vec<String> {
+    let captured = payments.iter().filter(|payment| payment.is_captured());
+    let live = reservations.iter().filter(|one| one.is_live());
+    let mut found = Vec::new();
+    if captured.clone().nth(1).is_some() {
+        found.push(format!("it is paid {} times", captured.count()));
+    }
+    if live.clone().nth(1).is_some() {
+        found.push(format!("it holds {} reservations", live.count()));
+    }
+    found
 }
 
 /// A completed order is paid once and in full.

@@ -177,6 +177,9 @@ pub struct Report {
     pub orders: u64,
     /// How many orders there are of each status.
     pub by_status: BTreeMap<String, u64>,
+    /// Orders of which an operator said that something is done or undone: what participants have of them need not fit, and
+    /// is only looked at for what is there twice.
+    pub overruled: u64,
     /// How much of what each rule is about was looked at; see [`Rule::ALL`].
     pub checked: BTreeMap<Rule, u64>,
     /// Guarantees that were not kept. Empty is good.
@@ -204,6 +207,7 @@ impl Report {
 
     pub(super) fn count(&mut self, order: &Order) {
         self.orders += 1;
+        self.overruled += u64::from(order.is_overruled());
         *self.by_status.entry(order.status.clone()).or_default() += 1;
         self.add(Rule::OneSaga, 1);
         self.add(Rule::Status, 1);
@@ -260,6 +264,13 @@ impl fmt::Display for Report {
 impl Report {
     /// What is no violation, but to be known.
     fn noted(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.overruled > 0 {
+            let n = self.overruled;
+            writeln!(
+                f,
+                "Overruled by an operator, so not compared with what participants did: {n}"
+            )?;
+        }
         writeln!(f, "Parked, waiting for an operator: {}", self.parked.len())?;
         for parked in &self.parked {
             let step = parked.step.as_deref().unwrap_or("?");

@@ -21,6 +21,8 @@ pub(super) struct Saga {
     pub(super) id: Uuid,
     pub(super) state: State,
     pub(super) log: Vec<Entry>,
+    /// An operator has skipped a step of it, or forced its end.
+    pub(super) is_overruled: bool,
     kind: String,
     version: i32,
     /// Its log may have been dropped: it began on a day that no partition is kept of.
@@ -45,6 +47,7 @@ impl Saga {
                 reason: row.try_get("reason")?,
             },
             log: row.try_get::<Json<_>, _>("log")?.0,
+            is_overruled: row.try_get("overruled")?,
             version: row.try_get("version")?,
             log_is_dropped: row.try_get("log_is_dropped")?,
             deadline_at: row.try_get("deadline_at")?,
@@ -190,6 +193,7 @@ mod tests {
             id: Uuid::now_v7(),
             kind: kind.to_owned(),
             version: i32::try_from(log.len()).unwrap(),
+            is_overruled: false,
             state,
             log,
             log_is_dropped: false,

@@ -12,6 +12,7 @@ mod m20261122_000004_intents;
 mod m20261122_000005_outbox_waiting;
 mod m20261122_000006_tracestate;
 mod m20261122_000007_sequences;
+mod m20261122_000008_overruled;
 mod plain;
 
 use std::{pin::Pin, time::Duration};
@@ -57,6 +58,7 @@ migrators! {
         m20261122_000003_subjects::ORDER,
         m20261122_000005_outbox_waiting::ALL,
         m20261122_000006_tracestate::ORDER,
+        m20261122_000008_overruled::ORDER,
     ],
     /// payment_db
     Payment: [

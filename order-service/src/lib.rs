@@ -18,6 +18,7 @@ pub mod follow;
 mod http;
 mod idempotency;
 mod intake;
+mod interventions;
 pub mod orders;
 pub mod returns;
 pub mod sagas;

@@ -96,6 +96,14 @@ pub enum Status {
     Cancelled,
 }
 
+impl Status {
+    /// Whether its goods have left, so that what was done for it can no longer be undone.
+    #[must_use]
+    pub const fn has_left(self) -> bool {
+        matches!(self, Self::Shipped | Self::Delivered | Self::Returned)
+    }
+}
+
 /// What the progress of a saga changes about its order.
 #[derive(Clone, Debug)]
 pub enum Change {

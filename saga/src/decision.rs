@@ -85,6 +85,7 @@ impl Decision {
     pub(crate) fn seconds(&self, scale: f64) -> Option<f64> {
         match self.transition.deadline {
             Deadline::In(duration) => Some(duration.as_secs_f64() * scale),
+            Deadline::InExactly(duration) => Some(duration.as_secs_f64()),
             Deadline::Unchanged | Deadline::Never => None,
         }
     }

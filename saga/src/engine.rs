@@ -22,7 +22,7 @@ use tracing::warn;
 pub use self::{
     error::Error,
     follow::{Follow, Following},
-    work::{Beginning, Work},
+    work::{Beginning, Rehearsal, Work},
 };
 use crate::{Registry, store};
 

@@ -35,15 +35,17 @@ pub mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod transition;
+mod verb;
 
 pub use common::contract::Origin;
 pub use decision::Decision;
 pub use definition::{Action, AnyDefinition, Compensation, Data, Definition, ForwardAction, Step};
-pub use engine::{Beginning, Engine, Error, Follow, Following, Program, Work};
+pub use engine::{Beginning, Engine, Error, Follow, Following, Program, Rehearsal, Work};
 pub use registry::{Conflict, Registry};
 pub use replies::Replies;
 pub use reply::{Meaningless, Reply};
 pub use saga::{Context, NoSubject, Saga, Subject};
 pub use state::{Entry, State, Status, What};
 pub use table::{StepPlan, Table, Told, Tries, Undo};
-pub use transition::{Command, Deadline, Event, IllegalEvent, Transition, transition};
+pub use transition::{Command, Deadline, Event, IllegalEvent, Transition, transition, verbs};
+pub use verb::{Intervention, Verb};

@@ -201,6 +201,10 @@ impl State {
             ),
             What::CompensationTimedOut { .. } => matches!(self, Self::Compensating { .. }),
             What::RetryRequested { .. } => matches!(self, Self::Parked { .. }),
+            What::SkipRequested { .. } => self.step().is_some(),
+            What::CompletionForced { .. } => forward,
+            What::CompensationForced { .. } => self.step().is_some() && !forward,
+            What::Rescheduled { .. } => self.is_open(),
             What::LateReply { .. } => true,
             // The first entry, on the state before the first command.
             What::SagaStarted {} => matches!(self, Self::Running { attempt: 0, .. }),

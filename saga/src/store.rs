@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use common::{
     contract::{Origin, Reason, SagaId},
-    db::{Writes, retention},
+    db::{self, Writes, retention},
     participant::idempotency::{self, Record},
 };
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ use sqlx::{PgConnection, PgExecutor, Postgres, Row, Transaction, postgres::PgRow
 use uuid::Uuid;
 
 pub use self::{
-    log::{Written, load},
+    log::{Written, load, under_key},
     write::{insert, update},
 };
 use crate::{
@@ -188,6 +188,30 @@ pub async fn set_origin(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Notes that a locked saga no longer says what its participants did: an operator said something else.
+///
+/// # Errors
+/// The database failed.
+pub async fn set_overruled(tx: &mut Transaction<'_, Postgres>, id: SagaId) -> sqlx::Result<()> {
+    sqlx::query("UPDATE sagas SET overruled = true WHERE id = $1")
+        .bind(id.0)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// What a saga is about; none where there is no such saga.
+///
+/// # Errors
+/// The database failed, or has a text that names no subject.
+pub async fn subject(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Option<Subject>> {
+    let row = sqlx::query("SELECT subject FROM sagas WHERE id = $1")
+        .bind(id.0)
+        .fetch_optional(db)
+        .await?;
+    row.map(|row| db::parsed(&row, "subject")).transpose()
 }
 
 /// Parks a saga that this program cannot go on with, whatever is wrong with its row or its log.

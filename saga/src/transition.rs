@@ -20,6 +20,7 @@ use common::contract::Reason;
 use crate::{
     state::{Entry, State, Status, What},
     table::{StepPlan, Table, Undo},
+    verb::{Intervention, Verb},
 };
 
 /// What happens to a saga.
@@ -49,19 +50,28 @@ pub enum Event {
         /// In their own words.
         note: Option<String>,
     },
-    /// An operator wants a parked saga to go on.
-    RetryRequested {
-        /// Why.
-        note: Option<String>,
+    /// An operator intervenes.
+    Intervened {
+        /// What they do.
+        verb: Verb,
+        /// Who, and why.
+        by: Intervention,
     },
 }
 
 /// A request that makes no sense in the saga's state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
-    /// Only a parked saga can be retried.
-    #[error("the saga is {0}, so it cannot be retried: only a PARKED saga can")]
-    NotParked(Status),
+    /// The verb makes no sense in this state.
+    #[error("{verb} makes no sense: the saga is {status}, and what can be done about it is {}", sensible(.verbs))]
+    Senseless {
+        /// What somebody wanted.
+        verb: Verb,
+        /// What the saga is.
+        status: Status,
+        /// What makes sense.
+        verbs: Vec<Verb>,
+    },
     /// A forward-only step is under way or done.
     #[error("the saga is {0} and past the point of no return, so it cannot be cancelled")]
     NoWayBack(Status),
@@ -100,8 +110,10 @@ impl Command {
 pub enum Deadline {
     /// When it was to be looked at before.
     Unchanged,
-    /// So long from now.
+    /// So long from now, in the program's measure of time.
     In(Duration),
+    /// So long from now by the clock: a person said so.
+    InExactly(Duration),
     /// Never: it waits for nothing.
     Never,
 }
@@ -179,7 +191,8 @@ pub fn transition(
             }
             // The command is out, so the step may have run or may still run: undoing begins with it.
             let from = state.step().unwrap_or(saga.last().name);
-            undo(cancelled(*reason, note), *reason, saga.undoing_from(from))
+            let by = Intervention::of(note.clone());
+            undo(cancelled(*reason, by), *reason, saga.undoing_from(from))
         }
 
         (
@@ -196,10 +209,19 @@ pub fn transition(
         (State::Compensating { step, attempt, .. }, Event::DeadlinePassed) => {
             after_silent_compensation(saga, step, attempt)
         }
-        (State::Parked { step, reason }, Event::RetryRequested { note }) => {
-            let retried = What::RetryRequested { note: note.clone() };
-            vec![Entry::of(step, retried), send_again(saga, step, reason)]
-        }
+        (_, Event::Intervened { verb, by }) => match intervene(saga, state, *verb, by) {
+            Some(log) => log,
+            None if *verb == Verb::Abort && saga.is_past_return(state.step()) => {
+                return Err(IllegalEvent::NoWayBack(state.status()));
+            }
+            None => {
+                return Err(IllegalEvent::Senseless {
+                    verb: *verb,
+                    status: state.status(),
+                    verbs: verbs(saga, state),
+                });
+            }
+        },
 
         // A reply that nobody waits for. Whatever it tells is undone by the compensation that was sent, or is
         // being sent, after its command: participants let no action come after its compensation.
@@ -228,24 +250,101 @@ pub fn transition(
             | State::Parked { .. },
             Event::Expired,
         ) => Vec::new(),
-
-        (
-            State::Running { .. }
-            | State::Completed
-            | State::Compensating { .. }
-            | State::Compensated { .. },
-            Event::RetryRequested { .. },
-        ) => return Err(IllegalEvent::NotParked(state.status())),
     };
     Ok(Transition::new(saga, state, log))
 }
 
+/// What an operator can do in `state`.
+#[must_use]
+pub fn verbs(saga: &dyn Table, state: State) -> Vec<Verb> {
+    let by = Intervention::default();
+    let all = Verb::ALL.into_iter();
+    all.filter(|verb| intervene(saga, state, *verb, &by).is_some())
+        .collect()
+}
+
+fn sensible(verbs: &[Verb]) -> String {
+    match verbs {
+        [] => "nothing".to_owned(),
+        _ => verbs
+            .iter()
+            .map(Verb::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// What follows from an operator's verb, if it makes sense.
+///
+/// A participant may still do what an operator says is done, undone or over: its command is out. Its reply is late
+/// then, and changes nothing. What was skipped on the way forward is undone like any other step, for it may have run.
+fn intervene(saga: &dyn Table, state: State, verb: Verb, by: &Intervention) -> Option<Vec<Entry>> {
+    let by = by.clone();
+    Some(match (verb, state) {
+        (Verb::Retry, State::Parked { step, reason }) => vec![
+            Entry::of(step, What::RetryRequested { by }),
+            send_again(saga, step, reason),
+        ],
+        (Verb::Skip, State::Running { step, .. } | State::Parked { step, reason: None }) => vec![
+            Entry::of(step, What::SkipRequested { by }),
+            next_action(saga, step),
+        ],
+        (
+            Verb::Skip,
+            State::Compensating { step, .. }
+            | State::Parked {
+                step,
+                reason: Some(_),
+            },
+        ) => vec![
+            Entry::of(step, What::SkipRequested { by }),
+            next_compensation(saga.undoing_before(step)),
+        ],
+        (Verb::ForceComplete, State::Running { .. } | State::Parked { reason: None, .. }) => vec![
+            Entry::whole(What::CompletionForced { by }),
+            Entry::whole(What::SagaCompleted {}),
+        ],
+        (
+            Verb::ForceCompensated,
+            State::Compensating { .. }
+            | State::Parked {
+                reason: Some(_), ..
+            },
+        ) => vec![
+            Entry::whole(What::CompensationForced { by }),
+            Entry::whole(What::SagaCompensated {}),
+        ],
+        (
+            Verb::Abort,
+            State::Running { .. } | State::Completed | State::Parked { reason: None, .. },
+        ) if !saga.is_past_return(state.step()) => {
+            let from = state.step().unwrap_or(saga.last().name);
+            let reason = Reason::OPERATOR;
+            undo(cancelled(reason, by), reason, saga.undoing_from(from))
+        }
+        (
+            Verb::Reschedule(delay),
+            State::Running { step, .. } | State::Compensating { step, .. },
+        ) => {
+            let delay_seconds = delay.as_secs();
+            vec![Entry::of(step, What::Rescheduled { delay_seconds, by })]
+        }
+        _ => return None,
+    })
+}
+
 fn after_success(saga: &dyn Table, step: &'static str) -> Vec<Entry> {
-    let next = match saga.after(step) {
+    vec![
+        Entry::of(step, What::StepSucceeded {}),
+        next_action(saga, step),
+    ]
+}
+
+fn next_action(saga: &dyn Table, step: &'static str) -> Entry {
+    match saga.after(step) {
         Some(next) => send_action(next, 1),
         None => Entry::whole(What::SagaCompleted {}),
-    };
-    vec![Entry::of(step, What::StepSucceeded {}), next]
+    }
 }
 
 fn after_silence(saga: &dyn Table, step: &'static str, attempt: u32) -> Vec<Entry> {
@@ -304,9 +403,8 @@ fn next_compensation(step: Option<&'static StepPlan>) -> Entry {
     })
 }
 
-fn cancelled(reason: Reason, note: &Option<String>) -> Entry {
-    let note = note.clone();
-    Entry::whole(What::CancelRequested { reason, note })
+fn cancelled(reason: Reason, by: Intervention) -> Entry {
+    Entry::whole(What::CancelRequested { reason, by })
 }
 
 fn send_action(step: &StepPlan, attempt: u32) -> Entry {
@@ -341,7 +439,7 @@ impl Transition {
                 Undo::By { tries, .. } => Deadline::In(tries.timeout_of(state.attempt())),
                 Undo::Nothing | Undo::Never => Deadline::Unchanged,
             },
-            None if state.is_open() => Deadline::Unchanged,
+            None if state.is_open() => log.iter().find_map(moved).unwrap_or(Deadline::Unchanged),
             None => Deadline::Never,
         };
         Self {
@@ -356,6 +454,16 @@ impl Transition {
     #[must_use]
     pub fn may_expire(&self) -> bool {
         matches!(self.state, State::Running { .. })
+    }
+}
+
+/// The deadline that an entry sets by itself.
+fn moved(entry: &Entry) -> Option<Deadline> {
+    match entry.what {
+        What::Rescheduled { delay_seconds, .. } => {
+            Some(Deadline::InExactly(Duration::from_secs(delay_seconds)))
+        }
+        _ => None,
     }
 }
 

@@ -5,6 +5,26 @@ use uuid::Uuid;
 
 use crate::case::Case;
 
+/// An operator said that the order is paid, so nobody compares; but nothing may be there twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_overruled_is_not_compared_with_what_was_done() {
+    let case = Case::new().await;
+    let ids = case.completed().await;
+    case.run(&case.payment, "DELETE FROM payments").await;
+    case.breaks(Rule::Kept, ids.order, "but not paid").await;
+    case.run(&case.order, "UPDATE sagas SET overruled = true")
+        .await;
+    let report = case.audit().await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.overruled, 1);
+    case.pay(ids, "CAPTURED").await;
+    let twice = "INSERT INTO payments (id, saga_id, step, order_id, customer_id, amount_minor, currency, status, gateway_id)
+                 SELECT gen_random_uuid(), saga_id, 'tip', order_id, customer_id, amount_minor, currency, status, gateway_id
+                 FROM payments";
+    case.run(&case.payment, twice).await;
+    case.breaks(Rule::Kept, ids.order, "paid 2 times").await;
+}
+
 #[tokio::test]
 async fn orders_of_every_kind_pass() {
     let case = Case::new().await;

@@ -47,6 +47,21 @@ impl<'c> LazyTransaction<'c> {
         }
     }
 
+    /// Writes, and leaves it to the caller to commit.
+    ///
+    /// # Errors
+    /// The database failed, and nothing is written.
+    pub async fn write(mut self) -> sqlx::Result<Transaction<'c, Postgres>> {
+        self.transaction().await?;
+        match self.state {
+            State::Begun(mut tx) => {
+                self.writes.execute(&mut *tx).await?;
+                Ok(tx)
+            }
+            State::Idle(_) | State::Failed => Err(sqlx::Error::BeginFailed),
+        }
+    }
+
     /// Writes, and commits.
     ///
     /// # Errors

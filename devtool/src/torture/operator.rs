@@ -74,7 +74,9 @@ impl Operator {
     pub(super) async fn retry(&self, saga: Uuid) -> Result<()> {
         let url = format!("{}/sagas/{saga}/retry", self.replica());
         let body = json!({ "reason": "torture" });
-        let answer = self.client.post(url).json(&body).send().await?;
+        let request = self.client.post(url).header("x-actor", "torture");
+        let request = request.header("if-match", "*").json(&body);
+        let answer = request.send().await?;
         match answer.status() {
             status if status.is_success() => *self.lock().entry(saga).or_default() += 1,
             // It is not parked any more.

@@ -17,6 +17,7 @@ pub(crate) struct Model {
     pub(crate) attempt: i32,
     pub(crate) reason: Option<String>,
     pub(crate) version: i32,
+    pub(crate) overruled: bool,
     pub(crate) correlation_id: String,
     pub(crate) deadline_at: Option<DateTimeUtc>,
     pub(crate) created_at: DateTimeUtc,

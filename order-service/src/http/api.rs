@@ -1,7 +1,7 @@
 //! What the handlers share.
 
 use common::http::{ApiError, problem::types};
-use saga::{Engine, IllegalEvent, store};
+use saga::{Engine, IllegalEvent, Verb, store};
 use sea_orm::DatabaseConnection;
 
 use crate::intake::Intake;
@@ -20,7 +20,10 @@ pub(super) fn refusal(error: saga::Error) -> ApiError {
     let refused = |kind| ApiError::Refused(kind, detail);
     match error {
         saga::Error::Saga(store::Error::Database(error)) => error.into(),
-        saga::Error::Illegal(IllegalEvent::NotParked(_)) => refused(&types::SAGA_NOT_PARKED),
+        saga::Error::Illegal(IllegalEvent::Senseless { verb, .. }) => refused(match verb {
+            Verb::Retry => &types::SAGA_NOT_PARKED,
+            _ => &types::SAGA_VERB,
+        }),
         saga::Error::Illegal(IllegalEvent::NoWayBack(_)) => refused(&types::SAGA_NO_WAY_BACK),
         saga::Error::Excluded { .. } => refused(&types::SAGA_AT_WORK),
         saga::Error::Saga(store::Error::Corrupt(..)) => refused(&types::SAGA_UNREADABLE),

@@ -1,5 +1,6 @@
 //! The API of orders and sagas.
 
+mod actor;
 mod api;
 mod idempotency_key;
 mod new_order;

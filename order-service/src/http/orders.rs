@@ -23,7 +23,8 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use self::{one::no_such_order, view::OrderView};
+use self::one::no_such_order;
+pub(super) use self::view::OrderView;
 use super::{api::Api, idempotency_key, new_order::NewOrder};
 use crate::{
     entity::order,

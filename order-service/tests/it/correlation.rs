@@ -33,6 +33,7 @@ impl System {
     /// Asks for something in the name of `name`, and returns the answer's body.
     async fn ask(&self, method: Method, path: &str, name: &str, body: &Value) -> Value {
         let request = from(self.orders.request(method, path), name);
+        let request = request.header("x-actor", "ada").header("if-match", "*");
         let answer = request.json(body).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         assert_eq!(answer.headers()["x-correlation-id"], name);

@@ -197,6 +197,12 @@ impl System {
         .await
     }
 
+    /// The saga of an order, as soon as its log has such an entry.
+    pub(crate) async fn until_saga_has(&self, order: &Value, event: &str) -> Value {
+        let has = |saga: &Value| events(saga).contains(&event);
+        eventually(&format!("the log has {event}"), || self.saga(order), has).await
+    }
+
     /// Lets the deadline of a saga pass now.
     pub(crate) async fn let_deadline_pass(&self, order: &Value) {
         let db = self.environment.pool("order").await;
@@ -256,6 +262,15 @@ impl Api {
             .send()
             .await
             .unwrap()
+    }
+
+    /// What an operator does about a saga, however it is by then.
+    pub(crate) async fn intervene(&self, saga: &Value, verb: &str) -> Response {
+        let path = format!("/sagas/{}/{verb}", text(saga, "sagaId"));
+        let request = self.request(Method::POST, &path).header("x-actor", "ada");
+        let request = request.header("if-match", "*");
+        let why = request.json(&json!({ "reason": "a test" }));
+        why.send().await.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

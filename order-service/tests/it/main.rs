@@ -28,3 +28,4 @@ mod returns;
 mod slow_broker;
 mod timeouts;
 mod upgrade;
+mod verbs;

@@ -1,6 +1,6 @@
 //! What operators see and do.
 
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use test_support::openapi;
 
@@ -26,6 +26,10 @@ async fn a_saga_shows_its_steps_its_log_and_its_deadline() {
     assert_eq!(saga["steps"][0]["status"], "SENT");
     assert_eq!(saga["steps"][0]["nextWakeUpAt"], saga["deadlineAt"]);
     assert_eq!(saga["steps"][1]["status"], "PENDING");
+    assert_eq!(
+        saga["verbs"],
+        json!(["skip", "force-complete", "abort", "reschedule"])
+    );
     let seqs: Vec<_> = saga["log"]
         .as_array()
         .unwrap()
@@ -33,37 +37,6 @@ async fn a_saga_shows_its_steps_its_log_and_its_deadline() {
         .map(|entry| entry["seq"].clone())
         .collect();
     assert_eq!(seqs, [1, 2]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_parked_sagas_are_retried_and_only_as_they_were_seen() {
-    let system = System::alone().await;
-    let order = system.place("prod-1", 1).await;
-    let path = format!("/sagas/{}/retry", text(&order, "sagaId"));
-    let retry = |tag: &'static str, body: Value| {
-        let request = system
-            .orders
-            .request(Method::POST, &path)
-            .header("if-match", tag)
-            .json(&body);
-        async move { request.send().await.unwrap().status() }
-    };
-    assert_eq!(
-        retry("\"1\"", json!({ "reason": "r" })).await,
-        StatusCode::PRECONDITION_FAILED
-    );
-    assert_eq!(
-        retry("\"2\"", json!({ "reason": "r" })).await,
-        StatusCode::CONFLICT
-    );
-    assert_eq!(
-        retry("what", json!({ "reason": "r" })).await,
-        StatusCode::BAD_REQUEST
-    );
-    assert_eq!(
-        retry("*", json!({})).await,
-        StatusCode::UNPROCESSABLE_ENTITY
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

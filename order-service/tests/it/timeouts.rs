@@ -59,11 +59,7 @@ async fn what_cannot_be_undone_is_parked_and_can_be_resumed() {
     let stuck = system.orders.json("/sagas?stuck=true").await;
     assert_eq!(stuck["items"][0]["sagaId"], saga["sagaId"]);
 
-    let path = format!("/sagas/{}/retry", text(&saga, "sagaId"));
-    let answer = system
-        .orders
-        .post(&path, &json!({ "reason": "the gateway is back" }))
-        .await;
+    let answer = system.orders.intervene(&saga, "retry").await;
     assert_eq!(answer.status(), 200);
     participants
         .reply(&[refunded(&participants.command("payment").await)])
@@ -319,8 +315,7 @@ async fn a_corrupt_saga_is_quarantined_and_the_others_go_on() {
     }
     let parked = system.orders.json("/sagas?status=PARKED").await;
     assert_eq!(parked["items"].as_array().unwrap().len(), 3);
-    let path = format!("/sagas/{}/retry", text(&orders[0], "sagaId"));
-    let retried = system.orders.post(&path, &json!({ "reason": "try" })).await;
+    let retried = system.orders.intervene(&orders[0], "retry").await;
     assert_eq!(retried.status(), 409);
     participants.reply(&[processed(&again)]).await;
     assert_eq!(

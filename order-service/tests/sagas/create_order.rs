@@ -218,7 +218,11 @@ fn every_run_keeps_the_guarantees() {
 
 #[test]
 fn two_faults_break_nothing_either() {
-    every_run().faults(2).cancellations(0).retries(0).run();
+    every_run()
+        .faults(2)
+        .cancellations(0)
+        .interventions(0)
+        .run();
 }
 
 #[test]
@@ -233,10 +237,10 @@ fn at_a_forgetful_gateway() -> Check {
 
 #[test]
 fn a_gateway_that_charges_after_the_refund_keeps_no_money() {
-    at_a_forgetful_gateway().retries(0).run();
+    at_a_forgetful_gateway().interventions(0).run();
 }
 
 #[test]
 fn its_mutants_at_a_forgetful_gateway_are_found() {
-    at_a_forgetful_gateway().retries(0).find_mutants();
+    at_a_forgetful_gateway().interventions(0).find_mutants();
 }

@@ -18,6 +18,7 @@ use crate::{
     saga::{Saga, Subject},
     store::{self, Locked},
     transition::{self, transition},
+    verb::{Intervention, Verb},
 };
 
 /// A saga that is to be begun.
@@ -46,6 +47,26 @@ pub struct Work<'c> {
     begun: Vec<Decision>,
     decided: Vec<Decision>,
     messages: Vec<Message>,
+}
+
+/// What a [`Work`] would do, as its transaction sees it.
+#[derive(Debug)]
+#[must_use = "its transaction is to be ended"]
+pub struct Rehearsal<'c> {
+    /// What it would leave in the database.
+    pub transaction: Transaction<'c, Postgres>,
+    /// What it would send.
+    pub messages: Vec<Message>,
+}
+
+impl Rehearsal<'_> {
+    /// Takes everything back.
+    ///
+    /// # Errors
+    /// The database failed: nothing of it lasts all the same.
+    pub async fn end(self) -> Result<(), Error> {
+        Ok(self.transaction.rollback().await?)
+    }
 }
 
 impl Engine {
@@ -164,9 +185,37 @@ impl<'c> Work<'c> {
         self.decide(saga, event, None)?;
         if let Some(decision) = self.decided.get(before) {
             let origin = &decision.saga.origin;
-            store::set_origin(self.transaction.transaction().await?, id, origin).await?;
+            let overrules = decision
+                .transition
+                .log
+                .iter()
+                .any(|one| one.what.overrules());
+            let tx = self.transaction.transaction().await?;
+            store::set_origin(tx, id, origin).await?;
+            if overrules {
+                store::set_overruled(tx, id).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Does what an operator wants with a saga that is locked, as a request from `origin`. Where it is to be undone, the
+    /// lock of its subject is held.
+    ///
+    /// # Errors
+    /// It makes no sense in the saga's state, or another saga excludes that it is open.
+    pub async fn intervene(
+        &mut self,
+        saga: Saga,
+        verb: Verb,
+        by: Intervention,
+        origin: Origin,
+    ) -> Result<(), Error> {
+        if verb == Verb::Abort && !saga.state.is_open() {
+            self.exclude(saga.definition, &saga.subject).await?;
+        }
+        self.apply(saga, &Event::Intervened { verb, by }, origin)
+            .await
     }
 
     /// Applies `event` to each of these sagas.
@@ -282,6 +331,34 @@ impl<'c> Work<'c> {
     /// Nothing is done, and `done` is not called.
     pub async fn commit_then(mut self, done: impl FnOnce()) -> Result<(), Error> {
         let parts = &self.engine.0;
+        self.follow().await?;
+        let enqueued = parts
+            .outbox
+            .enqueue(&mut self.transaction.writes, self.messages);
+        if !self.begun.is_empty() || !self.decided.is_empty() {
+            crash::point("engine.decided");
+        }
+        self.transaction.commit().await?;
+        done();
+        parts.outbox.hand_over(enqueued).await;
+        Ok(())
+    }
+
+    /// Writes everything and sends nothing: what would be is seen in the transaction, which is never committed.
+    ///
+    /// # Errors
+    /// As when it is committed.
+    pub async fn rehearse(mut self) -> Result<Rehearsal<'c>, Error> {
+        self.follow().await?;
+        Ok(Rehearsal {
+            transaction: self.transaction.write().await?,
+            messages: self.messages,
+        })
+    }
+
+    /// Adds what was decided, and what the program makes of it, to what is written and sent.
+    async fn follow(&mut self) -> Result<(), Error> {
+        let parts = &self.engine.0;
         let mut following = Following {
             transaction: &mut self.transaction,
             begun: &self.begun,
@@ -293,13 +370,6 @@ impl<'c> Work<'c> {
         let writes = &mut self.transaction.writes;
         store::insert(writes, &self.begun, scale);
         store::update(writes, &self.decided, scale);
-        let enqueued = parts.outbox.enqueue(writes, self.messages);
-        if !self.begun.is_empty() || !self.decided.is_empty() {
-            crash::point("engine.decided");
-        }
-        self.transaction.commit().await?;
-        done();
-        parts.outbox.hand_over(enqueued).await;
         Ok(())
     }
 }

@@ -1,10 +1,15 @@
 //! The entries of the saga log: what is decided or noticed, and how it is written.
 
+use std::time::Duration;
+
 use common::contract::Reason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::table::Table;
+use crate::{
+    table::Table,
+    verb::{Intervention, Verb},
+};
 
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +54,9 @@ pub enum What {
     CancelRequested {
         /// Why.
         reason: Reason,
-        /// In their own words.
-        note: Option<String>,
+        /// Who, and why in their own words.
+        #[serde(flatten)]
+        by: Intervention,
     },
     /// What was done is undone from here on.
     CompensationStarted {
@@ -92,8 +98,35 @@ pub enum What {
     },
     /// An operator resumed it.
     RetryRequested {
-        /// Why.
-        note: Option<String>,
+        /// Who, and why.
+        #[serde(flatten)]
+        by: Intervention,
+    },
+    /// An operator takes the step for done, or on the way back for undone.
+    SkipRequested {
+        /// Who, and why.
+        #[serde(flatten)]
+        by: Intervention,
+    },
+    /// An operator takes the saga for completed, whatever was done of it.
+    CompletionForced {
+        /// Who, and why.
+        #[serde(flatten)]
+        by: Intervention,
+    },
+    /// An operator takes the saga for compensated, whatever is left of it.
+    CompensationForced {
+        /// Who, and why.
+        #[serde(flatten)]
+        by: Intervention,
+    },
+    /// An operator changed when it is looked at again.
+    Rescheduled {
+        /// How long after the entry that is.
+        delay_seconds: u64,
+        /// Who, and why.
+        #[serde(flatten)]
+        by: Intervention,
     },
 }
 
@@ -104,6 +137,35 @@ pub struct Unreadable {
     event: String,
     step: Option<String>,
     problem: String,
+}
+
+impl What {
+    /// Whether from here on the saga says more than its participants did: an operator said so.
+    #[must_use]
+    pub const fn overrules(&self) -> bool {
+        matches!(
+            self,
+            Self::SkipRequested { .. }
+                | Self::CompletionForced { .. }
+                | Self::CompensationForced { .. }
+        )
+    }
+
+    /// What an operator did, who, and why, where somebody did.
+    #[must_use]
+    pub const fn intervention(&self) -> Option<(Verb, &Intervention)> {
+        Some(match self {
+            Self::RetryRequested { by } => (Verb::Retry, by),
+            Self::SkipRequested { by } => (Verb::Skip, by),
+            Self::CompletionForced { by } => (Verb::ForceComplete, by),
+            Self::CompensationForced { by } => (Verb::ForceCompensated, by),
+            Self::CancelRequested { by, .. } => (Verb::Abort, by),
+            Self::Rescheduled { delay_seconds, by } => {
+                (Verb::Reschedule(Duration::from_secs(*delay_seconds)), by)
+            }
+            _ => return None,
+        })
+    }
 }
 
 impl Entry {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use common::contract::SagaId;
 use serde_json::Value;
-use sqlx::{PgExecutor, Row};
+use sqlx::{PgExecutor, Row, postgres::PgRow};
 
 use crate::{
     Table,
@@ -46,12 +46,35 @@ pub async fn load(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Vec<Writt
     .bind(id.0)
     .fetch_all(db)
     .await?;
-    let written = rows.iter().map(|row| Written {
+    Ok(rows.iter().map(written).collect())
+}
+
+fn written(row: &PgRow) -> Written {
+    Written {
         seq: row.get("seq"),
         at: row.get("at"),
         event: row.get("event"),
         step: row.get("step"),
         details: row.get("details"),
-    });
-    Ok(written.collect())
+    }
+}
+
+/// The entry of what an operator did about a saga under the key `key`, if anything.
+///
+/// # Errors
+/// The database failed.
+pub async fn under_key(
+    db: impl PgExecutor<'_>,
+    id: SagaId,
+    key: &str,
+) -> sqlx::Result<Option<Written>> {
+    let row = sqlx::query(
+        "SELECT seq, at, event, step, details FROM saga_log
+         WHERE saga_id = $1 AND details->>'idempotencyKey' = $2 ORDER BY seq LIMIT 1",
+    )
+    .bind(id.0)
+    .bind(key)
+    .fetch_optional(db)
+    .await?;
+    Ok(row.as_ref().map(written))
 }

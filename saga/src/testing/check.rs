@@ -34,7 +34,7 @@ const ATTEMPTS: u32 = 2;
 /// Steps before the point of no return of a saga whose runs can all be visited at once.
 const SMALL: usize = 2;
 
-/// Checks a definition: in no run with any fault, a cancellation and an operator's retry, each at any moment, is a
+/// Checks a definition: in no run with any fault, a cancellation and an operator's intervention, each at any moment, is a
 /// guarantee broken. It prints how many states that were.
 ///
 /// ```
@@ -71,7 +71,7 @@ pub struct Check {
 
 impl Check {
     /// The check of a definition whose commands are sent at most twice, with one fault of any kind, one cancellation
-    /// and one retry, each at any moment.
+    /// and one intervention, each at any moment.
     pub fn of(definition: &dyn Table) -> Self {
         let saga = Plans::with_attempts(definition, ATTEMPTS);
         Self {
@@ -84,7 +84,7 @@ impl Check {
                 left: Left {
                     faults: 1,
                     cancellations: 1,
-                    retries: 1,
+                    interventions: 1,
                 },
                 bug: None,
             },
@@ -103,9 +103,9 @@ impl Check {
         self
     }
 
-    /// With so many retries by an operator.
-    pub const fn retries(mut self, retries: u8) -> Self {
-        self.model.left.retries = retries;
+    /// With so many interventions of an operator, of any kind: retries, skipped steps, forced ends.
+    pub const fn interventions(mut self, interventions: u8) -> Self {
+        self.model.left.interventions = interventions;
         self
     }
 
@@ -146,7 +146,7 @@ impl Check {
     /// Visits all states, or those up to the first broken guarantee, and asserts that there is none.
     ///
     /// A saga with more than two steps before its point of no return has too many runs for one visit: it is
-    /// visited with the faults, and again with the retries.
+    /// visited with the faults, and again with the interventions.
     ///
     /// # Panics
     /// A guarantee is broken, or what it is about cannot happen at all.
@@ -160,12 +160,14 @@ impl Check {
 
     fn parts(self) -> Vec<Self> {
         let Left {
-            faults, retries, ..
+            faults,
+            interventions,
+            ..
         } = self.model.left;
         let steps = self.model.saga.steps.iter();
         let steps = steps.filter(|step| !step.is_forward_only()).count();
-        if steps > SMALL && faults > 0 && retries > 0 {
-            vec![self.clone().retries(0), self.faults(0)]
+        if steps > SMALL && faults > 0 && interventions > 0 {
+            vec![self.clone().interventions(0), self.faults(0)]
         } else {
             vec![self]
         }
@@ -222,11 +224,11 @@ impl Check {
         let Left {
             faults,
             cancellations,
-            retries,
+            interventions,
         } = self.model.left;
         let bug = self.model.bug.map(|bug| format!(", with {bug:?}"));
         format!(
-            "{} v{}, {faults} faults, {cancellations} cancellations, {retries} retries{}",
+            "{} v{}, {faults} faults, {cancellations} cancellations, {interventions} interventions{}",
             self.definition.name,
             self.definition.version,
             bug.unwrap_or_default(),

@@ -19,6 +19,7 @@ use crate::{
     state::{Entry, State},
     table::Table,
     transition::{Event, IllegalEvent},
+    verb::{Intervention, Verb},
 };
 
 /// A story about one saga: what happens to it, and what has to follow.
@@ -156,9 +157,17 @@ impl Scenario {
     /// An operator wants a parked saga to go on.
     #[track_caller]
     #[must_use]
-    pub fn retry(mut self) -> Self {
+    pub fn retry(self) -> Self {
+        self.intervene(Verb::Retry)
+    }
+
+    /// An operator does this about the saga.
+    #[track_caller]
+    #[must_use]
+    pub fn intervene(mut self, verb: Verb) -> Self {
         self.settle();
-        self.happen(&Event::RetryRequested { note: None });
+        let by = Intervention::default();
+        self.happen(&Event::Intervened { verb, by });
         self
     }
 

@@ -120,7 +120,7 @@ impl Story {
     fn write(&mut self, transition: Transition) {
         self.expires_at = self.expires_at.filter(|_| transition.may_expire());
         self.deadline_at = match transition.deadline {
-            Deadline::In(duration) => {
+            Deadline::In(duration) | Deadline::InExactly(duration) => {
                 let at = self.clock + duration;
                 Some(self.expires_at.map_or(at, |expires| at.min(expires)))
             }

@@ -72,6 +72,11 @@ fn cancel() -> Event {
     }
 }
 
+fn intervened(verb: Verb) -> Event {
+    let by = Intervention::default();
+    Event::Intervened { verb, by }
+}
+
 fn retry() -> Event {
-    Event::RetryRequested { note: None }
+    intervened(Verb::Retry)
 }

@@ -83,20 +83,20 @@ fn a_saga_of_three_steps_that_can_be_undone_keeps_its_guarantees() {
 
 #[test]
 fn guarantees_are_kept_when_two_things_go_wrong() {
-    Check::of(&RESERVE).faults(2).retries(0).run();
+    Check::of(&RESERVE).faults(2).interventions(0).run();
 }
 
 /// In all attempts, forward and back, all that was ever sent may still be on its way.
 #[test]
 fn guarantees_are_kept_with_all_attempts() {
     let check = Check::of(&BOOK_TRIP).all_attempts();
-    check.faults(0).cancellations(0).retries(0).run();
+    check.faults(0).cancellations(0).interventions(0).run();
 }
 
 /// Nothing is left out here, also where it changes nothing.
 #[test]
 fn messages_that_change_nothing_change_nothing() {
-    let check = Check::of(&RESERVE).retries(0);
+    let check = Check::of(&RESERVE).interventions(0);
     check.stale_messages_too().run();
 }
 
@@ -106,7 +106,7 @@ fn messages_that_change_nothing_change_nothing() {
 fn a_reply_that_counts_twice_does_no_harm() {
     let check = Check::of(&RESERVE).with(Bug::CountedTwice);
     let check = check.stale_messages_too();
-    check.cancellations(0).retries(0).run();
+    check.cancellations(0).interventions(0).run();
 }
 
 /// With the airline's effect at a gateway that does also what was undone before it came.
@@ -117,7 +117,7 @@ fn forgetful() -> Check {
 #[test]
 fn intents_keep_the_guarantees_at_a_gateway_that_acts_after_the_compensation() {
     let check = forgetful().faults(2);
-    check.cancellations(0).retries(0).run();
+    check.cancellations(0).interventions(0).run();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The saga log: what it adds up to, and what it refuses to.
 
 use common::contract::Reason;
-use saga::{Definition, Entry, State, Status, Table, What};
+use saga::{Definition, Entry, Intervention, State, Status, Table, What};
 use serde_json::json;
 
 use crate::trip::{Trip, book_flight, issue_ticket};
@@ -12,6 +12,14 @@ const WHY: Reason = Reason::new("WHY");
 
 fn table() -> &'static dyn Table {
     &BOOK_TRIP
+}
+
+fn by() -> Intervention {
+    Intervention {
+        note: Some("the bank says so".to_owned()),
+        actor: Some("ada".to_owned()),
+        idempotency_key: Some("k1".to_owned()),
+    }
 }
 
 /// An entry of each kind.
@@ -30,7 +38,7 @@ fn every_entry() -> Vec<Entry> {
         flight(What::ActionTimedOut { attempt: 3 }),
         Entry::whole(What::CancelRequested {
             reason,
-            note: note.clone(),
+            by: Intervention::of(note.clone()),
         }),
         Entry::whole(What::CompensationStarted { reason }),
         flight(What::CompensationSent { attempt: 1 }),
@@ -47,7 +55,16 @@ fn every_entry() -> Vec<Entry> {
             reason: Some(reason),
             problem: "nonsense".to_owned(),
         }),
-        flight(What::RetryRequested { note }),
+        flight(What::RetryRequested {
+            by: Intervention::of(note),
+        }),
+        flight(What::SkipRequested { by: by() }),
+        Entry::whole(What::CompletionForced { by: by() }),
+        Entry::whole(What::CompensationForced { by: by() }),
+        flight(What::Rescheduled {
+            delay_seconds: 600,
+            by: by(),
+        }),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::contract::Reason;
-use saga::{Definition, Entry, IllegalEvent, Status, What, testing::Scenario};
+use saga::{Definition, Entry, IllegalEvent, Status, Verb, What, testing::Scenario};
 
 use crate::trip::{
     BOOKED_UP, BookFlight, BookRoom, CancelFlight, CancelRoom, CheckPassport, FlightBooked,
@@ -185,15 +185,104 @@ fn time_passes_for_the_whole_saga_too() {
         .expect_compensated(Reason::TIMEOUT);
 }
 
+fn not_parked() -> IllegalEvent {
+    IllegalEvent::Senseless {
+        verb: Verb::Retry,
+        status: Status::Running,
+        verbs: vec![
+            Verb::Skip,
+            Verb::ForceComplete,
+            Verb::Abort,
+            Verb::Reschedule(Duration::ZERO),
+        ],
+    }
+}
+
 #[test]
 fn a_saga_that_runs_cannot_be_retried() {
     journey()
         .retry()
-        .expect_refused(IllegalEvent::NotParked(Status::Running))
+        .expect_refused(not_parked())
         .cancel(BOOKED_UP)
         .expect_command(&about::<CancelFlight>())
         .reply(&about::<FlightCancelled>())
         .expect_compensated(BOOKED_UP);
+}
+
+#[test]
+fn a_skipped_step_is_taken_for_done_and_undone_like_any_other() {
+    journey()
+        .intervene(Verb::Skip)
+        .expect_command(&about::<BookRoom>())
+        // It has happened after all, and nothing follows from that.
+        .reply(&about::<FlightBooked>())
+        .reply(&RoomRefused { reason: BOOKED_UP })
+        .expect_command(&about::<CancelFlight>())
+        .reply(&about::<FlightCancelled>())
+        .expect_compensated(BOOKED_UP);
+}
+
+#[test]
+fn a_compensation_that_is_skipped_is_taken_for_done() {
+    journey()
+        .reply(&about::<FlightBooked>())
+        .expect_command(&about::<BookRoom>())
+        .intervene(Verb::Abort)
+        .expect_command(&about::<CancelRoom>())
+        .intervene(Verb::Skip)
+        .expect_command(&about::<CancelFlight>())
+        .reply(&about::<FlightCancelled>())
+        .reply(&about::<RoomCancelled>())
+        .expect_compensated(Reason::OPERATOR);
+}
+
+#[test]
+fn what_is_forced_stays_whatever_comes_afterwards() {
+    journey()
+        .intervene(Verb::ForceComplete)
+        .reply(&FlightRefused { reason: BOOKED_UP })
+        .expect_completed();
+    journey()
+        .cancel(BOOKED_UP)
+        .expect_command(&about::<CancelFlight>())
+        .intervene(Verb::ForceCompensated)
+        .reply(&about::<FlightCancelled>())
+        .reply(&about::<FlightBooked>())
+        .expect_compensated(BOOKED_UP);
+}
+
+#[test]
+fn a_saga_that_was_forced_to_its_end_can_still_be_undone() {
+    journey()
+        .intervene(Verb::ForceComplete)
+        .intervene(Verb::Abort)
+        .expect_command(&about::<CancelRoom>())
+        .reply(&about::<RoomCancelled>())
+        .expect_command(&about::<CancelFlight>())
+        .reply(&about::<FlightCancelled>())
+        .expect_compensated(Reason::OPERATOR);
+}
+
+#[test]
+fn who_reschedules_asks_sooner_or_later() {
+    journey()
+        .intervene(Verb::Reschedule(Duration::from_secs(5)))
+        .pass(Duration::from_secs(5))
+        .expect_command_again::<BookFlight>()
+        .intervene(Verb::Reschedule(AN_HOUR))
+        .pass(AN_HOUR - HALF_A_MINUTE)
+        .reply(&about::<FlightBooked>())
+        .expect_command(&about::<BookRoom>())
+        .reply(&about::<RoomBooked>())
+        .expect_completed();
+}
+
+#[test]
+fn a_forward_only_step_that_cannot_be_done_is_skipped() {
+    trip_past_return()
+        .intervene(Verb::Skip)
+        .reply(&about::<TicketIssued>())
+        .expect_completed();
 }
 
 /// For the function by which a program follows its sagas.
@@ -251,7 +340,7 @@ fn a_refusal_that_nobody_expected_is_noticed() {
 #[test]
 #[should_panic(expected = "expected the refusal")]
 fn a_refusal_that_does_not_come_is_noticed() {
-    let _ = journey().expect_refused(IllegalEvent::NotParked(Status::Running));
+    let _ = journey().expect_refused(not_parked());
 }
 
 #[test]

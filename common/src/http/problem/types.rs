@@ -58,6 +58,8 @@ problem_types! {
         "A COMPLETED order can become SHIPPED, a SHIPPED one DELIVERED, and only a DELIVERED one can be returned. Read the order, and do what its status allows.";
     SAGA_AT_WORK: CONFLICT "saga-at-work", "Another saga of the order is at work",
         "What it does must end first. Ask again in a moment; where it takes long, look at the saga that `detail` names.";
+    SAGA_VERB: CONFLICT "saga-verb", "The saga's state does not allow this",
+        "What an operator can do depends on where the saga is: `detail` names what makes sense now, and `verbs` of the saga says it too.";
     SAGA_NOT_PARKED: CONFLICT "saga-not-parked", "The saga is not parked",
         "Only a parked saga waits for somebody to resume it. This one goes on by itself, or has ended: read it.";
     SAGA_NO_WAY_BACK: CONFLICT "saga-no-way-back", "The saga cannot be undone any more",
@@ -80,6 +82,8 @@ problem_types! {
         "The body was read, and some of its fields cannot be what they are; `errors` says which, and how. Correct them.";
     IDEMPOTENCY_KEY_REUSED: UNPROCESSABLE_ENTITY "idempotency-key-reused", "The idempotency key came with another request before",
         "A key belongs to one request for ever. Use a new key for a new request, and the same body for the same key.";
+    PRECONDITION_REQUIRED: PRECONDITION_REQUIRED "precondition-required", "Say which version you saw",
+        "Read it, and send its `ETag` as `If-Match`, so that you decide about what you saw. `*` takes it as it is.";
     INTERNAL_ERROR: INTERNAL_SERVER_ERROR "internal-error", "The service has a fault",
         "It has been logged, with the correlation id. Whether anything was done is not known: ask, or send the request again with the same idempotency key.";
     DEPENDENCY_AWAY: SERVICE_UNAVAILABLE "dependency-away", "The service cannot reach what it needs",

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     http::api::{Api, refusal},
-    orders::{Order, Status},
+    orders::Order,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -73,10 +73,7 @@ async fn cancel_order(
     let mut db = api.engine.db().acquire().await?;
     let mut work = api.engine.work(&mut db);
     let order = lock(&mut work, id).await?;
-    if matches!(
-        order.status,
-        Status::Shipped | Status::Delivered | Status::Returned
-    ) {
+    if order.status.has_left() {
         let detail = format!("the order is {}: it is too late to cancel it", order.status);
         return Err(ApiError::Refused(&types::ORDER_SHIPPED, detail));
     }

@@ -12,9 +12,11 @@ use crate::{state::State, table::StepPlan};
 
 /// Nothing is silently stuck.
 pub const ENDS: &str = "what comes to rest is completed, compensated or parked";
-/// Nothing of a completed saga is missing, and nothing is there twice.
+/// Nothing of a completed saga is missing, and nothing is there twice. Where an operator said that something is done, that
+/// is theirs to know.
 pub const COMPLETE: &str = "a completed saga has every effect exactly once";
-/// Of a compensated saga, all that can be undone is undone.
+/// Of a compensated saga, all that can be undone is undone, also what an operator skipped on the way forward. Where an
+/// operator said that something is undone, that is theirs to know.
 pub const CLEAN: &str = "a compensated saga that came to rest has no effect left";
 /// Also where the action comes after its compensation.
 pub const GONE: &str = "no effect survives its compensation";
@@ -40,10 +42,11 @@ pub(crate) fn all() -> Vec<Property<OneSaga>> {
         always(COMPLETE, |_, world| {
             let mut steps = world.participants.iter();
             world.saga != State::Completed
+                || world.said_done
                 || steps.all(|step| step.applied == 1 && step.undone == 0)
         }),
         always(CLEAN, |model, world| {
-            let is_end = world.at_rest() && is_compensated(world);
+            let is_end = world.at_rest() && is_compensated(world) && !world.said_undone;
             let mut steps = model.saga.steps.iter();
             !is_end || steps.all(|step| leaves_nothing(model, world, step))
         }),

@@ -10,8 +10,8 @@ use crate::{
     testing::plans::Plans,
 };
 
-/// More than all decisions between two retries can weigh.
-const RETRY: usize = 10_000;
+/// More than all decisions between two interventions can weigh.
+const INTERVENTION: usize = 10_000;
 /// More than any message weighs.
 const DECISION: usize = 10;
 
@@ -24,7 +24,7 @@ pub(crate) fn measure(saga: &Plans, world: &World) -> usize {
     let hands: usize = world.hands.iter().map(weight_in_hand).sum();
     let requests = world.participants.iter().filter(|one| one.under_way);
     let left = world.left;
-    RETRY * usize::from(left.retries)
+    INTERVENTION * usize::from(left.interventions)
         + DECISION * decisions(saga, world.saga)
         + DECISION * usize::from(left.faults)
         + usize::from(left.cancellations)
@@ -34,7 +34,7 @@ pub(crate) fn measure(saga: &Plans, world: &World) -> usize {
         + requests.count()
 }
 
-/// Decisions that there are at most from `state` to an end, without retries.
+/// Decisions that there are at most from `state` to an end, without interventions.
 fn decisions(saga: &Plans, state: State) -> usize {
     let undo: usize = saga.steps.iter().map(back).sum();
     let forward = |from: usize| saga.steps[from..].iter().map(ahead).sum::<usize>();

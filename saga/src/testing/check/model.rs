@@ -11,7 +11,11 @@ use super::{
     properties,
     world::{Left, Message, World},
 };
-use crate::{testing::plans::Plans, transition::Event};
+use crate::{
+    testing::plans::Plans,
+    transition::Event,
+    verb::{Intervention, Verb},
+};
 
 /// One saga, its participants, RabbitMQ between them, and all that may go wrong.
 #[derive(Clone, Debug)]
@@ -64,8 +68,8 @@ pub(crate) enum Action {
     Expire,
     /// Somebody cancels it.
     Cancel,
-    /// An operator resumes the parked saga.
-    Retry,
+    /// An operator intervenes.
+    Intervene(Verb),
 }
 
 /// When the process dies that handles a message.
@@ -80,6 +84,14 @@ pub(crate) enum Dies {
     /// All is done, and the message comes again.
     BeforeAck,
 }
+
+/// What an operator does that nobody else can. To abort is to cancel, and time may pass at any time.
+const VERBS: [Verb; 4] = [
+    Verb::Retry,
+    Verb::Skip,
+    Verb::ForceComplete,
+    Verb::ForceCompensated,
+];
 
 const DEATHS: [Dies; 4] = [
     Dies::Never,
@@ -135,8 +147,8 @@ impl Model for OneSaga {
         if world.left.cancellations > 0 {
             actions.push(Action::Cancel);
         }
-        if world.left.retries > 0 {
-            actions.push(Action::Retry);
+        if world.left.interventions > 0 {
+            actions.extend(VERBS.map(Action::Intervene));
         }
     }
 
@@ -173,15 +185,16 @@ impl Model for OneSaga {
                 world.left.cancellations -= 1;
                 world.decide(self, &cancelled());
             }
-            Action::Retry => {
-                world.left.retries -= 1;
-                world.decide(self, &Event::RetryRequested { note: None });
+            Action::Intervene(verb) => {
+                world.left.interventions -= 1;
+                let by = Intervention::default();
+                world.decide(self, &Event::Intervened { verb, by });
             }
         }
         if self.forgets_stale {
             self.forget_stale(&mut world);
         }
-        if matches!(action, Action::Cancel | Action::Retry) && world.saga == before.saga {
+        if matches!(action, Action::Cancel | Action::Intervene(_)) && world.saga == before.saga {
             // It was refused, or nothing was to be done.
             return None;
         }
@@ -211,7 +224,7 @@ impl Action {
             | Self::TimePasses
             | Self::Expire
             | Self::Cancel
-            | Self::Retry => false,
+            | Self::Intervene(_) => false,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) fn start(model: &OneSaga) -> World {
         lost: false,
         hands: Bag::default(),
         participants: vec![Participant::default(); saga.length()],
+        said_done: false,
+        said_undone: false,
         left: model.left,
     };
     world.write(saga, transition::start(saga));
@@ -87,7 +89,7 @@ impl World {
         self.saga = transition.state;
         self.expires &= transition.may_expire();
         self.armed = match transition.deadline {
-            Deadline::In(_) => true,
+            Deadline::In(_) | Deadline::InExactly(_) => true,
             Deadline::Unchanged => self.armed,
             Deadline::Never => false,
         };
@@ -101,8 +103,16 @@ impl World {
             let step = saga.step(command.step().name);
             self.past_return |= is_forward && step.is_some_and(StepPlan::is_forward_only);
         }
+        self.said_done |= overrules(&transition, true);
+        self.said_undone |= overrules(&transition, false);
         let log = Arc::make_mut(&mut self.log.0);
         log.extend(transition.log);
         self.folds &= State::fold(saga, log.iter()) == Ok(Some(self.saga));
     }
+}
+
+/// Whether an operator overrules what the participants did, on the way forward or back.
+fn overrules(transition: &Transition, is_forward: bool) -> bool {
+    let mut log = transition.log.iter();
+    log.any(|entry| entry.what.overrules()) && transition.state.reason().is_none() == is_forward
 }

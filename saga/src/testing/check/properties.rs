@@ -111,9 +111,11 @@ fn back(model: &OneSaga) -> [(bool, &'static str, Condition); 6] {
             is_parked(world) && world.saga.reason().is_some()
         }),
         (
-            model.left.retries > 0,
+            model.left.interventions > 0,
             "a parked saga is compensated after a retry",
-            |model, world| is_compensated(world) && world.left.retries < model.left.retries,
+            |model, world| {
+                is_compensated(world) && world.left.interventions < model.left.interventions
+            },
         ),
     ]
 }
@@ -130,9 +132,11 @@ fn forward(model: &OneSaga) -> [(bool, &'static str, Condition); 3] {
             |_, world| matches!(world.saga, State::Parked { step, reason: None } if succeeds(world, step)),
         ),
         (
-            model.left.retries > 0,
+            model.left.interventions > 0,
             "a parked saga completes after a retry",
-            |model, world| completes(model, world) && world.left.retries < model.left.retries,
+            |model, world| {
+                completes(model, world) && world.left.interventions < model.left.interventions
+            },
         ),
     ]
 }

@@ -37,6 +37,10 @@ pub(crate) struct World {
     pub(crate) hands: Bag<Hand>,
     /// What participants have done, by the position of the step.
     pub(crate) participants: Vec<Participant>,
+    /// Whether an operator said that something is done which need not be.
+    pub(crate) said_done: bool,
+    /// Whether an operator said that something is undone which need not be.
+    pub(crate) said_undone: bool,
     /// What may still happen that need not.
     pub(crate) left: Left,
 }
@@ -48,8 +52,8 @@ pub(crate) struct Left {
     pub(crate) faults: u8,
     /// Cancellations.
     pub(crate) cancellations: u8,
-    /// Retries by an operator.
-    pub(crate) retries: u8,
+    /// Interventions of an operator.
+    pub(crate) interventions: u8,
 }
 
 /// What services say to each other about a step. Replies follow from the idempotency table, so that two with the

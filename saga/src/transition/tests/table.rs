@@ -12,42 +12,81 @@
 use super::*;
 
 const OF_A_TRIP: &str = "
-    state        flight:yes  flight:no  flight:undone  passport:yes  passport:no  passport:undone  ticket:yes  ticket:no  ticket:undone  silence     expiry     cancel     retry
-    done         late        late       late           late          late         .                late        .          .              .           .          refused    refused
-    undone       late        late       late           late          late         .                late        .          .              .           .          .          refused
-    flight/1     passport/1  undone     late           late          late         .                late        .          .              flight/2    -flight/1  -flight/1  refused
-    flight/3     passport/1  undone     late           late          late         .                late        .          .              -flight/1   -flight/1  -flight/1  refused
-    -flight/1    late        late       undone         late          late         .                late        .          .              -flight/2   .          .          refused
-    -flight/10   late        late       undone         late          late         .                late        .          .              !-flight    .          .          refused
-    !flight      passport/1  undone     late           late          late         .                late        .          .              .           .          -flight/1  flight/1
-    !-flight     late        late       undone         late          late         .                late        .          .              .           .          .          -flight/1
-    passport/1   late        late       late           ticket/1      -flight/1    .                late        .          .              passport/2  -flight/1  -flight/1  refused
-    passport/3   late        late       late           ticket/1      -flight/1    .                late        .          .              -flight/1   -flight/1  -flight/1  refused
-    -passport/1  late        late       late           late          late         -flight/1        late        .          .              !-passport  .          .          refused
-    -passport/2  late        late       late           late          late         -flight/1        late        .          .              !-passport  .          .          refused
-    !passport    late        late       late           ticket/1      -flight/1    .                late        .          .              .           .          -flight/1  passport/1
-    !-passport   late        late       late           late          late         -flight/1        late        .          .              .           .          .          -flight/1
-    ticket/1     late        late       late           late          late         .                done        .          .              ticket/2    !ticket    refused    refused
-    ticket/3     late        late       late           late          late         .                done        .          .              !ticket     !ticket    refused    refused
-    !ticket      late        late       late           late          late         .                done        .          .              .           .          refused    ticket/1
+    state        flight:yes  flight:no  flight:undone  passport:yes  passport:no  passport:undone  ticket:yes  ticket:no  ticket:undone  silence     expiry     cancel
+    done         late        late       late           late          late         .                late        .          .              .           .          refused
+    undone       late        late       late           late          late         .                late        .          .              .           .          .
+    flight/1     passport/1  undone     late           late          late         .                late        .          .              flight/2    -flight/1  -flight/1
+    flight/3     passport/1  undone     late           late          late         .                late        .          .              -flight/1   -flight/1  -flight/1
+    -flight/1    late        late       undone         late          late         .                late        .          .              -flight/2   .          .
+    -flight/10   late        late       undone         late          late         .                late        .          .              !-flight    .          .
+    !flight      passport/1  undone     late           late          late         .                late        .          .              .           .          -flight/1
+    !-flight     late        late       undone         late          late         .                late        .          .              .           .          .
+    passport/1   late        late       late           ticket/1      -flight/1    .                late        .          .              passport/2  -flight/1  -flight/1
+    passport/3   late        late       late           ticket/1      -flight/1    .                late        .          .              -flight/1   -flight/1  -flight/1
+    -passport/1  late        late       late           late          late         -flight/1        late        .          .              !-passport  .          .
+    -passport/2  late        late       late           late          late         -flight/1        late        .          .              !-passport  .          .
+    !passport    late        late       late           ticket/1      -flight/1    .                late        .          .              .           .          -flight/1
+    !-passport   late        late       late           late          late         -flight/1        late        .          .              .           .          .
+    ticket/1     late        late       late           late          late         .                done        .          .              ticket/2    !ticket    refused
+    ticket/3     late        late       late           late          late         .                done        .          .              !ticket     !ticket    refused
+    !ticket      late        late       late           late          late         .                done        .          .              .           .          refused
 ";
 
 const OF_A_RESERVATION: &str = "
-    state        flight:yes  flight:no  flight:undone  passport:yes  passport:no  passport:undone  silence     expiry     cancel     retry
-    done         late        late       late           late          late         .                .           .          -flight/1  refused
-    undone       late        late       late           late          late         .                .           .          .          refused
-    flight/1     passport/1  undone     late           late          late         .                flight/2    -flight/1  -flight/1  refused
-    flight/3     passport/1  undone     late           late          late         .                -flight/1   -flight/1  -flight/1  refused
-    -flight/1    late        late       undone         late          late         .                -flight/2   .          .          refused
-    -flight/10   late        late       undone         late          late         .                !-flight    .          .          refused
-    !flight      passport/1  undone     late           late          late         .                .           .          -flight/1  flight/1
-    !-flight     late        late       undone         late          late         .                .           .          .          -flight/1
-    passport/1   late        late       late           done          -flight/1    .                passport/2  -flight/1  -flight/1  refused
-    passport/3   late        late       late           done          -flight/1    .                -flight/1   -flight/1  -flight/1  refused
-    -passport/1  late        late       late           late          late         -flight/1        !-passport  .          .          refused
-    -passport/2  late        late       late           late          late         -flight/1        !-passport  .          .          refused
-    !passport    late        late       late           done          -flight/1    .                .           .          -flight/1  passport/1
-    !-passport   late        late       late           late          late         -flight/1        .           .          .          -flight/1
+    state        flight:yes  flight:no  flight:undone  passport:yes  passport:no  passport:undone  silence     expiry     cancel
+    done         late        late       late           late          late         .                .           .          -flight/1
+    undone       late        late       late           late          late         .                .           .          .
+    flight/1     passport/1  undone     late           late          late         .                flight/2    -flight/1  -flight/1
+    flight/3     passport/1  undone     late           late          late         .                -flight/1   -flight/1  -flight/1
+    -flight/1    late        late       undone         late          late         .                -flight/2   .          .
+    -flight/10   late        late       undone         late          late         .                !-flight    .          .
+    !flight      passport/1  undone     late           late          late         .                .           .          -flight/1
+    !-flight     late        late       undone         late          late         .                .           .          .
+    passport/1   late        late       late           done          -flight/1    .                passport/2  -flight/1  -flight/1
+    passport/3   late        late       late           done          -flight/1    .                -flight/1   -flight/1  -flight/1
+    -passport/1  late        late       late           late          late         -flight/1        !-passport  .          .
+    -passport/2  late        late       late           late          late         -flight/1        !-passport  .          .
+    !passport    late        late       late           done          -flight/1    .                .           .          -flight/1
+    !-passport   late        late       late           late          late         -flight/1        .           .          .
+";
+
+const VERBS_OF_A_TRIP: &str = "
+    state        retry       skip        force-complete  force-compensated  abort      reschedule
+    done         refused     refused     refused         refused            refused    refused
+    undone       refused     refused     refused         refused            refused    refused
+    flight/1     refused     passport/1  done            refused            -flight/1  flight/1
+    flight/3     refused     passport/1  done            refused            -flight/1  flight/3
+    -flight/1    refused     undone      refused         undone             refused    -flight/1
+    -flight/10   refused     undone      refused         undone             refused    -flight/10
+    !flight      flight/1    passport/1  done            refused            -flight/1  refused
+    !-flight     -flight/1   undone      refused         undone             refused    refused
+    passport/1   refused     ticket/1    done            refused            -flight/1  passport/1
+    passport/3   refused     ticket/1    done            refused            -flight/1  passport/3
+    -passport/1  refused     -flight/1   refused         undone             refused    -passport/1
+    -passport/2  refused     -flight/1   refused         undone             refused    -passport/2
+    !passport    passport/1  ticket/1    done            refused            -flight/1  refused
+    !-passport   -flight/1   -flight/1   refused         undone             refused    refused
+    ticket/1     refused     done        done            refused            refused    ticket/1
+    ticket/3     refused     done        done            refused            refused    ticket/3
+    !ticket      ticket/1    done        done            refused            refused    refused
+";
+
+const VERBS_OF_A_RESERVATION: &str = "
+    state        retry       skip        force-complete  force-compensated  abort      reschedule
+    done         refused     refused     refused         refused            -flight/1  refused
+    undone       refused     refused     refused         refused            refused    refused
+    flight/1     refused     passport/1  done            refused            -flight/1  flight/1
+    flight/3     refused     passport/1  done            refused            -flight/1  flight/3
+    -flight/1    refused     undone      refused         undone             refused    -flight/1
+    -flight/10   refused     undone      refused         undone             refused    -flight/10
+    !flight      flight/1    passport/1  done            refused            -flight/1  refused
+    !-flight     -flight/1   undone      refused         undone             refused    refused
+    passport/1   refused     done        done            refused            -flight/1  passport/1
+    passport/3   refused     done        done            refused            -flight/1  passport/3
+    -passport/1  refused     -flight/1   refused         undone             refused    -passport/1
+    -passport/2  refused     -flight/1   refused         undone             refused    -passport/2
+    !passport    passport/1  done        done            refused            -flight/1  refused
+    !-passport   -flight/1   -flight/1   refused         undone             refused    refused
 ";
 
 /// Every state that a row of table `sagas` can have, at the first and at the last attempt.
@@ -85,10 +124,20 @@ fn events(saga: &dyn Table) -> Vec<(String, Event)> {
         ("silence", Event::DeadlinePassed),
         ("expiry", Event::Expired),
         ("cancel", cancel()),
-        ("retry", retry()),
     ];
     events.extend(whole.map(|(name, event)| (name.to_owned(), event)));
     events
+}
+
+/// Every verb, with its name in the table.
+fn interventions() -> Vec<(String, Event)> {
+    let named = |verb: Verb| (verb.to_string(), intervened(verb));
+    Verb::ALL.map(named).into()
+}
+
+/// Whatever can happen to the saga.
+fn all(saga: &dyn Table) -> Vec<(String, Event)> {
+    [events(saga), interventions()].concat()
 }
 
 /// A state's name in the table.
@@ -135,8 +184,13 @@ fn size(text: &str) -> usize {
 
 #[test]
 fn every_event_in_every_state() {
-    for (saga, text) in [(&TRIP, OF_A_TRIP), (&RESERVATION, OF_A_RESERVATION)] {
-        let (states, events) = (states(saga), events(saga));
+    for (saga, text, events) in [
+        (&TRIP, OF_A_TRIP, events(&TRIP)),
+        (&RESERVATION, OF_A_RESERVATION, events(&RESERVATION)),
+        (&TRIP, VERBS_OF_A_TRIP, interventions()),
+        (&RESERVATION, VERBS_OF_A_RESERVATION, interventions()),
+    ] {
+        let states = states(saga);
         for state in &states {
             for (event, happened) in &events {
                 let state_name = name(*state);
@@ -163,7 +217,7 @@ fn every_event_in_every_state() {
 fn what_is_sent_follows_from_the_new_state() {
     for saga in [&TRIP, &RESERVATION] {
         for state in states(saga) {
-            for (event, happened) in events(saga) {
+            for (event, happened) in all(saga) {
                 let Ok(decided) = transition(saga, state, &happened) else {
                     continue;
                 };
@@ -180,6 +234,7 @@ fn what_is_sent_follows_from_the_new_state() {
                 assert_eq!(sent, asked, "{event} in {state:?}");
                 let deadline = match decided.deadline {
                     Deadline::In(_) => asked.is_some(),
+                    Deadline::InExactly(_) => asked.is_none() && decided.state.is_open(),
                     Deadline::Unchanged => asked.is_none() && decided.state.is_open(),
                     Deadline::Never => !decided.state.is_open(),
                 };
@@ -194,7 +249,7 @@ fn what_is_sent_follows_from_the_new_state() {
 fn a_saga_is_undone_for_what_happened_first() {
     for saga in [&TRIP, &RESERVATION] {
         for state in states(saga) {
-            for (event, happened) in events(saga) {
+            for (event, happened) in all(saga) {
                 let Ok(decided) = transition(saga, state, &happened) else {
                     continue;
                 };
@@ -203,6 +258,7 @@ fn a_saga_is_undone_for_what_happened_first() {
                     Event::Rejected { reason, .. } | Event::CancelRequested { reason, .. } => {
                         reason
                     }
+                    Event::Intervened { .. } => Reason::OPERATOR,
                     _ => Reason::TIMEOUT,
                 };
                 if let Some(reason) = decided.state.reason() {
@@ -211,6 +267,38 @@ fn a_saga_is_undone_for_what_happened_first() {
             }
         }
     }
+}
+
+#[test]
+fn who_intervenes_is_told_what_makes_sense() {
+    let refused = transition(&TRIP, State::Completed, &intervened(Verb::Skip)).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .ends_with("what can be done about it is nothing")
+    );
+    let state = State::Parked {
+        step: "ticket",
+        reason: None,
+    };
+    let refused = transition(&TRIP, state, &intervened(Verb::ForceCompensated)).unwrap_err();
+    let told = "force-compensated makes no sense: the saga is PARKED, and what can be done about it is \
+                retry, skip, force-complete";
+    assert_eq!(refused.to_string(), told);
+    let refused = transition(&TRIP, state, &intervened(Verb::Abort)).unwrap_err();
+    assert_eq!(refused, IllegalEvent::NoWayBack(Status::Parked));
+}
+
+#[test]
+fn who_reschedules_means_the_clock() {
+    let state = State::Running {
+        step: "flight",
+        attempt: 2,
+    };
+    let delay = Duration::from_secs(600);
+    let decided = transition(&TRIP, state, &intervened(Verb::Reschedule(delay))).unwrap();
+    assert_eq!(decided.deadline, Deadline::InExactly(delay));
+    assert_eq!(decided.state, state);
 }
 
 #[test]

@@ -1,0 +1,280 @@
+//! The operator's verbs: what a person does about a saga that does not get on by itself.
+
+use std::time::Duration;
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use common::{
+    contract::SagaId,
+    db,
+    http::{
+        ApiError,
+        extract::{Body, Checks, PathId, Query, Text, whole},
+        origin,
+        problem::types,
+    },
+};
+use saga::{Intervention, Verb};
+use serde::Deserialize;
+use utoipa::{IntoParams, IntoResponses, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    if_match,
+    view::{SagaDetails, rehearsed, replayed},
+};
+use crate::{
+    http::{
+        actor,
+        api::{Api, refusal},
+        idempotency_key,
+    },
+    interventions::{Done, Refusal, Request, intervene, rehearse},
+};
+
+/// The longest time after which a saga can be looked at again: 30 days.
+const DELAY_MAX: u32 = 30 * 24 * 3600;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(retry))
+        .routes(routes!(skip))
+        .routes(routes!(force_complete))
+        .routes(routes!(force_compensated))
+        .routes(routes!(abort))
+        .routes(routes!(reschedule))
+}
+
+/// Why an operator intervenes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Intervention)]
+struct Why {
+    /// In the operator's words; kept in the saga log.
+    #[schema(value_type = Text, example = "the payment service is back")]
+    reason: String,
+}
+
+/// When a saga is to be looked at again, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Reschedule {
+    /// In the operator's words; kept in the saga log.
+    #[schema(value_type = Text, example = "inventory is back at six")]
+    reason: String,
+    /// In so many seconds from now; 0 is at once.
+    #[serde(deserialize_with = "whole")]
+    #[schema(minimum = 0, maximum = 2_592_000, example = 600)]
+    delay_seconds: u32,
+}
+
+/// How a verb is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct How {
+    /// Whether only to say what would follow: the saga as it would be, with `preview`. Nothing is done, and no `If-Match` is
+    /// needed.
+    #[param(value_type = bool, required = false)]
+    dry_run: Option<String>,
+}
+
+/// How documents describe `Idempotency-Key` here.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is described only")]
+struct Key {
+    /// With the same key, the same request about a saga is carried out once, however often it is sent. It is kept in the
+    /// saga's log for as long as that.
+    #[param(rename = "Idempotency-Key", value_type = String, required = false, min_length = 1, max_length = 255,
+            pattern = r#"^([!#-~]([ -~]*[!-~])?|"([ !#-\[\]-~]|\\["\\])+")$"#, example = "\"3f2a7c1e-retry-1\"")]
+    key: Option<String>,
+}
+
+/// What a verb is answered with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is described only")]
+enum Answer {
+    /// The saga as it is now, or would be
+    #[response(status = 200, headers(("ETag" = String, description = "Its version, for If-Match"),
+                                     ("idempotency-replayed" = String, description = "`true` where the key came before")))]
+    Saga(Box<SagaDetails>),
+    /// No such saga
+    #[response(status = 404)]
+    NoSuchSaga,
+    /// It makes no sense now: `/problems/saga-verb`, `/problems/saga-not-parked`, `/problems/saga-no-way-back`, `/problems/order-shipped` or `/problems/saga-at-work`
+    #[response(status = 409)]
+    Senseless,
+    /// It has changed since you looked: `/problems/precondition-failed`
+    #[response(status = 412)]
+    Changed,
+    /// There is no `If-Match`: `/problems/precondition-required`
+    #[response(status = 428)]
+    Unseen,
+}
+
+/// Resume a parked saga: the command that it was parked at is sent again, with all its attempts.
+#[utoipa::path(post, path = "/sagas/{sagaId}/retry", operation_id = "retrySaga", tag = "sagas", request_body = Why,
+    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn retry(
+    State(api): State<Api>,
+    PathId(id): PathId<SagaId>,
+    Query(how): Query<How>,
+    headers: HeaderMap,
+    Body(why): Body<Why>,
+) -> Result<Response, ApiError> {
+    answer(&api, id, Verb::Retry, why.reason, &how, &headers).await
+}
+
+/// Go on behind a step: it is taken for done, or on the way back for undone.
+///
+/// Its command may still be done: its reply is late then, and changes nothing. If the saga is undone later, a step that was
+/// skipped on the way forward is undone like any other.
+#[utoipa::path(post, path = "/sagas/{sagaId}/skip", operation_id = "skipSagaStep", tag = "sagas", request_body = Why,
+    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn skip(
+    State(api): State<Api>,
+    PathId(id): PathId<SagaId>,
+    Query(how): Query<How>,
+    headers: HeaderMap,
+    Body(why): Body<Why>,
+) -> Result<Response, ApiError> {
+    answer(&api, id, Verb::Skip, why.reason, &how, &headers).await
+}
+
+/// Take a saga on its way forward for completed, whatever was done of it.
+///
+/// Nothing more is asked of anybody. What is late changes nothing.
+#[utoipa::path(post, path = "/sagas/{sagaId}/force-complete", operation_id = "forceCompleteSaga", tag = "sagas", request_body = Why,
+    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn force_complete(
+    State(api): State<Api>,
+    PathId(id): PathId<SagaId>,
+    Query(how): Query<How>,
+    headers: HeaderMap,
+    Body(why): Body<Why>,
+) -> Result<Response, ApiError> {
+    answer(&api, id, Verb::ForceComplete, why.reason, &how, &headers).await
+}
+
+/// Take a saga on its way back for compensated, whatever is left of it.
+///
+/// A saga on its way forward is aborted first: what was done is undone, and what cannot be undone is skipped or forced.
+#[utoipa::path(post, path = "/sagas/{sagaId}/force-compensated", operation_id = "forceCompensateSaga", tag = "sagas", request_body = Why,
+    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn force_compensated(
+    State(api): State<Api>,
+    PathId(id): PathId<SagaId>,
+    Query(how): Query<How>,
+    headers: HeaderMap,
+    Body(why): Body<Why>,
+) -> Result<Response, ApiError> {
+    answer(&api, id, Verb::ForceCompensated, why.reason, &how, &headers).await
+}
+
+/// Undo what was done, beginning now, as after a cancellation; also of a saga that has completed.
+#[utoipa::path(post, path = "/sagas/{sagaId}/abort", operation_id = "abortSaga", tag = "sagas", request_body = Why,
+    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn abort(
+    State(api): State<Api>,
+    PathId(id): PathId<SagaId>,
+    Query(how): Query<How>,
+    headers: HeaderMap,
+    Body(why): Body<Why>,
+) -> Result<Response, ApiError> {
+    answer(&api, id, Verb::Abort, why.reason, &how, &headers).await
+}
+
+/// Look at a saga sooner or later than its deadline: if no reply has come by then, its command is sent again, or given up.
+#[utoipa::path(post, path = "/sagas/{sagaId}/reschedule", operation_id = "rescheduleSaga", tag = "sagas", request_body = Reschedule,
+    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn reschedule(
+    State(api): State<Api>,
+    PathId(id): PathId<SagaId>,
+    Query(how): Query<How>,
+    headers: HeaderMap,
+    Body(when): Body<Reschedule>,
+) -> Result<Response, ApiError> {
+    let mut checks = Checks::default();
+    let rule = "must be from 0 to 2592000";
+    checks.require(when.delay_seconds <= DELAY_MAX, "delaySeconds", rule);
+    checks.finish()?;
+    let verb = Verb::Reschedule(Duration::from_secs(when.delay_seconds.into()));
+    answer(&api, id, verb, when.reason, &how, &headers).await
+}
+
+async fn answer(
+    api: &Api,
+    id: SagaId,
+    verb: Verb,
+    reason: String,
+    how: &How,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut checks = Checks::default();
+    checks.text("reason", &reason);
+    checks.finish()?;
+    let key = idempotency_key::read(headers, &())?;
+    let by = Intervention {
+        actor: Some(actor::read(headers)?),
+        note: Some(reason),
+        idempotency_key: key.map(|key| key.plain().to_owned()),
+    };
+    let dry_run = how.is_dry_run()?;
+    let seen = match if_match::read(headers)? {
+        None if !dry_run => {
+            let detail = "send the ETag of the saga that you saw as If-Match".to_owned();
+            return Err(ApiError::Refused(&types::PRECONDITION_REQUIRED, detail));
+        }
+        seen => seen.flatten(),
+    };
+    let request = Request {
+        saga: id,
+        verb,
+        by,
+        seen,
+        origin: origin(headers),
+    };
+    let worker = api.clone();
+    if dry_run {
+        let would = db::in_own_task(async move { preview(&worker, request).await }).await?;
+        return Ok(would.into_response());
+    }
+    let done = db::in_own_task(async move {
+        let done = intervene(&worker.engine, request).await;
+        done.map_err(refused)
+    });
+    let done = done.await?;
+    let response = super::details(api, id).await?.into_response();
+    Ok(match done {
+        Done::Now => response,
+        Done::Before => replayed(response),
+    })
+}
+
+async fn preview(api: &Api, request: Request) -> Result<SagaDetails, ApiError> {
+    let (id, registry) = (request.saga, api.engine.registry());
+    let would = rehearse(&api.engine, request, async |rehearsal| {
+        rehearsed(registry, id, rehearsal).await
+    });
+    would.await.map_err(refused)
+}
+
+fn refused(why: Refusal) -> ApiError {
+    let detail = why.to_string();
+    let refused = |kind| ApiError::Refused(kind, detail);
+    match why {
+        Refusal::Changed(_) => refused(&types::PRECONDITION_FAILED),
+        Refusal::KeyReused => refused(&types::IDEMPOTENCY_KEY_REUSED),
+        Refusal::Shipped(_) => refused(&types::ORDER_SHIPPED),
+        Refusal::Engine(error) => refusal(error),
+    }
+}
+
+impl How {
+    fn is_dry_run(&self) -> Result<bool, ApiError> {
+        match self.dry_run.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ApiError::bad_field("dryRun", "must be true or false")),
+        }
+    }
+}
