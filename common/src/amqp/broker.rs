@@ -51,11 +51,12 @@ struct Inner {
 }
 
 /// What is in a queue, and who wants it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct QueueState {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueState {
     /// AMQP messages that nobody has taken.
-    pub(crate) messages: u32,
-    pub(crate) consumers: u32,
+    pub messages: u32,
+    /// Consumers that take them.
+    pub consumers: u32,
 }
 
 /// A worker waits for a dependency while this exists.

@@ -26,8 +26,7 @@ mod properties;
 mod publisher;
 mod stream;
 
-pub(crate) use broker::QueueState;
-pub use broker::{Broker, Confirms};
+pub use broker::{Broker, Confirms, QueueState};
 pub use declare::declare;
 pub use destination::Destination;
 pub use error::{Error, Mismatch};

@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::table::Table;
+use super::{route::Held, table::Table};
 use crate::{
     amqp::{Broker, Destination, Lane, Message, QueueState, consumer::PREFETCH},
     contract::topology,
@@ -140,6 +140,16 @@ impl Flow {
         let participant = destination.participant();
         let participant = participant.and_then(|participant| known.get(participant));
         participant.is_none_or(Participant::is_open)
+    }
+
+    /// Why commands to `participant` stay in the outbox, if they do.
+    pub(super) fn held(&self, participant: &str) -> Option<Held> {
+        match self.read().get(participant)?.state {
+            State::Open => None,
+            State::Draining => Some(Held::Behind),
+            State::Closed(Why::Absent) => Some(Held::Absent),
+            State::Closed(Why::Full) => Some(Held::Full),
+        }
     }
 
     /// Ends when there is room for what has waited.
@@ -357,12 +367,14 @@ mod tests {
         assert!(is_open(&flow));
         flow.saw("payment", seen(100, 1), MAX);
         assert!(!is_open(&flow));
+        assert_eq!(flow.held("payment"), Some(Held::Full));
         assert_eq!(room(&flow), 0);
         flow.saw("payment", seen(51, 1), MAX);
         assert_eq!(room(&flow), 0);
         flow.saw("payment", seen(50, 1), MAX);
         assert!(room(&flow) > 0, "the sweep may send");
         assert!(!is_open(&flow), "what is new waits behind the old");
+        assert_eq!(flow.held("payment"), Some(Held::Behind));
         flow.drained(&payment());
         assert!(is_open(&flow));
     }
@@ -380,6 +392,7 @@ mod tests {
         advance(LOOK_EVERY).await;
         flow.saw("payment", seen(1, 0), MAX);
         assert!(!is_open(&flow));
+        assert_eq!(flow.held("payment"), Some(Held::Absent));
         flow.saw("payment", seen(1, 1), MAX);
         assert!(room(&flow) > 0);
         flow.drained(&payment());

@@ -17,6 +17,7 @@
 mod flow;
 mod in_flight;
 mod relay;
+mod route;
 mod sweep;
 mod table;
 mod vacuum;
@@ -26,16 +27,21 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-pub use self::relay::Relay;
 use self::{
     flow::Flow,
     in_flight::{InFlight, Results},
     table::{Table, insert, insert_waiting},
 };
+pub use self::{
+    relay::Relay,
+    route::{Held, Route, Unsent},
+};
 use crate::{
-    amqp::{Broker, Destination, Message, NotPublished},
+    amqp::{Broker, Destination, Lane, Message, NotPublished},
     batch::AdmissionControl,
+    contract::topology,
     crash,
     db::Writes,
 };
@@ -105,6 +111,32 @@ impl Outbox {
     #[must_use]
     pub fn waited(&self, participants: &[&str]) -> Duration {
         self.flow.waited(participants)
+    }
+
+    /// What a command to `participant` has before it. Asks the broker, which may take two seconds.
+    pub async fn route(&self, participant: &str) -> Route {
+        let is_connected = self.broker.is_connected(Lane::Saga);
+        let queue = match is_connected {
+            true => {
+                self.broker
+                    .look(&topology::commands_queue(participant))
+                    .await
+            }
+            false => None,
+        };
+        Route {
+            is_connected,
+            held: self.flow.held(participant),
+            queue,
+        }
+    }
+
+    /// The message with this id, if it has not left, or has and is not confirmed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn unsent(&self, id: Uuid) -> sqlx::Result<Option<Unsent>> {
+        route::unsent(&self.db, id).await
     }
 
     /// Publishes what was enqueued, which is committed, and sees to what becomes of it.
