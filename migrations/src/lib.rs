@@ -13,7 +13,9 @@ mod m20261122_000005_outbox_waiting;
 mod m20261122_000006_tracestate;
 mod m20261122_000007_sequences;
 mod m20261122_000008_overruled;
+mod m20261122_000010_finding;
 mod plain;
+mod stepwise;
 
 use std::{pin::Pin, time::Duration};
 
@@ -59,6 +61,7 @@ migrators! {
         m20261122_000005_outbox_waiting::ALL,
         m20261122_000006_tracestate::ORDER,
         m20261122_000008_overruled::ORDER,
+        m20261122_000010_finding::ORDER,
     ],
     /// payment_db
     Payment: [

@@ -13,6 +13,9 @@ use crate::{
     transition::{Command, Deadline, Transition},
 };
 
+/// Longest text of what went wrong last, in characters. The log has the whole.
+const LAST_ERROR_MAX: usize = 500;
+
 /// What was decided about a saga.
 #[derive(Clone, Debug)]
 pub struct Decision {
@@ -88,6 +91,17 @@ impl Decision {
             Deadline::InExactly(duration) => Some(duration.as_secs_f64()),
             Deadline::Unchanged | Deadline::Never => None,
         }
+    }
+
+    /// What went wrong last, in the words of the new entries: the step, and what there is to say of it.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        let mut log = self.transition.log.iter().rev();
+        let (step, error) = log.find_map(|entry| Some((entry.step, entry.what.error()?)))?;
+        let error = match step {
+            Some(step) => format!("{step}: {error}"),
+            None => error,
+        };
+        Some(error.chars().take(LAST_ERROR_MAX).collect())
     }
 
     /// Tells logs and metrics what happened.

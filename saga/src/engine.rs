@@ -90,7 +90,8 @@ impl Engine {
     }
 
     /// Who runs the sagas.
-    pub(crate) fn program(&self) -> &Program {
+    #[must_use]
+    pub fn program(&self) -> &Program {
         &self.0.program
     }
 
@@ -100,7 +101,9 @@ impl Engine {
         self.outbox().waited(participants)
     }
 
-    pub(crate) fn outbox(&self) -> &Outbox {
+    /// What its commands leave through.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
         &self.0.outbox
     }
 

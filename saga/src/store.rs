@@ -229,7 +229,7 @@ pub async fn quarantine(db: impl PgExecutor<'_>, id: SagaId, problem: &str) -> s
              RETURNING saga_id, seq)
          UPDATE sagas s
          SET status = 'PARKED', attempt = 0, version = entry.seq, deadline_at = NULL, expires_at = NULL,
-             updated_at = now()
+             updated_at = now(), last_error = left($2, 500)
          FROM entry WHERE s.id = entry.saga_id",
     )
     .bind(id.0)

@@ -45,19 +45,28 @@ impl Created {
             return Err(ApiError::bad_field("createdBefore", rule));
         }
         let first = from.and_then(|time| time.checked_sub_signed(DRIFT));
-        let end = before.and_then(|time| time.checked_add_signed(DRIFT));
         Ok(Condition::all()
             .add_option(first.map(|time| id.gte(first_id(time))))
-            .add_option(end.map(|time| id.lt(first_id(time))))
+            .add_option(before.map(|time| id.lt(id_after(time))))
             .add_option(from.map(|time| created_at.gte(time)))
             .add_option(before.map(|time| created_at.lt(time))))
     }
 }
 
-fn time(field: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
+/// The time in the parameter `field`, if it is given.
+///
+/// # Errors
+/// 400: it is no time.
+pub fn time(field: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
     let rule = "must be a time of RFC 3339 such as 2026-11-20T10:00:00Z, with %2B for a plus sign";
     let wrong = |_| ApiError::bad_field(field, rule);
     text.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+/// Nothing that was created by this time has this id or a greater one.
+#[must_use]
+pub fn id_after(time: DateTime<Utc>) -> Uuid {
+    first_id(time.checked_add_signed(DRIFT).unwrap_or(time))
 }
 
 /// No id that was made at this time or later is less.

@@ -16,7 +16,7 @@ pub mod problem;
 mod server;
 
 pub use connections::listen;
-pub use created::Created;
+pub use created::{Created, id_after, time};
 pub use document::describe;
 pub use origin::{CORRELATION_ID, origin};
 pub use page::{Page, Part};

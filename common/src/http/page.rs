@@ -44,9 +44,10 @@ impl Part {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Page<T> {
-    /// The items.
+    /// The items. Where few of many fit a filter, there may be fewer than `limit` although the list goes on: only so much
+    /// is read for one answer.
     pub items: Vec<T>,
-    /// Ask again with this `cursor` for the next part; null at the end.
+    /// Ask again with this `cursor` for the next part; null at the end, and only there.
     pub next_cursor: Option<String>,
 }
 
@@ -60,6 +61,13 @@ impl<T> Page<T> {
             .last()
             .filter(|_| more)
             .map(|last| Cursor(key(last)).encode());
+        Self { items, next_cursor }
+    }
+
+    /// A page that ends before it is full, because enough was read for one answer: the list goes on after the key `seen`.
+    #[must_use]
+    pub fn unfinished(items: Vec<T>, seen: String) -> Self {
+        let next_cursor = Some(Cursor(seen).encode());
         Self { items, next_cursor }
     }
 
@@ -122,6 +130,9 @@ mod tests {
             Page::new(vec![1, 2], 2, ToString::to_string).next_cursor,
             None
         );
+        let unfinished = Page::<i32>::unfinished(vec![], "7".to_owned());
+        let cursor = unfinished.next_cursor.unwrap();
+        assert_eq!(Cursor::decode::<i32>(&cursor).unwrap(), 7);
         assert!(Cursor::decode::<i32>("%%%").is_err());
         assert!(Cursor::decode::<String>("").is_err());
     }

@@ -16,10 +16,13 @@ pub(crate) struct Model {
     pub(crate) current_step: Option<String>,
     pub(crate) attempt: i32,
     pub(crate) reason: Option<String>,
+    pub(crate) last_error: Option<String>,
     pub(crate) version: i32,
     pub(crate) overruled: bool,
+    pub(crate) command_id: Option<Uuid>,
     pub(crate) correlation_id: String,
     pub(crate) deadline_at: Option<DateTimeUtc>,
+    pub(crate) expires_at: Option<DateTimeUtc>,
     pub(crate) created_at: DateTimeUtc,
     pub(crate) updated_at: DateTimeUtc,
 }

@@ -1,7 +1,9 @@
 //! Sagas: what happened, and the operator's verbs.
 
 mod filter;
+mod find;
 mod if_match;
+mod stats;
 mod verbs;
 mod view;
 
@@ -14,7 +16,7 @@ use common::{
     },
 };
 use saga::store;
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::EntityTrait;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -28,6 +30,7 @@ use crate::entity::saga as row;
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list))
+        .merge(stats::routes())
         .routes(routes!(get_one))
         .merge(verbs::routes())
 }
@@ -59,6 +62,9 @@ fn no_such_saga(id: SagaId) -> ApiError {
 }
 
 /// List sagas, newest first.
+///
+/// However few of many fit, an answer comes soon: a page may have fewer items than `limit`, also none, while `nextCursor`
+/// says that there is more to look through.
 #[utoipa::path(get, path = "/sagas", operation_id = "listSagas", tag = "sagas", params(Filter, Created, Part),
     responses((status = 200, description = "A page of sagas", body = Page<SagaSummary>)))]
 async fn list(
@@ -69,15 +75,9 @@ async fn list(
 ) -> Result<Json<Page<SagaSummary>>, ApiError> {
     let limit = part.limit()?;
     let after = part.after::<Uuid>()?;
-    let rows = row::Entity::find()
-        .filter(filter.condition()?)
-        .filter(created.condition(row::Column::Id, row::Column::CreatedAt)?)
-        .filter(Condition::all().add_option(after.map(|id| row::Column::Id.lt(id))))
-        .order_by_desc(row::Column::Id)
-        .limit(limit + 1)
-        .all(&api.reads)
-        .await?;
-    Ok(Json(
-        Page::new(rows, limit, |row| row.id.to_string()).map(SagaSummary::from),
-    ))
+    let mut search = filter.search()?;
+    let created = created.condition(row::Column::Id, row::Column::CreatedAt)?;
+    search.range = search.range.add(created);
+    let page = search.page(&api.reads, after, limit).await?;
+    Ok(Json(page.map(SagaSummary::from)))
 }

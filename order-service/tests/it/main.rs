@@ -11,6 +11,7 @@ mod dead_sockets;
 mod ends;
 mod expiry;
 mod failover;
+mod finding;
 mod flow;
 mod garbage;
 mod growth;

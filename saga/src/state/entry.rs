@@ -166,6 +166,24 @@ impl What {
             _ => return None,
         })
     }
+
+    /// What went wrong, in a few words, if it says so.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        match self {
+            Self::StepRejected { reason, detail } => Some(match detail {
+                Some(detail) => format!("{reason}: {detail}"),
+                None => reason.to_string(),
+            }),
+            Self::ActionTimedOut { attempt } => Some(format!("no reply to attempt {attempt}")),
+            Self::CompensationTimedOut { attempt } => {
+                Some(format!("no reply to attempt {attempt} of the compensation"))
+            }
+            Self::SagaExpired {} => Some("the whole saga was not through in time".to_owned()),
+            Self::SagaQuarantined { problem, .. } => Some(problem.clone()),
+            _ => None,
+        }
+    }
 }
 
 impl Entry {

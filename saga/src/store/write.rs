@@ -76,20 +76,23 @@ pub fn update(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) 
          SET status = n.status, current_step = n.current_step, attempt = n.attempt, reason = n.reason,
              version = n.version, command_id = COALESCE(n.command_id, s.command_id), updated_at = now(),
              expires_at = CASE WHEN n.may_expire THEN s.expires_at END,
+             last_error = COALESCE(n.last_error, s.last_error),
              deadline_at = CASE WHEN n.keep_deadline THEN s.deadline_at
                                 WHEN n.seconds IS NOT NULL
                                 THEN LEAST(now() + make_interval(secs => n.seconds),
                                            CASE WHEN n.may_expire THEN s.expires_at END) END
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::int[], $7::uuid[],
-                     $8::float8[], $9::bool[], $10::bool[])
-              AS n (id, status, current_step, attempt, reason, version, command_id, seconds, keep_deadline, may_expire)
+                     $8::float8[], $9::bool[], $10::bool[], $11::text[])
+              AS n (id, status, current_step, attempt, reason, version, command_id, seconds, keep_deadline, may_expire,
+                    last_error)
          WHERE s.id = n.id",
     );
     bind_state(statement, decisions, deadline_scale)
         .bind(column(decisions, |d| {
             d.transition.deadline == Deadline::Unchanged
         }))
-        .bind(column(decisions, |d| d.transition.may_expire()));
+        .bind(column(decisions, |d| d.transition.may_expire()))
+        .bind(column(decisions, Decision::last_error));
     append(writes, decisions);
 }
 

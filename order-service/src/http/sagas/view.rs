@@ -41,6 +41,9 @@ pub(super) struct SagaSummary {
     current_step: Option<String>,
     /// Why it is undone.
     reason: Option<String>,
+    /// What went wrong last, if anything did: the step and what there is to say of it.
+    #[schema(example = "inventory: OUT_OF_STOCK: prod-1")]
+    last_error: Option<String>,
     /// Number of log entries; the ETag.
     version: i32,
     /// Whether an operator has skipped a step or forced the end: then it need not say what its participants did.
@@ -160,6 +163,7 @@ impl From<row::Model> for SagaSummary {
             status: row.status,
             current_step: row.current_step,
             reason: row.reason,
+            last_error: row.last_error,
             version: row.version,
             overruled: row.overruled,
             correlation_id: row.correlation_id,
@@ -311,6 +315,7 @@ fn steps(registry: &Registry, saga: &SagaSummary, log: &[Written]) -> Vec<StepVi
 
 impl StepView {
     fn follow(&mut self, what: &What, at: DateTime<Utc>) {
+        self.last_error = what.error().or(self.last_error.take());
         match what {
             What::ActionSent { attempt } => {
                 self.status = StepStatus::Sent;
@@ -324,21 +329,7 @@ impl StepView {
             }
             What::StepSucceeded {} => self.finish(StepStatus::Succeeded, at),
             What::StepUndone {} => self.finish(StepStatus::Undone, at),
-            What::StepRejected { reason, detail } => {
-                let detail = detail
-                    .as_deref()
-                    .map(|detail| format!(": {detail}"))
-                    .unwrap_or_default();
-                self.last_error = Some(format!("{reason}{detail}"));
-                self.finish(StepStatus::Rejected, at);
-            }
-            What::ActionTimedOut { attempt } => {
-                self.last_error = Some(format!("no reply to attempt {attempt}"))
-            }
-            What::CompensationTimedOut { attempt } => {
-                self.last_error =
-                    Some(format!("no reply to attempt {attempt} of the compensation"));
-            }
+            What::StepRejected { .. } => self.finish(StepStatus::Rejected, at),
             What::SkipRequested { by } => self.skip(by, at),
             _ => {}
         }
