@@ -14,6 +14,7 @@ mod m20261122_000006_tracestate;
 mod m20261122_000007_sequences;
 mod m20261122_000008_overruled;
 mod m20261122_000010_finding;
+mod m20261122_000012_batches;
 mod plain;
 mod stepwise;
 
@@ -62,6 +63,7 @@ migrators! {
         m20261122_000006_tracestate::ORDER,
         m20261122_000008_overruled::ORDER,
         m20261122_000010_finding::ORDER,
+        m20261122_000012_batches::ORDER,
     ],
     /// payment_db
     Payment: [

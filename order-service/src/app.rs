@@ -16,6 +16,7 @@ use saga::{Definition, Engine, Program, Replies, deadlines, store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    batches,
     follow::Orders,
     http,
     intake::{self, Intake},
@@ -167,6 +168,7 @@ impl App {
                 Worker::new("retention", keep),
                 Worker::new("intake", intake_worker.run(stop.clone())),
                 Worker::new("deadlines", deadlines::run(engine.clone(), stop.clone())),
+                Worker::new("batches", batches::run(engine.clone(), stop.clone())),
                 Worker::new(
                     queue,
                     consumer::run(broker, db.clone(), queue, replies, stop),

@@ -44,6 +44,13 @@ pub(crate) enum Refusal {
     Engine(#[from] saga::Error),
 }
 
+impl Refusal {
+    /// Whether trying again later can help.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.is_transient())
+    }
+}
+
 impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
         Self::Engine(error.into())
@@ -82,7 +89,11 @@ pub(crate) async fn rehearse<T>(
     Ok(seen?)
 }
 
-async fn decide(work: &mut Work<'_>, request: Request) -> Result<Done, Refusal> {
+/// Decides what an operator wants, in a transaction of the caller's.
+///
+/// # Errors
+/// It makes no sense now, or the database failed: nothing of the transaction is to be committed.
+pub(crate) async fn decide(work: &mut Work<'_>, request: Request) -> Result<Done, Refusal> {
     let Request {
         saga: id,
         verb,

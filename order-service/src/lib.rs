@@ -13,7 +13,9 @@
 //! [`returns`] are what they are about, `http` is what people see.
 
 pub mod app;
+mod batches;
 mod entity;
+mod find;
 pub mod follow;
 mod http;
 mod idempotency;

@@ -52,6 +52,12 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// The key at which it ends, if the list goes on behind it.
+    #[must_use]
+    pub fn end<K: std::str::FromStr>(&self) -> Option<K> {
+        Cursor::decode(self.next_cursor.as_deref()?).ok()
+    }
+
     /// A page of `limit` items. `items` were read with a limit of one more, which tells whether there is a next page.
     pub fn new(mut items: Vec<T>, limit: u64, key: impl Fn(&T) -> String) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

@@ -17,7 +17,7 @@ use super::{maintenance_url, shown};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The tables of all services; their partitions come and go.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "idempotency",
     "intents",
     "inventory_items",
@@ -30,6 +30,7 @@ const TABLES: [&str; 15] = [
     "reservations",
     "restocks",
     "returns",
+    "saga_batches",
     "saga_log",
     "sagas",
     "seaql_migrations",

@@ -1,7 +1,6 @@
 //! Sagas: what happened, and the operator's verbs.
 
-mod filter;
-mod find;
+mod batches;
 mod if_match;
 mod stats;
 mod verbs;
@@ -20,17 +19,15 @@ use sea_orm::EntityTrait;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use self::{
-    filter::Filter,
-    view::{SagaDetails, SagaSummary},
-};
+use self::view::{SagaDetails, SagaSummary};
 use super::api::Api;
-use crate::entity::saga as row;
+use crate::{entity::saga as row, find::Filter};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .merge(stats::routes())
+        .merge(batches::routes())
         .routes(routes!(get_one))
         .merge(verbs::routes())
 }

@@ -70,6 +70,8 @@ problem_types! {
         "Change it with PATCH /inventory/{productId}, or choose another id.";
     PRODUCT_HELD: CONFLICT "product-held", "Orders hold the product",
         "There cannot be fewer pieces in the warehouse than orders hold, and a product that orders hold cannot be removed. Ship or cancel them first.";
+    BATCH_DONE: CONFLICT "batch-done", "The batch is done",
+        "There is nothing left to stop. What it did can be read at GET /sagas/batch/{batchId}, and in the logs of its sagas.";
     AUDIT_RUNNING: CONFLICT "audit-running", "An audit is running",
         "One runs at a time. Ask again when it has ended.";
     PRECONDITION_FAILED: PRECONDITION_FAILED "precondition-failed", "It has changed since you looked",

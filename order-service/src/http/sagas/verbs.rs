@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The longest time after which a saga can be looked at again: 30 days.
-const DELAY_MAX: u32 = 30 * 24 * 3600;
+pub(super) const DELAY_MAX: u32 = 30 * 24 * 3600;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -70,9 +70,8 @@ struct Reschedule {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-struct How {
-    /// Whether only to say what would follow: the saga as it would be, with `preview`. Nothing is done, and no `If-Match` is
-    /// needed.
+pub(super) struct How {
+    /// Whether only to say what would follow. Nothing is done, and no `If-Match` is needed.
     #[param(value_type = bool, required = false)]
     dry_run: Option<String>,
 }
@@ -270,7 +269,7 @@ fn refused(why: Refusal) -> ApiError {
 }
 
 impl How {
-    fn is_dry_run(&self) -> Result<bool, ApiError> {
+    pub(super) fn is_dry_run(&self) -> Result<bool, ApiError> {
         match self.dry_run.as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),

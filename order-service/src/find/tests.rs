@@ -13,7 +13,6 @@ use sqlx::{AssertSqlSafe, PgPool};
 use test_support::Environment;
 
 use super::*;
-use crate::http::sagas::filter::Filter;
 
 /// More than any page may read.
 const SAGAS: i64 = 60_000;

@@ -10,14 +10,14 @@ use sea_orm::{ColumnTrait, Condition, sea_query::Expr};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::find::{Place, Search};
+use super::{Place, Search};
 use crate::{entity::saga as row, orders};
 
 /// Which sagas to list. All that is given must hold.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     /// Only sagas in this status.
     #[param(value_type = Status, required = false)]
     status: Option<Status>,
@@ -76,7 +76,7 @@ impl Filter {
     ///
     /// # Errors
     /// 400: one of its fields makes no sense.
-    pub(super) fn search(&self) -> Result<Search, ApiError> {
+    pub(crate) fn search(&self) -> Result<Search, ApiError> {
         let updated = self.updated()?;
         let older_than = self.older_than()?;
         let is_stuck = self.is_stuck()?;

@@ -8,6 +8,9 @@
 //! A walk ends when the page is full, or after some thousand rows; then the page says where it ended, and the next one
 //! goes on there. An index for each filter would make each saga slower; this makes only rare questions longer.
 
+mod criteria;
+mod filter;
+
 use std::cmp::Reverse;
 
 use common::http::{ApiError, Page};
@@ -17,6 +20,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+pub(crate) use self::{criteria::Criteria, filter::Filter};
 use crate::entity::saga::{Column, Entity, Model};
 
 /// Sagas that are few: as many are read and sorted for one page.
@@ -28,7 +32,7 @@ const SPARSE_WALK_MAX: u64 = 2_000;
 
 /// Rows that one index has, in its order.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     rows: Condition,
     order: (Column, Order),
     max: u64,
@@ -52,30 +56,30 @@ impl Place {
     }
 
     /// All sagas.
-    pub(super) fn everywhere() -> Self {
+    pub(crate) fn everywhere() -> Self {
         Self::along(Condition::all(), WALK_MAX)
     }
 
     /// Those about one subject.
-    pub(super) fn about(subject: Condition) -> Self {
+    pub(crate) fn about(subject: Condition) -> Self {
         Self::along(subject, SPARSE_WALK_MAX)
     }
 
     /// Those that wait for something. They are in the order of their deadlines, so none is found by a walk.
-    pub(super) fn open() -> Self {
+    pub(crate) fn open() -> Self {
         // A partial index is used where its own words are.
         let open = Expr::cust("deadline_at IS NOT NULL");
         Self::few(Condition::all().add(open), Column::DeadlineAt)
     }
 
     /// Those that are parked.
-    pub(super) fn parked() -> Self {
+    pub(crate) fn parked() -> Self {
         let parked = Expr::cust("status = 'PARKED'");
         Self::along(Condition::all().add(parked), SPARSE_WALK_MAX)
     }
 
     /// Those that are undone, for one reason, or for any: these are in the order of ids only within a reason.
-    pub(super) fn with_reason(reason: Option<&str>) -> Self {
+    pub(crate) fn with_reason(reason: Option<&str>) -> Self {
         match reason {
             Some(reason) => {
                 let rows = Condition::all().add(Column::Reason.eq(reason));
@@ -89,13 +93,13 @@ impl Place {
     }
 
     /// Those of which something went wrong.
-    pub(super) fn with_error() -> Self {
+    pub(crate) fn with_error() -> Self {
         let wrong = Expr::cust("last_error IS NOT NULL");
         Self::along(Condition::all().add(wrong), SPARSE_WALK_MAX)
     }
 
     /// Those that wait for nothing and changed last at a time that `updated` says.
-    pub(super) fn ended(updated: Condition) -> Self {
+    pub(crate) fn ended(updated: Condition) -> Self {
         let ended = Expr::cust("deadline_at IS NULL");
         Self::few(updated.add(ended), Column::UpdatedAt)
     }
@@ -126,20 +130,20 @@ impl Place {
 
 /// What to look for, and where.
 #[derive(Clone, Debug)]
-pub(super) struct Search {
+pub(crate) struct Search {
     /// Between which ids, and when created: a walk goes there only.
-    pub(super) range: Condition,
+    pub(crate) range: Condition,
     /// What must hold.
-    pub(super) filter: Condition,
+    pub(crate) filter: Condition,
     /// Where all that fits is, if these have few rows; no two of them share one.
-    pub(super) few: Vec<Place>,
+    pub(crate) few: Vec<Place>,
     /// Along what to look else.
-    pub(super) walk: Place,
+    pub(crate) walk: Place,
 }
 
 impl Search {
     /// The page of `limit` sagas after the one with the id `after`, the newest first.
-    pub(super) async fn page(
+    pub(crate) async fn page(
         mut self,
         db: &DatabaseConnection,
         after: Option<Uuid>,
