@@ -1,4 +1,5 @@
-//! The role of the audit: it can read every table, also those that are made later, and it can write none.
+//! The role of the audit: it can read every table, also those that are made later, and every view for operators, and it
+//! can write none.
 
 use anyhow::{Context, ensure};
 use common::{config::Secret, db};
@@ -67,14 +68,16 @@ async fn script(
     password: &str,
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
-        "SELECT statement FROM (VALUES
+        "SELECT statement FROM to_regnamespace('saga_v1') AS views, LATERAL (VALUES
              (1, CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)
                  THEN format('CREATE ROLE %I LOGIN PASSWORD %L', $1, $2) END),
              (2, format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), $1)),
              (3, format('GRANT USAGE ON SCHEMA public TO %I', $1)),
              (4, format('GRANT SELECT ON ALL TABLES IN SCHEMA public TO %I', $1)),
              (5, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public GRANT SELECT ON TABLES TO %I',
-                        current_user, $1))
+                        current_user, $1)),
+             (6, CASE WHEN views IS NOT NULL THEN format('GRANT USAGE ON SCHEMA saga_v1 TO %I', $1) END),
+             (7, CASE WHEN views IS NOT NULL THEN format('GRANT SELECT ON ALL TABLES IN SCHEMA saga_v1 TO %I', $1) END)
          ) AS script (n, statement) WHERE statement IS NOT NULL ORDER BY n",
     )
     .bind(role)

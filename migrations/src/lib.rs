@@ -15,6 +15,7 @@ mod m20261122_000007_sequences;
 mod m20261122_000008_overruled;
 mod m20261122_000010_finding;
 mod m20261122_000012_batches;
+mod m20261122_000011_views;
 mod plain;
 mod stepwise;
 
@@ -64,6 +65,7 @@ migrators! {
         m20261122_000008_overruled::ORDER,
         m20261122_000010_finding::ORDER,
         m20261122_000012_batches::ORDER,
+        m20261122_000011_views::ORDER,
     ],
     /// payment_db
     Payment: [

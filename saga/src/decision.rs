@@ -101,7 +101,9 @@ impl Decision {
             Some(step) => format!("{step}: {error}"),
             None => error,
         };
-        Some(error.chars().take(LAST_ERROR_MAX).collect())
+        // A participant's own words may hold what no text of PostgreSQL can.
+        let plain = error.chars().map(|c| if c.is_control() { ' ' } else { c });
+        Some(plain.take(LAST_ERROR_MAX).collect())
     }
 
     /// Tells logs and metrics what happened.

@@ -36,6 +36,9 @@ const TABLES: [&str; 16] = [
     "seaql_migrations",
 ];
 
+/// The schema of the views for operators, and these.
+const VIEWS: (&str, [&str; 4]) = ("saga_v1", ["sagas", "steps", "stuck", "timeline"]);
+
 /// A database that the services use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Database {
@@ -151,9 +154,14 @@ async fn tables_of_others(url: &str) -> Result<Vec<String>> {
         WHERE relkind IN ('r', 'p', 'f', 'v', 'm') AND NOT relispartition AND relpersistence <> 't'
             AND relnamespace <> ALL (ARRAY['pg_catalog'::regnamespace, 'information_schema'::regnamespace])
             AND NOT (relnamespace = 'public'::regnamespace AND relname = ANY ($1))
+            AND NOT (relkind = 'v' AND relnamespace::regnamespace::text = $2 AND relname = ANY ($3))
         ORDER BY 1";
     let mut database = connect(url).await?;
-    let others = sqlx::query_scalar(sql).bind(TABLES.as_slice());
+    let (schema, views) = VIEWS;
+    let others = sqlx::query_scalar(sql)
+        .bind(TABLES.as_slice())
+        .bind(schema)
+        .bind(views.as_slice());
     let others = others.fetch_all(&mut database).await?;
     database.close().await?;
     Ok(others)

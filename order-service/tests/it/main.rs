@@ -28,6 +28,7 @@ mod replies;
 mod retention;
 mod returns;
 mod slow_broker;
+mod sql;
 mod timeouts;
 mod upgrade;
 mod verbs;
