@@ -14,8 +14,8 @@ mod m20261122_000006_tracestate;
 mod m20261122_000007_sequences;
 mod m20261122_000008_overruled;
 mod m20261122_000010_finding;
-mod m20261122_000012_batches;
 mod m20261122_000011_views;
+mod m20261122_000012_batches;
 mod plain;
 mod stepwise;
 

@@ -25,6 +25,7 @@ pub mod deadlines;
 mod decision;
 pub mod definition;
 mod engine;
+pub mod outlook;
 mod registry;
 mod replies;
 mod reply;

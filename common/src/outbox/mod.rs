@@ -25,7 +25,7 @@ mod vacuum;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -45,6 +45,9 @@ use crate::{
     crash,
     db::Writes,
 };
+
+/// How long whoever asks about a queue waits for the answer.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Batches of rows, of which it is known what became of them, that wait to be settled.
 const SETTLED_MAX: usize = 64;
@@ -113,14 +116,14 @@ impl Outbox {
         self.flow.waited(participants)
     }
 
-    /// What a command to `participant` has before it. Asks the broker, which may take two seconds.
+    /// What a command to `participant` has before it. Asks the broker, and does not wait for long.
     pub async fn route(&self, participant: &str) -> Route {
         let is_connected = self.broker.is_connected(Lane::Saga);
         let queue = match is_connected {
             true => {
-                self.broker
-                    .look(&topology::commands_queue(participant))
-                    .await
+                let queue = topology::commands_queue(participant);
+                let look = timeout(LOOK_TIMEOUT, self.broker.look(&queue));
+                look.await.ok().flatten()
             }
             false => None,
         };

@@ -1,6 +1,7 @@
 //! Sagas: what happened, and the operator's verbs.
 
 mod batches;
+mod explain;
 mod if_match;
 mod stats;
 mod verbs;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(list))
         .merge(stats::routes())
         .merge(batches::routes())
+        .merge(explain::routes())
         .routes(routes!(get_one))
         .merge(verbs::routes())
 }

@@ -11,6 +11,7 @@ mod crash;
 mod dead_sockets;
 mod ends;
 mod expiry;
+mod explain;
 mod failover;
 mod finding;
 mod flow;

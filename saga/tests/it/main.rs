@@ -3,6 +3,7 @@
 mod checks;
 mod definition;
 mod log;
+mod outlook;
 mod registry;
 mod samples;
 mod scenario;

@@ -1,0 +1,425 @@
+//! What is known of why a saga is where it is.
+
+use chrono::{DateTime, Utc};
+use common::{
+    contract::{Reason, SagaId, clock},
+    http::ApiError,
+    outbox::{self, Outbox, Route},
+};
+use saga::{
+    AnyDefinition, Entry, State, Status, StepPlan, Table, Undo, What,
+    outlook::{self, Then},
+    store::{self, Written},
+};
+use sea_orm::EntityTrait;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::super::super::api::Api;
+use crate::entity::saga as row;
+
+/// What is known of a saga. What does not apply, or cannot be known, is null.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Facts {
+    #[schema(value_type = SagaId)]
+    pub(super) saga_id: uuid::Uuid,
+    /// The time of this, by the database's clock.
+    pub(super) at: DateTime<Utc>,
+    /// The definition's name.
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) definition_version: i32,
+    #[schema(value_type = Status)]
+    pub(super) status: String,
+    /// The step that is executed or undone, or at which it is parked.
+    pub(super) step: Option<String>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) updated_at: DateTime<Utc>,
+    pub(super) deadline_at: Option<DateTime<Utc>>,
+    /// When all of it must be through, if it must.
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    /// What went wrong last.
+    pub(super) last_error: Option<String>,
+    /// Whether the log's beginning was dropped, for it is older than RETENTION_DAYS.
+    pub(super) log_dropped: bool,
+    /// Why this program can say little about it.
+    pub(super) unreadable: Option<Unreadable>,
+    /// What it waits for.
+    pub(super) waits: Option<Waits>,
+    /// Why it is or was undone.
+    pub(super) undone: Option<Undone>,
+    /// Why it is parked.
+    pub(super) parked: Option<Parked>,
+    /// What follows if no reply comes.
+    pub(super) next: Option<Next>,
+}
+
+/// Why a program can say little about a saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum Unreadable {
+    /// Another version of this program has its definition.
+    UnknownDefinition,
+    /// Its row makes no sense.
+    Damaged,
+}
+
+/// What an open saga waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Waits {
+    /// Who is to do or to undo the step.
+    pub(super) participant: String,
+    /// Since when it waits for this participant's answer.
+    pub(super) since: DateTime<Utc>,
+    /// Which time the command is being tried, from 1.
+    pub(super) attempt: u32,
+    /// How often it is tried.
+    pub(super) attempts: u32,
+    /// When this attempt was decided on.
+    pub(super) asked_at: DateTime<Utc>,
+    /// The command, while it is in the outbox: time stands still for that long.
+    pub(super) unsent: Option<Unsent>,
+    /// Why commands to this participant stay in the outbox of the replica that answers.
+    pub(super) held: Option<Held>,
+    /// Whether RabbitMQ can be reached.
+    pub(super) broker_connected: bool,
+    /// The participant's queue; null where RabbitMQ does not tell.
+    pub(super) queue: Option<Queue>,
+}
+
+/// A command that has not left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Unsent {
+    /// Since when it is in the outbox.
+    pub(super) since: DateTime<Utc>,
+    /// How often it was published in vain.
+    pub(super) attempts: i32,
+    /// Why it could not be published the last time.
+    pub(super) last_error: Option<String>,
+    /// Whether it waits for the sweep; else it is being published now.
+    pub(super) is_waiting: bool,
+}
+
+/// Why commands to a participant stay in the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum Held {
+    /// Nobody has consumed its queue for a while.
+    Absent,
+    /// Its queue is full.
+    Full,
+    /// It takes commands again, and older ones go out first.
+    Behind,
+}
+
+/// A participant's queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct Queue {
+    #[schema(example = "inventory.commands")]
+    pub(super) name: String,
+    /// AMQP messages that nobody has taken.
+    pub(super) messages: u32,
+    pub(super) consumers: u32,
+}
+
+/// Why a saga is or was undone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct Undone {
+    pub(super) reason: String,
+    /// What it began with; null where its log is dropped.
+    pub(super) cause: Option<Cause>,
+    /// The steps of which nothing is left, in the order in which they were undone.
+    pub(super) steps: Vec<String>,
+}
+
+/// What made a saga be undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum Cause {
+    /// A participant refused a step.
+    Rejected {
+        step: String,
+        detail: Option<String>,
+    },
+    /// A participant did not answer.
+    Silent { step: String, attempts: u32 },
+    /// It was not through in time.
+    Expired,
+    /// Somebody wanted it undone.
+    Cancelled { note: Option<String> },
+}
+
+/// Why a saga is parked, and what resuming it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Parked {
+    pub(super) since: DateTime<Utc>,
+    /// What is wrong with its row or its log, if that is why.
+    pub(super) problem: Option<String>,
+    /// Whether the time for all of it was over.
+    pub(super) expired: bool,
+    /// Whether it was parked on its way back.
+    pub(super) undoing: bool,
+    /// How often the last command was sent; null where its log does not say.
+    pub(super) attempts: Option<u32>,
+    /// The participant of the step, if it has one.
+    pub(super) participant: Option<String>,
+}
+
+/// What follows if no reply comes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Next {
+    /// When.
+    pub(super) at: DateTime<Utc>,
+    /// What is decided then.
+    pub(super) log: Vec<Decided>,
+    /// How often the command is sent again before the saga gives up.
+    pub(super) again: u32,
+    /// The steps that are undone when it gives up, in order; null where it is parked.
+    pub(super) then_undone: Option<Vec<String>>,
+}
+
+/// An entry of a log that is still to be written.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub(super) struct Decided {
+    event: String,
+    step: Option<String>,
+    #[schema(value_type = Object)]
+    details: Value,
+}
+
+/// Asks everybody.
+///
+/// # Errors
+/// There is no such saga, or the database failed.
+pub(super) async fn gather(api: &Api, id: SagaId) -> Result<Facts, ApiError> {
+    let row = row::Entity::find_by_id(id.0).one(&api.reads).await?;
+    let row = row.ok_or_else(|| ApiError::NotFound(format!("there is no saga {id}")))?;
+    let mut log = store::load(api.engine.db(), id).await?;
+    // The row was read first: what has been decided since then is left out, so that the answer is one moment's.
+    log.retain(|entry| entry.seq <= row.version);
+    let definition = api
+        .engine
+        .registry()
+        .find(&row.kind, row.definition_version);
+    let mut facts = Facts {
+        saga_id: id.0,
+        at: clock::now(),
+        kind: row.kind.clone(),
+        definition_version: row.definition_version,
+        status: row.status.clone(),
+        step: row.current_step.clone(),
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        deadline_at: row.deadline_at,
+        expires_at: row.expires_at,
+        last_error: row.last_error.clone(),
+        log_dropped: log.first().is_none_or(|entry| entry.seq > 1),
+        ..Facts::default()
+    };
+    let Some(definition) = definition else {
+        facts.unreadable = Some(Unreadable::UnknownDefinition);
+        return Ok(facts);
+    };
+    let table: &dyn Table = definition;
+    let log: Vec<_> = log
+        .iter()
+        .filter_map(|one| Some((one, entry(table, one)?)))
+        .collect();
+    let Some(state) = state(definition, &row) else {
+        // Somebody who could not read it either has noted that.
+        facts.unreadable = Some(Unreadable::Damaged);
+        facts.parked =
+            (row.status == <&str>::from(Status::Parked)).then(|| parked(table, &row, &log));
+        return Ok(facts);
+    };
+    facts.undone = state.reason().map(|reason| undone(reason, &log));
+    if matches!(state, State::Parked { .. }) {
+        facts.parked = Some(parked(table, &row, &log));
+    }
+    facts.next = next(table, state, &row);
+    if let Some(plan) = state
+        .step()
+        .filter(|_| state.is_open())
+        .and_then(|step| table.step(step))
+    {
+        let unsent = async {
+            match row.command_id {
+                Some(command) => api.engine.outbox().unsent(command).await,
+                None => Ok(None),
+            }
+        };
+        let outbox: &Outbox = api.engine.outbox();
+        let (unsent, route) = tokio::join!(unsent, outbox.route(plan.participant));
+        facts.waits = Some(waits(plan, state, &row, &log, unsent?, route));
+    }
+    Ok(facts)
+}
+
+fn state(definition: &dyn AnyDefinition, row: &row::Model) -> Option<State> {
+    let table: &dyn Table = definition;
+    let reason = row.reason.as_deref().map(str::parse::<Reason>);
+    let (status, attempt) = (row.status.parse().ok()?, u32::try_from(row.attempt).ok()?);
+    let step = row.current_step.as_deref();
+    State::from_columns(table, status, step, attempt, reason.transpose().ok()?)
+}
+
+/// What an entry means, also where it is about a step that the definition does not have.
+fn entry(table: &dyn Table, written: &Written) -> Option<Entry> {
+    let whole = |_| Entry::from_columns(table, &written.event, None, &written.details);
+    written.entry(table).or_else(whole).ok()
+}
+
+/// The log, with what each of its entries means.
+type Log<'l> = [(&'l Written, Entry)];
+
+fn waits(
+    plan: &StepPlan,
+    state: State,
+    row: &row::Model,
+    log: &Log<'_>,
+    unsent: Option<outbox::Unsent>,
+    route: Route,
+) -> Waits {
+    let is_back = state.reason().is_some();
+    let sent = |what: &What| match what {
+        What::ActionSent { attempt } if !is_back => Some(*attempt),
+        What::CompensationSent { attempt } if is_back => Some(*attempt),
+        _ => None,
+    };
+    let mut asked = log
+        .iter()
+        .rev()
+        .filter(|(_, entry)| entry.step == Some(plan.name));
+    let attempts = asked
+        .by_ref()
+        .filter_map(|(one, entry)| Some((one.at, sent(&entry.what)?)));
+    let attempts: Vec<_> = attempts.collect();
+    let first = attempts.iter().find(|(_, attempt)| *attempt == 1);
+    let tries = match plan.undo {
+        Undo::By { tries, .. } if is_back => tries,
+        _ => plan.tries,
+    };
+    Waits {
+        participant: plan.participant.to_owned(),
+        since: first.map_or(row.updated_at, |(at, _)| *at),
+        attempt: state.attempt(),
+        attempts: tries.attempts,
+        asked_at: attempts.first().map_or(row.updated_at, |(at, _)| *at),
+        unsent: unsent.map(|one| Unsent {
+            since: one.since,
+            attempts: one.attempts,
+            last_error: one.last_error,
+            is_waiting: one.is_waiting,
+        }),
+        held: route.held.map(|held| match held {
+            outbox::Held::Absent => Held::Absent,
+            outbox::Held::Full => Held::Full,
+            outbox::Held::Behind => Held::Behind,
+        }),
+        broker_connected: route.is_connected,
+        queue: route.queue.map(|queue| Queue {
+            name: common::contract::topology::commands_queue(plan.participant),
+            messages: queue.messages,
+            consumers: queue.consumers,
+        }),
+    }
+}
+
+fn undone(reason: Reason, log: &Log<'_>) -> Undone {
+    let begun =
+        |(_, entry): &(&Written, Entry)| matches!(entry.what, What::CompensationStarted { .. });
+    let begin = log.iter().rposition(begun);
+    let before = begin
+        .and_then(|begin| begin.checked_sub(1))
+        .and_then(|at| log.get(at));
+    let steps = log[begin.unwrap_or(0)..]
+        .iter()
+        .filter_map(|(_, entry)| match entry.what {
+            What::StepUndone {} => entry.step.map(str::to_owned),
+            _ => None,
+        });
+    Undone {
+        reason: reason.to_string(),
+        cause: before.and_then(|(_, entry)| cause(entry)),
+        steps: steps.collect(),
+    }
+}
+
+fn cause(entry: &Entry) -> Option<Cause> {
+    let step = || entry.step.unwrap_or_default().to_owned();
+    match &entry.what {
+        What::StepRejected { detail, .. } => Some(Cause::Rejected {
+            step: step(),
+            detail: detail.clone(),
+        }),
+        What::ActionTimedOut { attempt } => Some(Cause::Silent {
+            step: step(),
+            attempts: *attempt,
+        }),
+        What::SagaExpired {} => Some(Cause::Expired),
+        What::CancelRequested { by, .. } => Some(Cause::Cancelled {
+            note: by.note.clone(),
+        }),
+        _ => None,
+    }
+}
+
+fn parked(table: &dyn Table, row: &row::Model, log: &Log<'_>) -> Parked {
+    let mut parked = Parked {
+        since: row.updated_at,
+        undoing: row.reason.is_some(),
+        participant: row
+            .current_step
+            .as_deref()
+            .and_then(|step| table.step(step))
+            .map(|plan| plan.participant.to_owned()),
+        ..Parked::default()
+    };
+    let is_it = |what: &What| matches!(what, What::SagaParked {} | What::SagaQuarantined { .. });
+    let Some(at) = log.iter().rposition(|(_, entry)| is_it(&entry.what)) else {
+        return parked;
+    };
+    let (written, entry) = &log[at];
+    parked.since = written.at;
+    if let What::SagaQuarantined { problem, .. } = &entry.what {
+        parked.problem = Some(problem.clone());
+        return parked;
+    }
+    match at.checked_sub(1).map(|before| &log[before].1.what) {
+        Some(What::ActionTimedOut { attempt } | What::CompensationTimedOut { attempt }) => {
+            parked.attempts = Some(*attempt);
+        }
+        Some(What::SagaExpired {}) => parked.expired = true,
+        _ => {}
+    }
+    parked
+}
+
+fn next(table: &dyn Table, state: State, row: &row::Model) -> Option<Next> {
+    let at = row.deadline_at?;
+    let expires = row.expires_at.is_some_and(|expires| expires <= at);
+    let outlook = outlook::outlook(table, state, expires)?;
+    let decided = outlook.next.iter().map(|entry| {
+        let (event, details) = entry.to_columns();
+        Decided {
+            event,
+            step: entry.step.map(str::to_owned),
+            details: details.parse().unwrap_or_default(),
+        }
+    });
+    Some(Next {
+        at,
+        log: decided.collect(),
+        again: outlook.again,
+        then_undone: match outlook.then {
+            Then::Undo(steps) => Some(steps.into_iter().map(str::to_owned).collect()),
+            Then::Park => None,
+        },
+    })
+}
