@@ -2,6 +2,7 @@
 
 mod batches;
 mod explain;
+mod graph;
 mod if_match;
 mod stats;
 mod verbs;
@@ -30,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(stats::routes())
         .merge(batches::routes())
         .merge(explain::routes())
+        .merge(graph::routes())
         .routes(routes!(get_one))
         .merge(verbs::routes())
 }

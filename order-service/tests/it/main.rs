@@ -16,6 +16,7 @@ mod failover;
 mod finding;
 mod flow;
 mod garbage;
+mod graph;
 mod growth;
 mod harness;
 mod idempotency_key;

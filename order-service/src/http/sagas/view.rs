@@ -101,18 +101,18 @@ struct CommandView {
 /// A step of a saga.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct StepView {
+pub(super) struct StepView {
     /// The step's name.
     #[schema(example = "payment")]
-    name: &'static str,
-    status: StepStatus,
+    pub(super) name: &'static str,
+    pub(super) status: StepStatus,
     /// How often its command, or its compensation, was sent.
-    attempts: u32,
+    pub(super) attempts: u32,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
     /// What went wrong last.
     #[schema(example = "OUT_OF_STOCK: prod-1")]
-    last_error: Option<String>,
+    pub(super) last_error: Option<String>,
     /// When it is tried again if no reply comes.
     next_wake_up_at: Option<DateTime<Utc>>,
 }
@@ -120,7 +120,7 @@ struct StepView {
 /// Where a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
-enum StepStatus {
+pub(super) enum StepStatus {
     /// Its turn has not come.
     Pending,
     /// Its command is with the participant.
@@ -269,7 +269,7 @@ fn verbs(registry: &Registry, row: &row::Model) -> Vec<String> {
 }
 
 /// The steps of a saga, as its log tells them. Empty where this program does not have its definition.
-fn steps(registry: &Registry, saga: &SagaSummary, log: &[Written]) -> Vec<StepView> {
+pub(super) fn steps(registry: &Registry, saga: &SagaSummary, log: &[Written]) -> Vec<StepView> {
     let Some(definition) = registry.find(&saga.kind, saga.definition_version) else {
         return Vec::new();
     };
