@@ -16,6 +16,7 @@ mod m20261122_000008_overruled;
 mod m20261122_000010_finding;
 mod m20261122_000011_views;
 mod m20261122_000012_batches;
+mod m20261122_000013_pauses;
 mod plain;
 mod stepwise;
 
@@ -64,8 +65,9 @@ migrators! {
         m20261122_000006_tracestate::ORDER,
         m20261122_000008_overruled::ORDER,
         m20261122_000010_finding::ORDER,
-        m20261122_000012_batches::ORDER,
         m20261122_000011_views::ORDER,
+        m20261122_000012_batches::ORDER,
+        m20261122_000013_pauses::ALL,
     ],
     /// payment_db
     Payment: [
@@ -74,6 +76,7 @@ migrators! {
         m20261122_000003_returns::PAYMENT,
         m20261122_000004_intents::PAYMENT,
         m20261122_000005_outbox_waiting::ALL,
+        m20261122_000013_pauses::ALL,
     ],
     /// inventory_db
     Inventory: [
@@ -82,6 +85,7 @@ migrators! {
         m20261122_000003_returns::INVENTORY,
         m20261122_000005_outbox_waiting::ALL,
         m20261122_000007_sequences::INVENTORY,
+        m20261122_000013_pauses::ALL,
     ],
 }
 

@@ -83,6 +83,20 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Who takes part in any of the sagas, by name.
+    #[must_use]
+    pub fn participants(&self) -> BTreeSet<&'static str> {
+        let tables = self.definitions.iter().map(|one| *one as &dyn Table);
+        tables
+            .flat_map(|table| {
+                table
+                    .plans()
+                    .map(|plan| plan.participant)
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
     fn add(&mut self, definition: &'static dyn AnyDefinition) -> Result<(), Conflict> {
         let (name, version) = (definition.name(), definition.version());
         if self.find(name, version).is_some() {

@@ -7,7 +7,7 @@
 //!
 //! What is in a queue is beyond recall: its deadline passes there, and it is done however late. So only so much is let
 //! in that it is done in time; and for what waits in the outbox, time stands still. Every replica looks at the queues by
-//! itself, so that none has to know of the others.
+//! itself, so that none has to know of the others. An operator can close the way to a participant, too.
 
 use std::{
     collections::HashMap,
@@ -35,6 +35,9 @@ use crate::{
 
 /// How often the queues are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// At every so many looks, it is asked who is paused.
+const PAUSES_EVERY: u32 = 4;
 
 /// How long nobody consumes a queue before its participant counts as absent: longer than it takes to start again.
 const ABSENT_AFTER: Duration = Duration::from_secs(5);
@@ -128,6 +131,8 @@ enum Why {
     Absent,
     #[strum(to_string = "its queue is full")]
     Full,
+    #[strum(to_string = "an operator has paused it")]
+    Paused,
 }
 
 impl Flow {
@@ -149,6 +154,7 @@ impl Flow {
             State::Draining => Some(Held::Behind),
             State::Closed(Why::Absent) => Some(Held::Absent),
             State::Closed(Why::Full) => Some(Held::Full),
+            State::Closed(Why::Paused) => Some(Held::Paused),
         }
     }
 
@@ -234,10 +240,16 @@ impl Flow {
             if ends.await {
                 return;
             }
+            if turn.is_multiple_of(PAUSES_EVERY) {
+                // Where the database does not tell, what was paused stays so.
+                if let Ok(pauses) = table.pauses().await {
+                    self.pause(&pauses);
+                }
+            }
+            turn = turn.wrapping_add(1);
             if !broker.is_connected(Lane::Saga) {
                 continue;
             }
-            turn += 1;
             let max = broker.commands_waiting_max();
             for participant in self.in_question(max, turn) {
                 let queue = topology::commands_queue(&participant);
@@ -256,6 +268,30 @@ impl Flow {
                 });
             }
         }
+    }
+
+    /// Takes note of the participants that operators have paused, and of those that they have not.
+    fn pause(&self, paused: &[String]) {
+        let is_held = self.names(|one| one.state == State::Closed(Why::Paused));
+        if paused.is_empty() && is_held.is_empty() {
+            return;
+        }
+        self.write(|known| {
+            for participant in paused {
+                let one = known.entry(participant.clone()).or_default();
+                if one.state != State::Closed(Why::Paused) {
+                    one.state = State::Closed(Why::Paused);
+                    warn!(participant, why = %Why::Paused, "commands stay in the outbox");
+                }
+            }
+            for participant in is_held.iter().filter(|one| !paused.contains(one)) {
+                if let Some(one) = known.get_mut(participant) {
+                    one.state = State::Draining;
+                    info!(participant, "an operator has resumed it");
+                    self.0.room.notify_one();
+                }
+            }
+        });
     }
 
     /// Whose queue is to be looked at: at each turn where it matters, else at every fourth.
@@ -279,6 +315,7 @@ impl Flow {
             one.room = (max - waiting).ceil() as i64;
             one.count(waiting);
             let next = match one.state {
+                State::Closed(Why::Paused) => one.state,
                 _ if is_absent && since.elapsed() >= ABSENT_AFTER => State::Closed(Why::Absent),
                 _ if waiting >= max => State::Closed(Why::Full),
                 State::Closed(Why::Full) if waiting > max / 2.0 => one.state,
@@ -395,6 +432,22 @@ mod tests {
         assert_eq!(flow.held("payment"), Some(Held::Absent));
         flow.saw("payment", seen(1, 1), MAX);
         assert!(room(&flow) > 0);
+        flow.drained(&payment());
+        assert!(is_open(&flow));
+    }
+
+    #[test]
+    fn who_is_paused_is_sent_nothing_until_somebody_resumes_it() {
+        let flow = Flow::default();
+        flow.pause(&["payment".to_owned()]);
+        assert!(!is_open(&flow), "also where nothing was ever sent to it");
+        assert_eq!(flow.held("payment"), Some(Held::Paused));
+        flow.saw("payment", seen(0, 1), MAX);
+        assert_eq!(room(&flow), 0);
+        assert!(flow.is_open(&Destination::new(topology::COMMANDS, "inventory")));
+        flow.pause(&[]);
+        assert_eq!(flow.held("payment"), Some(Held::Behind));
+        assert!(room(&flow) > 0, "the sweep may send");
         flow.drained(&payment());
         assert!(is_open(&flow));
     }

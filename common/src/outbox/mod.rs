@@ -16,6 +16,7 @@
 
 mod flow;
 mod in_flight;
+mod pause;
 mod relay;
 mod route;
 mod sweep;
@@ -35,6 +36,7 @@ use self::{
     table::{Table, insert, insert_waiting},
 };
 pub use self::{
+    pause::Pause,
     relay::Relay,
     route::{Held, Route, Unsent},
 };
@@ -132,6 +134,30 @@ impl Outbox {
             held: self.flow.held(participant),
             queue,
         }
+    }
+
+    /// The participants to whom commands are held back, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn pauses(&self) -> sqlx::Result<Vec<Pause>> {
+        pause::all(&self.db).await
+    }
+
+    /// Holds back commands to `participant`, in all replicas within a second or two. One that is paused stays so as it was.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn pause(&self, participant: &str, actor: &str, reason: &str) -> sqlx::Result<()> {
+        pause::pause(&self.db, participant, actor, reason).await
+    }
+
+    /// Has commands to `participant` go out again, the oldest first, in all replicas within a second or two.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn resume(&self, participant: &str, actor: &str, reason: &str) -> sqlx::Result<()> {
+        pause::resume(&self.db, participant, actor, reason).await
     }
 
     /// The message with this id, if it has not left, or has and is not confirmed.

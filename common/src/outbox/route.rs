@@ -15,6 +15,8 @@ pub enum Held {
     Full,
     /// The participant takes commands again, and older ones go out first.
     Behind,
+    /// An operator holds them back.
+    Paused,
 }
 
 /// The way to a participant.

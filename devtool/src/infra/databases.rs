@@ -17,12 +17,13 @@ use super::{maintenance_url, shown};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The tables of all services; their partitions come and go.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "idempotency",
     "intents",
     "inventory_items",
     "orders",
     "outbox",
+    "outbox_pauses",
     "outbox_waiting",
     "payments",
     "refunds",

@@ -5,6 +5,7 @@ mod api;
 mod idempotency_key;
 mod new_order;
 mod orders;
+mod participants;
 mod returns;
 mod sagas;
 
@@ -40,6 +41,10 @@ fn documented() -> OpenApiRouter<Api> {
             "What happens to an order, why it waits, and what operators can do",
         ),
         (
+            "participants",
+            "Who takes part in sagas, and whether commands go out to them",
+        ),
+        (
             "messages",
             "What the services tell each other and everybody",
         ),
@@ -48,6 +53,7 @@ fn documented() -> OpenApiRouter<Api> {
         .merge(orders::routes())
         .merge(returns::routes())
         .merge(sagas::routes())
+        .merge(participants::routes())
         .routes(routes!(messages))
         .routes(routes!(schema))
 }

@@ -26,6 +26,7 @@ mod messages_fit;
 mod operator;
 mod outage;
 mod outbox;
+mod pauses;
 mod replies;
 mod retention;
 mod returns;

@@ -54,6 +54,19 @@ pub(super) struct Facts {
     pub(super) parked: Option<Parked>,
     /// What follows if no reply comes.
     pub(super) next: Option<Next>,
+    /// Who said last that something of it is done or undone, whatever its participants did; null where nobody has, or its log
+    /// is dropped.
+    pub(super) overruled: Option<Overruled>,
+}
+
+/// What an operator said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct Overruled {
+    /// What they did.
+    #[schema(example = "skip")]
+    pub(super) verb: String,
+    pub(super) actor: Option<String>,
+    pub(super) note: Option<String>,
 }
 
 /// Why a program can say little about a saga.
@@ -114,6 +127,8 @@ pub(super) enum Held {
     Full,
     /// It takes commands again, and older ones go out first.
     Behind,
+    /// An operator has paused it.
+    Paused,
 }
 
 /// A participant's queue.
@@ -238,6 +253,7 @@ pub(super) async fn gather(api: &Api, id: SagaId) -> Result<Facts, ApiError> {
             (row.status == <&str>::from(Status::Parked)).then(|| parked(table, &row, &log));
         return Ok(facts);
     };
+    facts.overruled = overruled(&log);
     facts.undone = state.reason().map(|reason| undone(reason, &log));
     if matches!(state, State::Parked { .. }) {
         facts.parked = Some(parked(table, &row, &log));
@@ -321,6 +337,7 @@ fn waits(
             outbox::Held::Absent => Held::Absent,
             outbox::Held::Full => Held::Full,
             outbox::Held::Behind => Held::Behind,
+            outbox::Held::Paused => Held::Paused,
         }),
         broker_connected: route.is_connected,
         queue: route.queue.map(|queue| Queue {
@@ -329,6 +346,17 @@ fn waits(
             consumers: queue.consumers,
         }),
     }
+}
+
+fn overruled(log: &Log<'_>) -> Option<Overruled> {
+    let overrules = |(_, entry): &&(&Written, Entry)| entry.what.overrules();
+    let (_, entry) = log.iter().rfind(overrules)?;
+    let (verb, by) = entry.what.intervention()?;
+    Some(Overruled {
+        verb: verb.to_string(),
+        actor: by.actor.clone(),
+        note: by.note.clone(),
+    })
 }
 
 fn undone(reason: Reason, log: &Log<'_>) -> Undone {

@@ -128,7 +128,14 @@ fn unsent_because(now: DateTime<Utc>, waits: &Waits, unsent: &Unsent) -> String 
     let held = duration(now - unsent.since);
     let stays = format!("its command has been in the outbox for {held},");
     match (waits.broker_connected, waits.held, &unsent.last_error) {
-        (false, ..) => format!("{stays} because RabbitMQ cannot be reached"),
+        (_, Some(Held::Paused), _) => {
+            format!(
+                "{stays} because an operator has paused {who} (POST /participants/{who}/resume lets it go)"
+            )
+        }
+        (false, ..) => {
+            format!("{stays} because RabbitMQ cannot be reached")
+        }
         (true, Some(Held::Absent), _) => {
             format!(
                 "{stays} because nobody consumes the queue of {who}{}",
@@ -233,7 +240,18 @@ fn after_that(facts: &Facts, waits: &Waits, next: &Next) -> String {
 fn of_ended(facts: &Facts) -> String {
     let took = duration(facts.updated_at - facts.created_at);
     let ago = duration(facts.at - facts.updated_at);
+    let said = facts.overruled.as_ref().map(|by| {
+        let actor = by.actor.as_deref().unwrap_or("an operator");
+        let note = by.note.as_deref().map(plain).unwrap_or_default();
+        format!(", as {} said ({}: {note})", plain(actor), by.verb)
+    });
+    let said = said.unwrap_or_default();
     match &facts.undone {
+        None if !said.is_empty() => {
+            format!(
+                "was completed {ago} ago, {took} after it began{said}: not every step need be done"
+            )
+        }
         None => format!("was completed {ago} ago, {took} after it began: every step is done"),
         Some(undone) => {
             let what = match &undone.steps[..] {
@@ -249,7 +267,7 @@ fn of_ended(facts: &Facts) -> String {
                 false => "",
             };
             format!(
-                "ended {ago} ago, {took} after it began, after {}: {what}{dropped}",
+                "ended {ago} ago, {took} after it began, after {}{said}: {what}{dropped}",
                 cause(undone)
             )
         }

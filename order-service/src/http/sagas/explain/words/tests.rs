@@ -2,7 +2,7 @@
 
 use chrono::TimeZone;
 
-use super::*;
+use super::{super::facts::Overruled, *};
 
 fn at(seconds: i64) -> DateTime<Utc> {
     let now = Utc.with_ymd_and_hms(2026, 11, 22, 3, 12, 0).unwrap();
@@ -98,6 +98,17 @@ fn rejected(detail: &str) -> Option<Cause> {
         step: "inventory".to_owned(),
         detail: Some(detail.to_owned()),
     })
+}
+
+fn overruled(verb: &str, facts: Facts) -> Facts {
+    Facts {
+        overruled: Some(Overruled {
+            verb: verb.to_owned(),
+            actor: Some("ada".to_owned()),
+            note: Some("paid by hand".to_owned()),
+        }),
+        ..facts
+    }
 }
 
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
@@ -321,6 +332,25 @@ fn cases() -> Vec<(Facts, String)> {
             },
             "Ended 2 days ago, 2 h after it began, after something that its log does not tell (WHY): nothing of any step is \
              left (its log is older than RETENTION_DAYS, and dropped).",
+        ),
+        // An operator intervened.
+        is_unsent(
+            "its command has been in the outbox for 100 s, because an operator has paused inventory \
+             (POST /participants/inventory/resume lets it go)",
+            |waits| waits.held = Some(Held::Paused),
+        ),
+        says(
+            overruled("force-complete", ended("COMPLETED", None)),
+            "Was completed 2 days ago, 2 h after it began, as ada said (force-complete: paid by hand): not every step need be \
+             done.",
+        ),
+        says(
+            overruled(
+                "skip",
+                ended("COMPENSATED", Some(undone(Some(Cause::Expired), &["b"]))),
+            ),
+            "Ended 2 days ago, 2 h after it began, after its time was over (WHY), as ada said (skip: paid by hand): b was \
+             undone.",
         ),
         // What this program cannot read.
         says(

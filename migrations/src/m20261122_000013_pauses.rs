@@ -1,0 +1,9 @@
+//! Participants to whom commands are held back, because an operator says so.
+
+use crate::plain::Plain;
+
+pub(crate) const ALL: Plain = Plain {
+    name: "m20261122_000013_pauses",
+    up: include_str!("sql/outbox_pauses.sql"),
+    down: "DROP TABLE outbox_pauses;",
+};
