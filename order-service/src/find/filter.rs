@@ -110,7 +110,7 @@ impl Filter {
             range,
             filter,
             few: self.few(updated, is_stuck),
-            walk: self.walk(subjects),
+            walk: self.walk(subjects, is_stuck),
         })
     }
 
@@ -132,7 +132,7 @@ impl Filter {
     }
 
     /// Along what to look else.
-    fn walk(&self, subjects: Condition) -> Place {
+    fn walk(&self, subjects: Condition, is_stuck: bool) -> Place {
         if self.subject.is_some() || self.order_id.is_some() {
             return Place::about(subjects);
         }
@@ -140,6 +140,7 @@ impl Filter {
             (Some(Status::Parked), ..) => Place::parked(),
             (_, Some(Text(reason)), _) => Place::with_reason(Some(reason)),
             (.., Some(_)) => Place::with_error(),
+            _ if is_stuck => Place::everywhere_and_elsewhere(),
             _ => Place::everywhere(),
         }
     }

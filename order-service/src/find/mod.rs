@@ -27,7 +27,7 @@ use crate::entity::saga::{Column, Entity, Model};
 const FEW: u64 = 2_000;
 /// Sagas that a walk along the key looks at: its neighbours share a block.
 const WALK_MAX: u64 = 20_000;
-/// Sagas that a walk along another index looks at: each may be in a block of its own.
+/// Sagas that a walk along another index looks at, where each may be in a block of its own, or that looks elsewhere, too.
 const SPARSE_WALK_MAX: u64 = 2_000;
 
 /// Rows that one index has, in its order.
@@ -58,6 +58,11 @@ impl Place {
     /// All sagas.
     pub(crate) fn everywhere() -> Self {
         Self::along(Condition::all(), WALK_MAX)
+    }
+
+    /// All sagas, where a row of another table is looked up for each.
+    pub(super) fn everywhere_and_elsewhere() -> Self {
+        Self::along(Condition::all(), SPARSE_WALK_MAX)
     }
 
     /// Those about one subject.

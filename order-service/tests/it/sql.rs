@@ -64,6 +64,30 @@ async fn the_views_have_the_columns_that_are_promised() {
     assert_eq!(actual(&db).await, promised);
 }
 
+#[tokio::test]
+async fn indexes_are_made_anew_where_a_migration_was_interrupted() {
+    let environment = Environment::new().await;
+    let db = environment.pool("order").await;
+    let url = Secret::new(environment.database_url("order"));
+    let versions =
+        "SELECT count(*) FROM seaql_migrations WHERE version > 'm20261122_000010_finding'";
+    while count(&db, versions).await > 0 {
+        roll_back::<Order>(&url).await.unwrap();
+    }
+    // One index is made, one is broken, one is not begun, and none of it is noted.
+    for sql in [
+        "DELETE FROM seaql_migrations WHERE version = 'm20261122_000010_finding'",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'sagas_error'::regclass",
+        "DROP INDEX sagas_ended",
+    ] {
+        sqlx::query(sql).execute(&db).await.unwrap();
+    }
+    migrate::<Order>(&url).await.unwrap();
+    let valid = "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid
+                 WHERE indisvalid AND relname IN ('sagas_reason', 'sagas_error', 'sagas_ended')";
+    assert_eq!(count(&db, valid).await, 3);
+}
+
 /// The rows of a query, as JSON.
 async fn rows(db: &PgPool, sql: &str) -> Vec<Value> {
     let sql = format!("SELECT to_jsonb(r) FROM ({sql}) AS r");

@@ -197,8 +197,10 @@ fn silent_because(now: DateTime<Utc>, waits: &Waits) -> String {
         (0, _) => format!(
             "its command was sent {sent} ago and taken out of {name}, and no reply has come"
         ),
-        (_, 1) => format!("its queue {name} holds {count}, and one consumer works on them"),
-        (_, many) => format!("its queue {name} holds {count}, and {many} consumers work on them"),
+        (_, 1) => format!("its queue {name} holds {count} for one consumer, which is behind"),
+        (_, many) => {
+            format!("its queue {name} holds {count} for {many} consumers, which are behind")
+        }
     }
 }
 
@@ -287,7 +289,7 @@ fn cause(undone: &Undone) -> String {
         }
         Some(Cause::Silent { step, attempts }) => {
             let times = times(*attempts);
-            format!("{step} was asked for {times} without a reply ({reason})")
+            format!("{step} was tried {times} without a reply ({reason})")
         }
         Some(Cause::Expired) => format!("its time was over ({reason})"),
         Some(Cause::Cancelled { note }) => {

@@ -135,11 +135,11 @@ fn cases() -> Vec<(Facts, String)> {
             |_, _, _| {},
         ),
         is_sent(
-            "its queue inventory.commands holds 1 message, and one consumer works on them",
+            "its queue inventory.commands holds 1 message for one consumer, which is behind",
             |_, waits, _| waits.queue = Some(queue(1, 1)),
         ),
         is_sent(
-            "its queue inventory.commands holds 7 messages, and 2 consumers work on them",
+            "its queue inventory.commands holds 7 messages for 2 consumers, which are behind",
             |_, waits, _| waits.queue = Some(queue(7, 2)),
         ),
         is_sent(
@@ -306,7 +306,7 @@ fn cases() -> Vec<(Facts, String)> {
                     &["inventory", "payment"],
                 )),
             ),
-            "Ended 2 days ago, 2 h after it began, after inventory was asked for 3 times without a reply (WHY): inventory \
+            "Ended 2 days ago, 2 h after it began, after inventory was tried 3 times without a reply (WHY): inventory \
              and payment were undone.",
         ),
         says(
