@@ -1,6 +1,6 @@
 //! Each filter finds what fits and nothing else, and reads only so much for it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use common::{
     config::{DatabaseConfig, Secret},
@@ -9,13 +9,20 @@ use common::{
 };
 use sea_orm::{SqlxPostgresConnector, Statement};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool};
 use test_support::Environment;
 
 use super::*;
 
 /// More than any page may read.
 const SAGAS: i64 = 60_000;
+
+/// How many there are instead, for those who want to know how long a page takes: `FIND_SAGAS=1000000`. Then only the first
+/// page of each list is read.
+#[expect(clippy::disallowed_methods, reason = "tests have no config")]
+fn many() -> Option<i64> {
+    std::env::var("FIND_SAGAS").ok()?.parse().ok()
+}
 
 /// A saga a minute, the last one now: some hundred are open, some parked, a twelfth is undone.
 const FILL: &str = "
@@ -114,7 +121,16 @@ impl Sagas {
             max_connections: 2,
         };
         let db = db::pool("test", &config).unwrap();
-        sqlx::query(FILL).bind(SAGAS).execute(&db).await.unwrap();
+        let sagas = many().unwrap_or(SAGAS);
+        // It takes longer than a statement of a service may.
+        let mut connection = sqlx::PgConnection::connect(&environment.database_url("order"))
+            .await
+            .unwrap();
+        sqlx::query(FILL)
+            .bind(sagas)
+            .execute(&mut connection)
+            .await
+            .unwrap();
         for sql in [
             "ANALYZE sagas",
             "CREATE TABLE times AS SELECT now() - interval '1 h' AS lately, now() - interval '30 d' AS long_ago",
@@ -203,47 +219,55 @@ fn read(plan: &Value, indexes: &mut BTreeSet<String>) -> f64 {
     own + below.map(|plan| read(plan, indexes)).sum::<f64>()
 }
 
+/// All pages together have what fits, and there are not many more of them than are needed.
+async fn assert_found(sagas: &Sagas, filter: &str, condition: &str) {
+    let expected = sagas.expected(condition).await;
+    let (found, pages) = sagas.walk(filter, 200).await;
+    let (count, of) = (found.len(), expected.len());
+    assert!(found == expected, "{filter}: {count} of {of}");
+    let most = of as u64 / 200 + SAGAS as u64 / SPARSE_WALK_MAX + 1;
+    assert!(pages <= most, "{filter}: {pages} pages");
+}
+
+/// No statement of a page scans a table, or reads more rows than one may.
+async fn assert_read_little(sagas: &Sagas, filter: &str) {
+    let search = sagas.search(filter);
+    let mut walk = search.walk.clone();
+    walk.rows = walk.rows.add(search.range.clone());
+    let end = Query::select()
+        .column(Column::Id)
+        .from_subquery(walk.rows(walk.max), Alias::new("some"))
+        .offset(walk.max - 1)
+        .limit(1)
+        .to_owned();
+    let mut statements = vec![walk.fitting(&search.filter, walk.max, 51), end];
+    let few = search.few.iter();
+    statements.extend(few.map(|one| one.fitting(&search.filter, FEW + 1, 51)));
+    for statement in statements {
+        let (plan, mut indexes) = (sagas.plan(&statement).await, BTreeSet::new());
+        let rows = read(&plan, &mut indexes);
+        // Some are created a minute from what their id says.
+        let most = WALK_MAX as f64 * 1.05;
+        assert!(
+            rows < most,
+            "{filter}: {rows} rows of {indexes:?}: {plan:#}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_filter_finds_what_fits_and_reads_only_so_much() {
     let environment = Environment::new().await;
     let sagas = Sagas::fill(&environment).await;
     for (filter, condition) in FILTERS {
-        let expected = sagas.expected(condition).await;
-        let (found, pages) = sagas.walk(filter, 200).await;
-        assert!(
-            found == expected,
-            "{filter}: {} of {}",
-            found.len(),
-            expected.len()
-        );
-        let most = expected.len() as u64 / 200 + SAGAS as u64 / SPARSE_WALK_MAX + 1;
-        assert!(pages <= most, "{filter}: {pages} pages");
-
-        let search = sagas.search(filter);
-        let mut walk = search.walk.clone();
-        walk.rows = walk.rows.add(search.range.clone());
-        let end = Query::select()
-            .column(Column::Id)
-            .from_subquery(walk.rows(walk.max), Alias::new("some"))
-            .offset(walk.max - 1)
-            .limit(1)
-            .to_owned();
-        let mut statements = vec![walk.fitting(&search.filter, walk.max, 51), end];
-        statements.extend(
-            search
-                .few
-                .iter()
-                .map(|one| one.fitting(&search.filter, FEW + 1, 51)),
-        );
-        for statement in statements {
-            let (plan, mut indexes) = (sagas.plan(&statement).await, BTreeSet::new());
-            let rows = read(&plan, &mut indexes);
-            // Some are created a minute from what their id says.
-            assert!(
-                rows < WALK_MAX as f64 * 1.05,
-                "{filter}: {rows} rows of {indexes:?}: {plan:#}"
-            );
+        let asked = Instant::now();
+        let page = sagas.search(filter).page(&sagas.reads, None, 50);
+        let count = page.await.unwrap().items.len();
+        println!("{:?} for {count} of {filter}", asked.elapsed());
+        if many().is_none() {
+            assert_found(&sagas, filter, condition).await;
         }
+        assert_read_little(&sagas, filter).await;
     }
 }
 
