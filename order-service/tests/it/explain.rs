@@ -130,7 +130,13 @@ async fn it_says_what_a_saga_waits_for_from_beginning_to_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_says_what_is_wrong_with_a_saga_that_cannot_go_on() {
     let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
     let db = system.environment.pool("order").await;
+    // Time stands still for a command that has not left, and none does that nobody takes.
+    let take = async || {
+        participants.command("payment").await;
+        system.until_outbox_is_empty().await;
+    };
     let change = async |order: &Value, sql: &'static str| {
         let changed = sqlx::query(sql)
             .bind(id(order, "sagaId"))
@@ -141,7 +147,9 @@ async fn it_says_what_is_wrong_with_a_saga_that_cannot_go_on() {
     };
     // Its compensation is sent for the last time.
     let silent = system.place("prod-1", 1).await;
+    take().await;
     system.cancel(&silent).await;
+    take().await;
     change(
         &silent,
         "UPDATE sagas SET attempt = 10, deadline_at = now() WHERE id = $1",
@@ -161,6 +169,7 @@ async fn it_says_what_is_wrong_with_a_saga_that_cannot_go_on() {
     .await;
 
     let foreign = system.place("prod-1", 1).await;
+    take().await;
     change(
         &foreign,
         "UPDATE sagas SET definition_version = 9 WHERE id = $1",
@@ -175,6 +184,7 @@ async fn it_says_what_is_wrong_with_a_saga_that_cannot_go_on() {
     assert_eq!(said["unreadable"], "UNKNOWN_DEFINITION");
 
     let broken = system.place("prod-1", 1).await;
+    take().await;
     change(
         &broken,
         "UPDATE sagas SET current_step = 'nonsense' WHERE id = $1",

@@ -29,8 +29,8 @@ struct SagaExplanation {
     /// For people: what it waits for and since when, why, and what happens next. The words may change.
     #[schema(
         example = "Has waited for inventory for 4 min (attempt 1 of 3): its queue inventory.commands holds 212 messages and \
-                   nobody consumes it; it is asked again at 03:12:09 UTC, at most 2 times, and then inventory and payment \
-                   are undone."
+                   nobody consumes it: inventory does not run; inventory is asked again at 03:12:09 UTC, at most 2 times, \
+                   and then inventory and payment are undone."
     )]
     explanation: String,
     #[serde(flatten)]

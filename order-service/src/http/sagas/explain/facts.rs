@@ -153,19 +153,28 @@ pub(super) struct Undone {
 
 /// What made a saga be undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Cause {
+pub(super) struct Cause {
+    pub(super) kind: CauseKind,
+    /// The step that was refused or not answered.
+    pub(super) step: Option<String>,
+    /// How often the step was tried, where nobody answered.
+    pub(super) attempts: Option<u32>,
+    /// In the words of the participant who refused it, or of somebody who cancelled it.
+    pub(super) text: Option<String>,
+}
+
+/// What can make a saga be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum CauseKind {
     /// A participant refused a step.
-    Rejected {
-        step: String,
-        detail: Option<String>,
-    },
+    Rejected,
     /// A participant did not answer.
-    Silent { step: String, attempts: u32 },
+    Silent,
     /// It was not through in time.
     Expired,
     /// Somebody wanted it undone.
-    Cancelled { note: Option<String> },
+    Cancelled,
 }
 
 /// Why a saga is parked, and what resuming it does.
@@ -380,22 +389,19 @@ fn undone(reason: Reason, log: &Log<'_>) -> Undone {
 }
 
 fn cause(entry: &Entry) -> Option<Cause> {
-    let step = || entry.step.unwrap_or_default().to_owned();
-    match &entry.what {
-        What::StepRejected { detail, .. } => Some(Cause::Rejected {
-            step: step(),
-            detail: detail.clone(),
-        }),
-        What::ActionTimedOut { attempt } => Some(Cause::Silent {
-            step: step(),
-            attempts: *attempt,
-        }),
-        What::SagaExpired {} => Some(Cause::Expired),
-        What::CancelRequested { by, .. } => Some(Cause::Cancelled {
-            note: by.note.clone(),
-        }),
-        _ => None,
-    }
+    let (kind, attempts, text) = match &entry.what {
+        What::StepRejected { detail, .. } => (CauseKind::Rejected, None, detail.clone()),
+        What::ActionTimedOut { attempt } => (CauseKind::Silent, Some(*attempt), None),
+        What::SagaExpired {} => (CauseKind::Expired, None, None),
+        What::CancelRequested { by, .. } => (CauseKind::Cancelled, None, by.note.clone()),
+        _ => return None,
+    };
+    Some(Cause {
+        kind,
+        step: entry.step.map(str::to_owned),
+        attempts,
+        text,
+    })
 }
 
 fn parked(table: &dyn Table, row: &row::Model, log: &Log<'_>) -> Parked {

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::facts::{Cause, Facts, Held, Next, Parked, Queue, Undone, Unreadable, Unsent, Waits};
+use super::facts::{
+    CauseKind, Facts, Held, Next, Parked, Queue, Undone, Unreadable, Unsent, Waits,
+};
 
 /// A saga that nobody has looked at for so long after its deadline is overdue.
 const OVERDUE: TimeDelta = TimeDelta::seconds(10);
@@ -279,23 +281,20 @@ fn of_ended(facts: &Facts) -> String {
 /// Why a saga is or was undone, as something that it happened after.
 fn cause(undone: &Undone) -> String {
     let reason = &undone.reason;
-    let words = |text: &Option<String>| {
-        let text = text.as_deref().map(|text| format!(": {}", plain(text)));
-        text.unwrap_or_default()
+    let Some(cause) = &undone.cause else {
+        return format!("something that its log does not tell ({reason})");
     };
-    match &undone.cause {
-        Some(Cause::Rejected { step, detail }) => {
-            format!("{step} was refused ({reason}{})", words(detail))
-        }
-        Some(Cause::Silent { step, attempts }) => {
-            let times = times(*attempts);
+    let step = cause.step.as_deref().unwrap_or("a step");
+    let text = cause.text.as_deref();
+    let text = text.map_or(String::new(), |text| format!(": {}", plain(text)));
+    match cause.kind {
+        CauseKind::Rejected => format!("{step} was refused ({reason}{text})"),
+        CauseKind::Silent => {
+            let times = times(cause.attempts.unwrap_or(1));
             format!("{step} was tried {times} without a reply ({reason})")
         }
-        Some(Cause::Expired) => format!("its time was over ({reason})"),
-        Some(Cause::Cancelled { note }) => {
-            format!("it was cancelled ({reason}{})", words(note))
-        }
-        None => format!("something that its log does not tell ({reason})"),
+        CauseKind::Expired => format!("its time was over ({reason})"),
+        CauseKind::Cancelled => format!("it was cancelled ({reason}{text})"),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use chrono::TimeZone;
 
-use super::{super::facts::Overruled, *};
+use super::*;
+use crate::http::sagas::explain::facts::{Cause, Overruled};
 
 fn at(seconds: i64) -> DateTime<Utc> {
     let now = Utc.with_ymd_and_hms(2026, 11, 22, 3, 12, 0).unwrap();
@@ -93,10 +94,13 @@ fn undone(cause: Option<Cause>, steps: &[&str]) -> Undone {
     }
 }
 
-fn rejected(detail: &str) -> Option<Cause> {
-    Some(Cause::Rejected {
-        step: "inventory".to_owned(),
-        detail: Some(detail.to_owned()),
+fn because(kind: CauseKind, text: Option<&str>) -> Option<Cause> {
+    let is_step = matches!(kind, CauseKind::Rejected | CauseKind::Silent);
+    Some(Cause {
+        kind,
+        step: is_step.then(|| "inventory".to_owned()),
+        attempts: (kind == CauseKind::Silent).then_some(3),
+        text: text.map(str::to_owned),
     })
 }
 
@@ -109,6 +113,10 @@ fn overruled(verb: &str, facts: Facts) -> Facts {
         }),
         ..facts
     }
+}
+
+fn rejected(detail: &str) -> Option<Cause> {
+    because(CauseKind::Rejected, Some(detail))
 }
 
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
@@ -299,10 +307,7 @@ fn cases() -> Vec<(Facts, String)> {
             ended(
                 "COMPENSATED",
                 Some(undone(
-                    Some(Cause::Silent {
-                        step: "inventory".to_owned(),
-                        attempts: 3,
-                    }),
+                    because(CauseKind::Silent, None),
                     &["inventory", "payment"],
                 )),
             ),
@@ -313,16 +318,17 @@ fn cases() -> Vec<(Facts, String)> {
             ended(
                 "COMPENSATED",
                 Some(undone(
-                    Some(Cause::Cancelled {
-                        note: Some("changed my mind".to_owned()),
-                    }),
+                    because(CauseKind::Cancelled, Some("changed my mind")),
                     &["c", "b", "a"],
                 )),
             ),
             "Ended 2 days ago, 2 h after it began, after it was cancelled (WHY: changed my mind): c, b and a were undone.",
         ),
         says(
-            ended("COMPENSATED", Some(undone(Some(Cause::Expired), &[]))),
+            ended(
+                "COMPENSATED",
+                Some(undone(because(CauseKind::Expired, None), &[])),
+            ),
             "Ended 2 days ago, 2 h after it began, after its time was over (WHY): there was nothing to undo.",
         ),
         says(
@@ -347,7 +353,10 @@ fn cases() -> Vec<(Facts, String)> {
         says(
             overruled(
                 "skip",
-                ended("COMPENSATED", Some(undone(Some(Cause::Expired), &["b"]))),
+                ended(
+                    "COMPENSATED",
+                    Some(undone(because(CauseKind::Expired, None), &["b"])),
+                ),
             ),
             "Ended 2 days ago, 2 h after it began, after its time was over (WHY), as ada said (skip: paid by hand): b was \
              undone.",
