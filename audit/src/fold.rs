@@ -75,7 +75,9 @@ impl State {
             | "COMPENSATION_FORCED"
             | "RESCHEDULED"
             | "SAGA_EXPIRED"
-            | "LATE_REPLY" => Ok(self),
+            | "LATE_REPLY"
+            | "DEAD_LETTER_REDRIVEN"
+            | "DEAD_LETTER_DELETED" => Ok(self),
             unknown => Err(format!(
                 "log entry {} is {unknown}, which the audit does not know",
                 entry.seq

@@ -46,7 +46,7 @@ pub use registry::{Conflict, Registry};
 pub use replies::Replies;
 pub use reply::{Meaningless, Reply};
 pub use saga::{Context, NoSubject, Saga, Subject};
-pub use state::{Entry, State, Status, What};
+pub use state::{DeadLetter, Entry, State, Status, What};
 pub use table::{StepPlan, Table, Told, Tries, Undo};
 pub use transition::{Command, Deadline, Event, IllegalEvent, Transition, transition, verbs};
 pub use verb::{Intervention, Verb};

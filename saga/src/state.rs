@@ -5,7 +5,7 @@ mod entry;
 use common::contract::Reason;
 use serde::{Deserialize, Serialize};
 
-pub use self::entry::{Entry, Unreadable, What};
+pub use self::entry::{DeadLetter, Entry, Unreadable, What};
 use crate::table::{StepPlan, Table};
 
 /// Where a saga is.
@@ -205,7 +205,9 @@ impl State {
             What::CompletionForced { .. } => forward,
             What::CompensationForced { .. } => self.step().is_some() && !forward,
             What::Rescheduled { .. } => self.is_open(),
-            What::LateReply { .. } => true,
+            What::LateReply { .. } | What::DeadLetterRedriven(_) | What::DeadLetterDeleted(_) => {
+                true
+            }
             // The first entry, on the state before the first command.
             What::SagaStarted {} => matches!(self, Self::Running { attempt: 0, .. }),
             What::ActionSent { .. }

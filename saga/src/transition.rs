@@ -18,7 +18,7 @@ use std::time::Duration;
 use common::contract::Reason;
 
 use crate::{
-    state::{Entry, State, Status, What},
+    state::{DeadLetter, Entry, State, Status, What},
     table::{StepPlan, Table, Undo},
     verb::{Intervention, Verb},
 };
@@ -57,6 +57,10 @@ pub enum Event {
         /// Who, and why.
         by: Intervention,
     },
+    /// Dead letters of the saga were sent again. What comes of that is another event.
+    DeadLettersRedriven(Vec<DeadLetter>),
+    /// A dead letter of the saga was taken away.
+    DeadLetterDeleted(DeadLetter),
 }
 
 /// A request that makes no sense in the saga's state.
@@ -228,6 +232,15 @@ pub fn transition(
         (_, Event::Succeeded(step)) => late(saga.step(step), |step| Some(step.succeeded)),
         (_, Event::Rejected { step, .. }) => late(saga.step(step), |step| step.rejected),
         (_, Event::Undone(step)) => late(saga.step(step), StepPlan::undone),
+
+        // Told to whoever reads the log.
+        (_, Event::DeadLettersRedriven(letters)) => {
+            let redriven = |letter| Entry::whole(What::DeadLetterRedriven(letter));
+            letters.iter().cloned().map(redriven).collect()
+        }
+        (_, Event::DeadLetterDeleted(letter)) => {
+            vec![Entry::whole(What::DeadLetterDeleted(letter.clone()))]
+        }
 
         // It is being undone already, or is.
         (

@@ -233,6 +233,26 @@ impl<'c> Work<'c> {
         Ok(())
     }
 
+    /// Has the logs of sagas tell what was done about them from outside, each saga by one event. A saga that is not there,
+    /// or that this program cannot understand, is left out.
+    ///
+    /// # Errors
+    /// The database failed, or an event is more than a note.
+    pub async fn note(&mut self, events: Vec<(SagaId, Event)>) -> Result<(), Error> {
+        let ids: Vec<_> = events.iter().map(|(saga, _)| *saga).collect();
+        let tx = self.transaction.transaction().await?;
+        let mut sagas = store::lock(tx, &self.engine.0.registry, &ids, &[]).await?;
+        for (id, event) in events {
+            if let Some(Ok(Locked { saga, .. })) = sagas.remove(&id) {
+                let table: &dyn Table = saga.definition;
+                let noted = transition(table, saga.state, &event)?;
+                let decision = self.decision(saga, noted, None)?;
+                self.decided.push(decision);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes replies, of each saga at most one. What was taken before has no consequences again. Replies that mean
     /// nothing are left out, and returned: of no saga, or without a meaning to their saga.
     ///

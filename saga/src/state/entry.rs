@@ -128,6 +128,27 @@ pub enum What {
         #[serde(flatten)]
         by: Intervention,
     },
+    /// An operator had a dead letter of it sent again.
+    DeadLetterRedriven(DeadLetter),
+    /// An operator took a dead letter of it away.
+    DeadLetterDeleted(DeadLetter),
+}
+
+/// A message of a saga that nobody could handle, and what an operator says about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// The queue in which it was.
+    pub queue: String,
+    /// The message's id.
+    pub message_id: String,
+    /// The id under which it goes out, where it was edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_as: Option<String>,
+    /// Why, in the operator's words.
+    pub note: String,
+    /// Who.
+    pub actor: String,
 }
 
 /// A row of the log that means nothing to this program.

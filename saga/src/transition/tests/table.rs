@@ -334,3 +334,40 @@ fn compensations_wait_longer_each_time_up_to_a_limit() {
         [seconds(60), seconds(120), seconds(300)]
     );
 }
+
+#[test]
+fn what_becomes_of_dead_letters_is_noted_in_every_state_and_changes_nothing() {
+    let letter = DeadLetter {
+        queue: "payment.commands.dlq".to_owned(),
+        message_id: "1".to_owned(),
+        edited_as: None,
+        note: "mended".to_owned(),
+        actor: "somebody".to_owned(),
+    };
+    let redriven = Event::DeadLettersRedriven(vec![letter.clone(), letter.clone()]);
+    for state in states(&TRIP) {
+        for (event, entries) in [
+            (
+                redriven.clone(),
+                vec![What::DeadLetterRedriven(letter.clone()); 2],
+            ),
+            (
+                Event::DeadLetterDeleted(letter.clone()),
+                vec![What::DeadLetterDeleted(letter.clone())],
+            ),
+        ] {
+            let noted = transition(&TRIP, state, &event).unwrap();
+            let log: Vec<_> = noted.log.into_iter().map(|entry| entry.what).collect();
+            assert_eq!((noted.state, log), (state, entries));
+            let unchanged = if state.is_open() {
+                Deadline::Unchanged
+            } else {
+                Deadline::Never
+            };
+            assert!(
+                noted.command.is_none() && noted.deadline == unchanged,
+                "{state:?}"
+            );
+        }
+    }
+}
