@@ -24,6 +24,7 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{
     Destination, Error, Lane, NotPublished, Outgoing,
     connection::Connection,
+    dead_letters::DeadLetters,
     frame::{Frame, frames},
     lane::Lanes,
     line::{self, Line},
@@ -33,6 +34,9 @@ use crate::config::BrokerConfig;
 
 /// How long a look at a queue may take. One without a leader does not answer.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long somebody who wants to look at letters waits for a channel.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A service's access to RabbitMQ. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -178,6 +182,16 @@ impl Broker {
             }
         };
         timeout(LOOK_TIMEOUT, look).await.ok()?.ok()
+    }
+
+    /// The letters in the dead-letter queue `queue`, to be taken one after another.
+    ///
+    /// # Errors
+    /// RabbitMQ cannot be reached, or has no such queue.
+    pub async fn dead_letters(&self, queue: &str) -> Result<DeadLetters, Error> {
+        let channel = timeout(OPEN_TIMEOUT, self.0.consuming.channel()).await;
+        let late = |_| Error::Unreachable(format!("no answer within {OPEN_TIMEOUT:?}"));
+        DeadLetters::open(channel.map_err(late)??, queue).await
     }
 
     /// Publishes `outgoing` without waiting for the confirms, which the result does.

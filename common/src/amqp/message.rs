@@ -37,6 +37,12 @@ impl Message {
         Self::new(destination, envelope)
     }
 
+    /// A message to `queue` and nobody else, such as one that an operator has mended.
+    #[must_use]
+    pub fn to_queue(queue: &'static str, envelope: Envelope) -> Self {
+        Self::new(Destination::new(topology::DEFAULT, queue), envelope)
+    }
+
     /// A message that came from `queue` and goes there again after a pause: half as long as it has been on its way, within
     /// limits, so that what is in vain again and again is tried less and less often. It goes out as another message, which
     /// the one that came has caused.
@@ -50,7 +56,7 @@ impl Message {
             // Its row may meet the row of the time before, which is about to be deleted.
             row_id: clock::new_id(),
             pause: (age / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
-            ..Self::new(Destination::new(topology::DEFAULT, queue), envelope)
+            ..Self::to_queue(queue, envelope)
         }
     }
 

@@ -12,10 +12,12 @@
 mod broker;
 mod connection;
 pub mod consumer;
+mod dead_letters;
 mod declare;
 mod destination;
 mod error;
 mod frame;
+mod header;
 mod lane;
 mod legible;
 mod line;
@@ -24,9 +26,11 @@ mod outgoing;
 mod patience;
 mod properties;
 mod publisher;
+mod returning;
 mod stream;
 
 pub use broker::{Broker, Confirms, QueueState};
+pub use dead_letters::{DeadLetter, DeadLetters};
 pub use declare::declare;
 pub use destination::Destination;
 pub use error::{Error, Mismatch};

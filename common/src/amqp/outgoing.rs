@@ -13,7 +13,7 @@ use crate::contract::{Envelope, topology};
 pub enum Outgoing {
     /// A message, which could also be in an outbox.
     Message(Message),
-    /// A dead letter, or the response to a request.
+    /// A dead letter, dead or redriven, or the response to a request.
     Raw(Raw),
 }
 
@@ -24,6 +24,8 @@ pub struct Raw {
     routing_key: String,
     body: Vec<u8>,
     properties: Box<BasicProperties>,
+    /// Whether being unroutable is an error.
+    mandatory: bool,
 }
 
 impl Raw {
@@ -39,6 +41,7 @@ impl Raw {
             routing_key: reply_to.to_owned(),
             body: envelope.to_json().into_bytes(),
             properties: Box::new(properties),
+            mandatory: false,
         }
     }
 
@@ -49,12 +52,24 @@ impl Raw {
             routing_key: queue.to_owned(),
             body,
             properties: Box::new(properties.with_delivery_mode(PERSISTENT)),
+            mandatory: true,
+        }
+    }
+
+    /// What goes to `queue` and nowhere else.
+    pub(super) fn to_queue(queue: &str, body: Vec<u8>, properties: BasicProperties) -> Self {
+        Self {
+            exchange: topology::DEFAULT,
+            routing_key: queue.to_owned(),
+            body,
+            properties: Box::new(properties.with_delivery_mode(PERSISTENT)),
+            mandatory: true,
         }
     }
 
     /// Which line it takes. All responses share one: nobody waits for their confirms, and their queues are anybody's.
     pub(super) fn line(&self) -> Destination {
-        let key = if self.mandatory() {
+        let key = if self.mandatory {
             self.routing_key.as_str()
         } else {
             ""
@@ -73,7 +88,7 @@ impl Raw {
     /// Whether being unroutable is an error. A client that asked may be gone, but each queue has a place for its dead
     /// letters.
     pub(super) fn mandatory(&self) -> bool {
-        !self.exchange.is_empty()
+        self.mandatory
     }
 
     pub(super) fn body(&self) -> &[u8] {

@@ -20,6 +20,22 @@ const HEADERS_MAX: usize = 8 * 1024;
 /// Headers that route: a dead letter has one destination.
 const ROUTING_HEADERS: [&str; 2] = ["CC", "BCC"];
 
+/// What says how often a message was redriven, ...
+const REDRIVEN: &str = "x-redriven";
+/// ... and by which request, the last time.
+const REDRIVE: &str = "x-redrive";
+/// How the headers begin that say why and how often a message died: ours, and those of RabbitMQ.
+const DEATH_HEADERS: [&str; 8] = [
+    "x-error",
+    "x-failed-at",
+    "x-attempts",
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    "x-delivery-count",
+    "x-acquired-count",
+];
+
 /// `text` as AMQP's short string, which ends after 255 bytes.
 pub(super) fn short(text: &str) -> ShortString {
     let longest = text.floor_char_boundary(255);
@@ -64,6 +80,48 @@ pub(super) fn identifying(properties: &BasicProperties) -> BasicProperties {
         }
     }
     kept.with_headers(headers)
+}
+
+/// The properties of a dead letter that goes to its queue again: what identifies it, without what says why it died, and
+/// that it was redriven so many `times`, the last time by `redrive`.
+pub(super) fn redriven(properties: &BasicProperties, times: u32, redrive: &str) -> BasicProperties {
+    let properties = identifying(properties);
+    let mut headers = FieldTable::default();
+    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
+        let is_of_death = |death: &&str| name.as_str().starts_with(*death);
+        if !DEATH_HEADERS.iter().any(is_of_death) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    headers.insert(REDRIVEN.into(), AMQPValue::LongLongInt(i64::from(times)));
+    headers.insert(REDRIVE.into(), AMQPValue::LongString(redrive.into()));
+    properties.with_headers(headers)
+}
+
+/// What says that a message was redriven, of all that AMQP says about it: nothing of one that was not. It stays with the
+/// message when it dies again.
+pub(super) fn marks_of_redrive(properties: &BasicProperties) -> FieldTable {
+    let mut marks = FieldTable::default();
+    if let Some(headers) = properties.headers() {
+        for name in [REDRIVEN, REDRIVE] {
+            if let Some(value) = headers.inner().get(name).filter(|value| size(value) <= 255) {
+                marks.insert(name.into(), value.clone());
+            }
+        }
+    }
+    marks
+}
+
+/// `properties` with `marks` among their headers.
+pub(super) fn with_marks(properties: BasicProperties, marks: &FieldTable) -> BasicProperties {
+    if marks.inner().is_empty() {
+        return properties;
+    }
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    for (name, value) in marks.inner() {
+        headers.insert(name.clone(), value.clone());
+    }
+    properties.with_headers(headers)
 }
 
 /// About as many bytes as `value` has on the wire.

@@ -177,7 +177,9 @@ fn dead_letter() -> Value {
                     },
                     "x-error": { "type": "string", "description": "What is wrong, in words" },
                     "x-failed-at": { "type": "string", "format": "date-time" },
-                    "x-attempts": { "type": "integer", "minimum": 1 }
+                    "x-attempts": { "type": "integer", "minimum": 1 },
+                    "x-redriven": { "type": "integer", "minimum": 1, "description": "How often an operator had it sent again before" },
+                    "x-redrive": { "type": "string", "format": "uuid", "description": "By which request, the last time" }
                 }
             }
         },

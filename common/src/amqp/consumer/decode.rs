@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     super::{
         Outgoing,
-        properties::{MANY, properties_of_unreadable},
+        properties::{MANY, marks_of_redrive, properties_of_unreadable, with_marks},
     },
     dead_letter::dead_letter,
     foreign,
@@ -65,7 +65,10 @@ pub(super) fn decode<H: Handler>(
             Err(reason) => {
                 // Of several, only this one dies, as the single message that it might have been.
                 let properties = if json.len() < data.len() {
-                    properties_of_unreadable(json)
+                    with_marks(
+                        properties_of_unreadable(json),
+                        &marks_of_redrive(properties),
+                    )
                 } else {
                     properties.clone()
                 };
@@ -103,6 +106,7 @@ fn read<H: Handler>(
         envelope: Envelope::parse(json).or_else(|_| foreign::read(json, properties))?,
         reply_to: text(properties.reply_to()),
         correlation_id: text(properties.correlation_id()),
+        redriven: marks_of_redrive(properties),
     };
     let input = handler.decode(&message)?;
     Ok((message, input))

@@ -3,6 +3,7 @@
 use std::{fmt, future::Future};
 
 use futures_util::future::BoxFuture;
+use lapin::types::FieldTable;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -55,6 +56,8 @@ pub struct Incoming {
     pub reply_to: Option<String>,
     /// On requests: what the response repeats.
     pub correlation_id: Option<String>,
+    /// Headers that say that it was redriven, if it was.
+    pub(super) redriven: FieldTable,
 }
 
 /// What comes of a batch. Messages are named by their ids; those that are not named are done.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     super::{
         Broker, Message, Outgoing,
-        properties::{message_properties, short},
+        properties::{message_properties, short, with_marks},
     },
     dead_letter::dead_letter,
     decode::{Item, Origin},
@@ -239,7 +239,8 @@ impl<H: Handler> Attempts<'_, H> {
     }
 
     fn dead_letter(&self, message: &Incoming, kind: &str, error: &str, attempts: u32) -> Outgoing {
-        let mut properties = message_properties(&message.envelope);
+        let properties = message_properties(&message.envelope);
+        let mut properties = with_marks(properties, &message.redriven);
         if let Some(reply_to) = &message.reply_to {
             properties = properties.with_reply_to(short(reply_to));
         }
