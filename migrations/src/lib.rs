@@ -12,6 +12,7 @@ mod m20261122_000004_intents;
 mod m20261122_000005_outbox_waiting;
 mod m20261122_000006_tracestate;
 mod m20261122_000007_sequences;
+mod m20261122_000008_dead_letters;
 mod m20261122_000008_overruled;
 mod m20261122_000010_finding;
 mod m20261122_000011_views;
@@ -63,6 +64,7 @@ migrators! {
         m20261122_000003_subjects::ORDER,
         m20261122_000005_outbox_waiting::ALL,
         m20261122_000006_tracestate::ORDER,
+        m20261122_000008_dead_letters::ORDER,
         m20261122_000008_overruled::ORDER,
         m20261122_000010_finding::ORDER,
         m20261122_000011_views::ORDER,
