@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     batches,
+    dead_letters::{self, Desk},
     follow::Orders,
     http,
     intake::{self, Intake},
@@ -155,7 +156,9 @@ impl App {
             retention,
         } = self;
         let (db, broker) = (service.db.clone(), service.broker.clone());
-        let routes = http::routes(engine.clone(), intake);
+        let desk = Desk::new(engine.clone(), broker.clone());
+        let redrives = dead_letters::Worker::new(desk.clone());
+        let routes = http::routes(engine.clone(), intake, desk, redrives.clone());
         let replies = Replies::new(engine.clone(), service.admission.clone());
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;
@@ -169,6 +172,7 @@ impl App {
                 Worker::new("intake", intake_worker.run(stop.clone())),
                 Worker::new("deadlines", deadlines::run(engine.clone(), stop.clone())),
                 Worker::new("batches", batches::run(engine.clone(), stop.clone())),
+                Worker::new("redrives", redrives.run(stop.clone())),
                 Worker::new(
                     queue,
                     consumer::run(broker, db.clone(), queue, replies, stop),

@@ -10,10 +10,12 @@
 //! ```
 //!
 //! [`sagas`] is the heart: what happens to an order, a file for each saga. The crate `saga` runs them. [`orders`] and
-//! [`returns`] are what they are about, `http` is what people see.
+//! [`returns`] are what they are about, `http` is what people see. `dead_letters` is what operators do with messages that
+//! nobody could handle.
 
 pub mod app;
 mod batches;
+mod dead_letters;
 mod entity;
 mod find;
 pub mod follow;

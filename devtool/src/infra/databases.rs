@@ -17,7 +17,7 @@ use super::{maintenance_url, shown};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The tables of all services; their partitions come and go.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 19] = [
     "idempotency",
     "intents",
     "inventory_items",

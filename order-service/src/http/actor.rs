@@ -1,9 +1,10 @@
-//! `x-actor`: who intervenes, in their own words until people sign in.
+//! `x-actor`: who asks for something that is written down with a name.
 
 use axum::http::HeaderMap;
 use common::http::ApiError;
 use utoipa::IntoParams;
 
+const ACTOR: &str = "x-actor";
 /// Characters of a name.
 const ACTOR_MAX: usize = 128;
 
@@ -12,20 +13,55 @@ const ACTOR_MAX: usize = 128;
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "it is described only: `read` reads it")]
 pub(super) struct Header {
-    /// Who you are: a name or an address, kept in the saga's log. It is not checked.
-    #[param(rename = "x-actor", value_type = String, min_length = 1, max_length = 128, pattern = "^[!-~]([ -~]*[!-~])?$", example = "ada@example.com")]
+    /// Who asks for it: a name or an address, which is kept with what is done.
+    #[param(rename = "x-actor", value_type = String, required = true, min_length = 1, max_length = 128,
+            pattern = "^[!-~]([ -~]*[!-~])?$", example = "ada@example.com")]
     actor: String,
 }
 
-/// Who intervenes.
+/// Who asks.
 pub(super) fn read(headers: &HeaderMap) -> Result<String, ApiError> {
-    let rule = "must say who you are, in 1 to 128 printable ASCII characters";
-    let mut values = headers.get_all("x-actor").iter();
-    let actor = values.next().filter(|_| values.next().is_none());
-    let actor = actor.and_then(|value| value.to_str().ok()).map(str::trim);
-    let actor = actor.filter(|actor| (1..=ACTOR_MAX).contains(&actor.len()));
+    let mut values = headers.get_all(ACTOR).iter();
+    let rule = format!(
+        "must say who asks: one value of 1 to {ACTOR_MAX} printable ASCII characters, such as an e-mail address"
+    );
+    let wrong = || ApiError::bad_field(ACTOR, rule.as_str());
+    let value = values.next().ok_or_else(wrong)?;
+    let actor = value.to_str().ok().map(str::trim).filter(|actor| {
+        (1..=ACTOR_MAX).contains(&actor.len()) && actor.bytes().all(|b| matches!(b, b' '..=b'~'))
+    });
+    let is_one = values.next().is_none();
     actor
-        .filter(|actor| actor.bytes().all(|byte| matches!(byte, b' '..=b'~')))
+        .filter(|_| is_one)
         .map(str::to_owned)
-        .ok_or_else(|| ApiError::bad_field("x-actor", rule))
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_one_name_of_printable_characters() {
+        let actor = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(ACTOR, value.parse().unwrap());
+            }
+            read(&headers).ok()
+        };
+        assert_eq!(actor(&[" Ada L. "]).as_deref(), Some("Ada L."));
+        assert_eq!(actor(&[&"x".repeat(128)]), Some("x".repeat(128)));
+        for wrong in [
+            &[][..],
+            &[""],
+            &["  "],
+            &["a", "b"],
+            &["ä"],
+            &["a\tb"],
+            &[&"x".repeat(129)],
+        ] {
+            assert_eq!(actor(wrong), None, "{wrong:?}");
+        }
+    }
 }

@@ -4,7 +4,10 @@ use common::http::{ApiError, problem::types};
 use saga::{Engine, IllegalEvent, Verb, store};
 use sea_orm::DatabaseConnection;
 
-use crate::intake::Intake;
+use crate::{
+    dead_letters::{Desk, Worker},
+    intake::Intake,
+};
 
 /// What handlers need.
 #[derive(Clone, Debug)]
@@ -12,6 +15,8 @@ pub(crate) struct Api {
     pub(super) reads: DatabaseConnection,
     pub(super) engine: Engine,
     pub(super) intake: Intake,
+    pub(super) desk: Desk,
+    pub(super) redrives: Worker,
 }
 
 /// What is said of a saga's error.

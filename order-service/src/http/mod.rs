@@ -2,10 +2,12 @@
 
 mod actor;
 mod api;
+mod dead_letters;
 mod idempotency_key;
 mod new_order;
 mod orders;
 mod participants;
+mod redrives;
 mod returns;
 mod sagas;
 
@@ -23,7 +25,10 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::api::Api;
-use crate::intake::Intake;
+use crate::{
+    dead_letters::{Desk, Worker},
+    intake::Intake,
+};
 
 /// The document of this API.
 #[must_use]
@@ -45,6 +50,10 @@ fn documented() -> OpenApiRouter<Api> {
             "Who takes part in sagas, and whether commands go out to them",
         ),
         (
+            "dead letters",
+            "Messages that nobody could handle: why, and sending them again",
+        ),
+        (
             "messages",
             "What the services tell each other and everybody",
         ),
@@ -54,17 +63,26 @@ fn documented() -> OpenApiRouter<Api> {
         .merge(returns::routes())
         .merge(sagas::routes())
         .merge(participants::routes())
+        .merge(dead_letters::routes())
+        .merge(redrives::routes())
         .routes(routes!(messages))
         .routes(routes!(schema))
 }
 
 /// The routes, documented.
-pub(crate) fn routes(engine: Engine, intake: Intake) -> OpenApiRouter {
+pub(crate) fn routes(
+    engine: Engine,
+    intake: Intake,
+    desk: Desk,
+    redrives: Worker,
+) -> OpenApiRouter {
     let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(engine.db().clone());
     documented().with_state(Api {
         reads,
         engine,
         intake,
+        desk,
+        redrives,
     })
 }
 

@@ -9,13 +9,13 @@ use tokio::process::{Child, Command};
 use crate::harness::{Api, Participants, System, order, processed, reserved};
 
 /// The real binary, which dies when it first comes to `crash_at`.
-struct Victim {
+pub(crate) struct Victim {
     process: Child,
-    orders: Api,
+    pub(crate) orders: Api,
 }
 
 impl Victim {
-    async fn start(environment: &Environment, crash_at: &str) -> Self {
+    pub(crate) async fn start(environment: &Environment, crash_at: &str) -> Self {
         let victim = Self::spawn(environment, crash_at);
         victim.orders.until_ready().await;
         victim
@@ -35,7 +35,7 @@ impl Victim {
     }
 
     /// Waits until it is dead.
-    async fn dies(mut self) {
+    pub(crate) async fn dies(mut self) {
         let ended = tokio::time::timeout(PATIENCE, self.process.wait()).await;
         let status = ended.expect("it dies").unwrap();
         assert_eq!(

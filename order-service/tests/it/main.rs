@@ -8,6 +8,7 @@ mod clocks;
 mod cluster;
 mod correlation;
 mod crash;
+mod dead_letters;
 mod dead_sockets;
 mod ends;
 mod expiry;

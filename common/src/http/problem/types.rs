@@ -72,6 +72,10 @@ problem_types! {
         "There cannot be fewer pieces in the warehouse than orders hold, and a product that orders hold cannot be removed. Ship or cancel them first.";
     BATCH_DONE: CONFLICT "batch-done", "The batch is done",
         "There is nothing left to stop. What it did can be read at GET /sagas/batch/{batchId}, and in the logs of its sagas.";
+    DEAD_LETTER_REFUSED: CONFLICT "dead-letter-refused", "The dead letter stays where it is",
+        "`detail` says why, and what else can be done about it: send it with `force`, edit it, or delete it.";
+    REDRIVE_DONE: CONFLICT "redrive-done", "The redrive is done",
+        "Its letters have gone out, or stay where they are: read it.";
     AUDIT_RUNNING: CONFLICT "audit-running", "An audit is running",
         "One runs at a time. Ask again when it has ended.";
     PRECONDITION_FAILED: PRECONDITION_FAILED "precondition-failed", "It has changed since you looked",
@@ -89,7 +93,7 @@ problem_types! {
     INTERNAL_ERROR: INTERNAL_SERVER_ERROR "internal-error", "The service has a fault",
         "It has been logged, with the correlation id. Whether anything was done is not known: ask, or send the request again with the same idempotency key.";
     DEPENDENCY_AWAY: SERVICE_UNAVAILABLE "dependency-away", "The service cannot reach what it needs",
-        "Its database is away, or too slow. Send the request again, with the same idempotency key, after as many seconds as `Retry-After` says.";
+        "Its database or RabbitMQ is away, or too slow. Send the request again, with the same idempotency key, after as many seconds as `Retry-After` says.";
     OVERLOADED: SERVICE_UNAVAILABLE "overloaded", "There is too much to do already",
         "Nothing was done. Send the request again after as many seconds as `Retry-After` says, and fewer at a time.";
 }
