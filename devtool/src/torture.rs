@@ -3,7 +3,7 @@
 //! ```text
 //! schedule  what goes wrong when: a function of the seed ─► faults   does it, through the proxies and signals of
 //! load      customers who order, cancel and send back    ─► system   servers, proxies, two replicas of each service
-//! operator  retries parked sagas
+//! operator  retries parked sagas, asks why others wait, and clicks at verbs, batches and dead letters
 //! stranger  reads every public event, and compares it with the published document
 //!           then no more faults ─► quiet   no saga is open, no message waits ─► the audit ─► report
 //! ```

@@ -1,13 +1,16 @@
-//! The operator: looks for parked sagas, and retries them, at whatever replica answers.
+//! The operator: has parked sagas go on, asks why others wait, and clicks at whatever can be done about them, at whatever
+//! replica answers.
 
-use std::collections::HashMap;
+mod clicks;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use common::fleet;
 use rand::seq::IndexedRandom as _;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -20,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(15);
 /// Parked sagas that are read at once.
 const PAGE: u32 = 100;
+/// How often a saga is retried that may never be done, for an operator has overruled another one of its order.
+const IN_VAIN: usize = 3;
 
 /// The operator.
 #[derive(Debug)]
@@ -27,8 +32,18 @@ pub(super) struct Operator {
     client: Client,
     /// Of the order service's replicas.
     replicas: Vec<String>,
+    done: Mutex<Done>,
+}
+
+/// What the operator did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Done {
     /// How often each saga was retried.
-    retried: Mutex<HashMap<Uuid, usize>>,
+    pub(super) retried: HashMap<Uuid, usize>,
+    /// How often each verb was carried out, and each other thing.
+    pub(super) clicks: BTreeMap<String, usize>,
+    /// Answers that nobody should get.
+    pub(super) problems: Vec<String>,
 }
 
 impl Operator {
@@ -37,7 +52,7 @@ impl Operator {
         Ok(Self {
             client: Client::builder().no_proxy().timeout(ANSWER).build()?,
             replicas: replicas.map(|replica| replica.process.url()).collect(),
-            retried: Mutex::default(),
+            done: Mutex::default(),
         })
     }
 
@@ -46,44 +61,73 @@ impl Operator {
         loop {
             // Where a replica is down or in trouble, the next look is at another one.
             let _ = self.look().await;
+            let _ = self.click().await;
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// How many sagas were parked and retried, and how many times in all.
-    pub(super) fn retried(&self) -> (usize, usize) {
-        let retried = self.lock();
-        (retried.len(), retried.values().sum())
+    /// What was done so far.
+    pub(super) fn done(&self) -> Done {
+        self.lock().clone()
     }
 
     async fn look(&self) -> Result<()> {
-        let url = format!("{}/sagas?status=PARKED&limit={PAGE}", self.replica());
-        let answer = self.client.get(url).send().await?;
-        let page: Value = answer.error_for_status()?.json().await?;
+        let page = self
+            .read(&format!("/sagas?status=PARKED&limit={PAGE}"))
+            .await?;
         for saga in page["items"].as_array().into_iter().flatten() {
-            let id = saga["sagaId"].as_str().unwrap_or_default().parse()?;
-            self.retry(id).await?;
+            self.mend(saga["sagaId"].as_str().unwrap_or_default().parse()?)
+                .await?;
         }
         Ok(())
     }
 
-    /// Has a parked saga go on.
+    /// Has a parked saga go on: it is retried, and skipped where that is in vain because of what an operator said before.
     ///
     /// # Errors
     /// The replica does not do it.
-    pub(super) async fn retry(&self, saga: Uuid) -> Result<()> {
-        let url = format!("{}/sagas/{saga}/retry", self.replica());
+    pub(super) async fn mend(&self, saga: Uuid) -> Result<()> {
+        let found = self.read(&format!("/sagas/{saga}")).await?;
+        let retried = self.lock().retried.get(&saga).copied().unwrap_or_default();
+        let may_be_in_vain = found["type"] != "create_order" && retried >= IN_VAIN;
+        let verb = if may_be_in_vain { "skip" } else { "retry" };
+        let url = format!("{}/sagas/{saga}/{verb}", self.replica());
         let body = json!({ "reason": "torture" });
-        let request = self.client.post(url).header("x-actor", "torture");
-        let request = request.header("if-match", "*").json(&body);
-        let answer = request.send().await?;
+        let answer = self.says(self.client.post(url)).json(&body).send().await?;
         match answer.status() {
-            status if status.is_success() => *self.lock().entry(saga).or_default() += 1,
+            status if status.is_success() => {
+                let mut done = self.lock();
+                *done.retried.entry(saga).or_default() += 1;
+                if may_be_in_vain {
+                    *done.clicks.entry("skip in vain".to_owned()).or_default() += 1;
+                }
+            }
             // It is not parked any more.
             StatusCode::CONFLICT => {}
-            status => bail!("retrying saga {saga} was answered {status}"),
+            status => bail!("{verb} of saga {saga} was answered {status}"),
         }
         Ok(())
+    }
+
+    /// A request of the operator, whatever the saga is by then.
+    fn says(&self, request: RequestBuilder) -> RequestBuilder {
+        request.header("x-actor", "torture").header("if-match", "*")
+    }
+
+    async fn read(&self, path: &str) -> Result<Value> {
+        let answer = self.client.get(format!("{}{path}", self.replica()));
+        let answer = answer.send().await?;
+        self.judge(path, answer.status());
+        Ok(answer.error_for_status()?.json().await?)
+    }
+
+    /// Takes note of a fault of the service itself: whatever is done to its servers, it answers 503.
+    fn judge(&self, what: &str, status: StatusCode) {
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+            self.lock()
+                .problems
+                .push(format!("{what} was answered {status}"));
+        }
     }
 
     fn replica(&self) -> &str {
@@ -91,7 +135,7 @@ impl Operator {
         replica.expect("there are some")
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
-        self.retried.lock().expect("nobody panics with it")
+    fn lock(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().expect("nobody panics with it")
     }
 }

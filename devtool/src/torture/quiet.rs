@@ -85,7 +85,7 @@ pub(super) async fn wait(
             if *retries > RETRIES {
                 bail!("saga {saga} is parked, also after an operator retried it {RETRIES} times");
             }
-            operator.retry(saga).await?;
+            operator.mend(saga).await?;
         }
         sleep(PAUSE).await;
     }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::faults::Tally;
 use super::load::Seen;
+use super::operator::Done;
 use super::stranger::Heard;
 use super::system::System;
 
@@ -22,8 +23,8 @@ const NAMED_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) tally: Tally,
-    /// Sagas that were parked, and how many times the operator retried one.
-    pub(super) retried: (usize, usize),
+    /// What the operator did.
+    pub(super) operator: Done,
     pub(super) audit: Report,
     /// Which public events came.
     pub(super) heard: Heard,
@@ -41,6 +42,7 @@ impl Outcome {
             && self.heard.missing.is_empty()
             && self.heard.compared.problems.is_empty()
             && self.panics.is_empty()
+            && self.operator.problems.is_empty()
             && self.tally.ended.is_empty()
     }
 
@@ -75,6 +77,9 @@ impl Outcome {
         }
         for whom in &self.tally.ended {
             println!("✘ {whom} ended by itself");
+        }
+        for problem in &self.operator.problems {
+            println!("✘ the operator: {problem}");
         }
         for panic in &self.panics {
             println!("✘ {panic}");
@@ -130,10 +135,18 @@ impl Outcome {
             .map(|(kind, n, met)| format!("{n} {kind} ({met} met a fault)"))
             .collect();
         line("sagas", &kinds.join(", "));
-        let (parked, times) = self.retried;
+        let Done {
+            retried, clicks, ..
+        } = &self.operator;
+        let clicks = clicks.iter().map(|(what, n)| format!("{n} {what}"));
+        let clicks: Vec<_> = clicks.collect();
+        let (parked, times) = (retried.len(), retried.values().sum::<usize>());
         line(
             "operator",
-            &format!("{parked} sagas were parked and retried, {times} times in all"),
+            &format!(
+                "{parked} sagas were parked and retried, {times} times in all; clicked at random: {}",
+                clicks.join(", ")
+            ),
         );
         Ok(())
     }

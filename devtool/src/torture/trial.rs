@@ -50,7 +50,7 @@ impl Trial {
         say(self.start, "quiet", &format!("after {took:.1} s; auditing"));
         let books = Books::open(&system.servers.variables().into_iter().collect())?;
         let outcome = Outcome {
-            retried: operator.retried(),
+            operator: operator.done(),
             audit: books.audit().await?,
             heard: stranger.heard(&databases.order, &tally.wiped).await?,
             tally,

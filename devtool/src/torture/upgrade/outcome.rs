@@ -35,7 +35,7 @@ impl Upgraded {
     /// Whether everything held, and nobody had to do anything for it.
     pub(super) fn is_good(&self) -> bool {
         self.outcome.is_good()
-            && self.outcome.retried.0 == 0
+            && self.outcome.operator.retried.is_empty()
             && self.dead_letters() == 0
             && self.errors().next().is_none()
     }
@@ -58,7 +58,7 @@ impl Upgraded {
             let mark = if line.level >= ERROR { "✘" } else { "·" };
             println!("{mark} {} said {count} times: {}", line.name, line.msg);
         }
-        let (parked, _) = self.outcome.retried;
+        let parked = self.outcome.operator.retried.len();
         if parked > 0 {
             println!("✘ {parked} sagas parked");
         }
