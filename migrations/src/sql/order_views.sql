@@ -6,14 +6,15 @@ CREATE VIEW saga_v1.sagas AS
 SELECT id AS saga_id, type, definition_version, subject, split_part(subject, '/', 1) AS subject_kind,
        substr(subject, strpos(subject, '/') + 1) AS subject_id, status, current_step, attempt AS attempts, reason,
        last_error, version, correlation_id, created_at, updated_at, deadline_at, expires_at,
-       CASE WHEN status IN ('COMPLETED', 'COMPENSATED') THEN updated_at END AS ended_at
+       CASE WHEN status IN ('COMPLETED', 'COMPENSATED') THEN updated_at END AS ended_at, overruled
 FROM sagas;
 
 CREATE VIEW saga_v1.timeline AS
 SELECT saga_id, seq, at, event, step,
        CASE WHEN legible ->> 'attempt' ~ '^[0-9]{1,9}$' THEN (legible ->> 'attempt')::integer END AS attempt,
        legible ->> 'reason' AS reason,
-       COALESCE(legible ->> 'detail', legible ->> 'note', legible ->> 'problem', legible ->> 'reply') AS text, details
+       COALESCE(legible ->> 'detail', legible ->> 'note', legible ->> 'problem', legible ->> 'reply') AS text, details,
+       legible ->> 'actor' AS actor
 FROM saga_log, LATERAL (
     -- What others say may have a NUL in it, which no text of PostgreSQL can: nothing is read out of that.
     SELECT CASE WHEN strpos(details::text, '\u0000') = 0 THEN details ELSE '{}' END AS legible) AS l;
@@ -22,9 +23,11 @@ FROM saga_log, LATERAL (
 CREATE VIEW saga_v1.steps AS
 SELECT saga_id, step,
        CASE (array_agg(event ORDER BY seq DESC) FILTER (
-                 WHERE event IN ('ACTION_SENT', 'STEP_SUCCEEDED', 'STEP_REJECTED', 'COMPENSATION_SENT', 'STEP_UNDONE')))[1]
+                 WHERE event IN ('ACTION_SENT', 'STEP_SUCCEEDED', 'STEP_REJECTED', 'COMPENSATION_SENT', 'STEP_UNDONE',
+                               'SKIP_REQUESTED')))[1]
            WHEN 'ACTION_SENT' THEN 'SENT' WHEN 'STEP_SUCCEEDED' THEN 'SUCCEEDED' WHEN 'STEP_REJECTED' THEN 'REJECTED'
-           WHEN 'COMPENSATION_SENT' THEN 'UNDOING' WHEN 'STEP_UNDONE' THEN 'UNDONE' END AS status,
+           WHEN 'COMPENSATION_SENT' THEN 'UNDOING' WHEN 'STEP_UNDONE' THEN 'UNDONE'
+           WHEN 'SKIP_REQUESTED' THEN 'SKIPPED' END AS status,
        count(*) FILTER (WHERE event = 'ACTION_SENT')::integer AS attempts,
        count(*) FILTER (WHERE event = 'COMPENSATION_SENT')::integer AS compensation_attempts,
        min(at) FILTER (WHERE event = 'ACTION_SENT') AS started_at,

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use common::{backoff::Backoff, contract::SagaId, db, watchdog::idle};
+use common::{
+    backoff::Backoff,
+    contract::{SagaId, clock},
+    db,
+    watchdog::idle,
+};
 use saga::{Engine, Intervention};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use sqlx::{PgConnection, Row};
@@ -27,7 +32,7 @@ pub(crate) async fn run(engine: Engine, shutdown: CancellationToken) {
     let worker = Worker {
         reads: SqlxPostgresConnector::from_sqlx_postgres_pool(engine.db().clone()),
         engine,
-        id: Uuid::now_v7(),
+        id: clock::new_id(),
         shutdown,
     };
     let mut backoff = Backoff::default();
@@ -97,7 +102,7 @@ impl Worker {
 
     /// Goes on with some sagas of a batch, and returns whether there may be more.
     async fn some(&self, batch: &mut Batch, pace: &mut Interval) -> anyhow::Result<bool> {
-        let search = batch.criteria.search(batch.created_at);
+        let search = batch.criteria.search(Some(batch.created_at));
         let search = search.map_err(|error| anyhow::anyhow!("its filter: {error}"))?;
         let page = search.page(&self.reads, batch.after, PAGE).await;
         let page = page.map_err(|error| anyhow::anyhow!("looking for its sagas: {error}"))?;

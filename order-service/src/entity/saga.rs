@@ -1,5 +1,7 @@
 //! The table `sagas`.
 
+use common::contract::Reason;
+use saga::{State, Table};
 use sea_orm::entity::prelude::*;
 
 /// A row.
@@ -32,3 +34,13 @@ pub(crate) struct Model {
 pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Where the saga is, for its definition; none where its columns make no sense together.
+    pub(crate) fn state(&self, definition: &dyn Table) -> Option<State> {
+        let reason = self.reason.as_deref().map(str::parse::<Reason>);
+        let (status, attempt) = (self.status.parse().ok()?, u32::try_from(self.attempt).ok()?);
+        let step = self.current_step.as_deref();
+        State::from_columns(definition, status, step, attempt, reason.transpose().ok()?)
+    }
+}

@@ -35,7 +35,7 @@ impl Criteria {
             ));
         }
         let criteria = Self(given);
-        criteria.search(DateTime::<Utc>::MAX_UTC)?;
+        criteria.search(None)?;
         Ok(criteria)
     }
 
@@ -49,17 +49,17 @@ impl Criteria {
         &self.0
     }
 
-    /// What to look for, among the sagas that were there at `time`.
+    /// What to look for, among the sagas that were there at `time`, or all.
     ///
     /// # Errors
     /// 422: a value makes no sense.
-    pub(crate) fn search(&self, time: DateTime<Utc>) -> Result<Search, ApiError> {
+    pub(crate) fn search(&self, time: Option<DateTime<Utc>>) -> Result<Search, ApiError> {
         let mut search = self.parsed::<Filter>()?.search().map_err(of_body)?;
         let created = self.parsed::<Created>()?;
         let created = created.condition(Column::Id, Column::CreatedAt);
         let there = Condition::all()
-            .add(Column::Id.lt(id_after(time)))
-            .add(Column::CreatedAt.lte(time));
+            .add_option(time.map(|time| Column::Id.lt(id_after(time))))
+            .add_option(time.map(|time| Column::CreatedAt.lte(time)));
         search.range = search.range.add(created.map_err(of_body)?).add(there);
         Ok(search)
     }

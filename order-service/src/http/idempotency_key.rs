@@ -55,8 +55,13 @@ pub(super) fn reused() -> ApiError {
 pub(super) fn created(location: String, made: impl Serialize, replayed: bool) -> Response {
     let mut response = (StatusCode::CREATED, [(LOCATION, location)], Json(made)).into_response();
     if replayed {
-        let headers = response.headers_mut();
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+        mark_replayed(&mut response);
     }
     response
+}
+
+/// Says that the answer is that of a request that came before with the same key.
+pub(super) fn mark_replayed(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
 }

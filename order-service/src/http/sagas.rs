@@ -4,7 +4,10 @@ mod batches;
 mod explain;
 mod graph;
 mod if_match;
+mod one;
+mod preview;
 mod stats;
+mod steps;
 mod verbs;
 mod view;
 
@@ -16,8 +19,6 @@ use common::{
         extract::{PathId, Query},
     },
 };
-use saga::store;
-use sea_orm::EntityTrait;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -44,22 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
                headers(("ETag" = String, description = "Its version, for If-Match"))),
               (status = 404, description = "No such saga")))]
 async fn get_one(State(api): State<Api>, PathId(id): PathId<SagaId>) -> Result<Response, ApiError> {
-    details(&api, id).await.map(SagaDetails::into_response)
-}
-
-async fn details(api: &Api, id: SagaId) -> Result<SagaDetails, ApiError> {
-    let row = row::Entity::find_by_id(id.0)
-        .one(&api.reads)
-        .await?
-        .ok_or_else(|| no_such_saga(id))?;
-    let mut log = store::load(api.engine.db(), id).await?;
-    // The row was read first: what has been decided since then is left out, so that the answer is one moment's.
-    log.retain(|entry| entry.seq <= row.version);
-    Ok(SagaDetails::new(api.engine.registry(), row, log))
-}
-
-fn no_such_saga(id: SagaId) -> ApiError {
-    ApiError::NotFound(format!("there is no saga {id}"))
+    one::details(&api, id).await.map(SagaDetails::into_response)
 }
 
 /// List sagas, newest first.

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderValue},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
@@ -157,8 +157,7 @@ async fn mend(api: Api, mending: Mending) -> Result<Response, ApiError> {
     let (kept, replayed) = db::in_own_task(mend).await?;
     let mut response = Json(KeptView::from(kept)).into_response();
     if replayed {
-        let headers = response.headers_mut();
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+        idempotency_key::mark_replayed(&mut response);
     }
     Ok(response)
 }

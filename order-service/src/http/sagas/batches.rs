@@ -8,12 +8,11 @@ use std::{
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION},
+    http::{HeaderMap, StatusCode, header::LOCATION},
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
 use common::{
-    contract::clock,
     db,
     http::{
         ApiError, Page, Part,
@@ -190,7 +189,7 @@ async fn place(
     let actor = actor::read(&headers)?;
     let is_dry_run = how.is_dry_run()?;
     let (verb, per_second, criteria) = new.check()?;
-    let search = criteria.search(clock::now())?;
+    let search = criteria.search(None)?;
     let (matched, items) = count(&api, search).await?;
     if is_dry_run {
         let (matched, matched_all) = matched;
@@ -226,8 +225,7 @@ fn accepted(batch: Batch, is_replayed: bool) -> Response {
     let mut response =
         (StatusCode::ACCEPTED, location, Json(SagaBatch::from(batch))).into_response();
     if is_replayed {
-        let headers = response.headers_mut();
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+        idempotency_key::mark_replayed(&mut response);
     }
     response
 }

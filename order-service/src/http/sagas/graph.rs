@@ -23,15 +23,13 @@ use common::{
         extract::{PathId, Query},
     },
 };
-use saga::store;
-use sea_orm::EntityTrait;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::flow::SagaGraph;
-use super::super::api::Api;
-use crate::entity::saga as row;
+use super::one;
+use crate::http::api::Api;
 
 const SVG: &str = "image/svg+xml";
 
@@ -77,10 +75,7 @@ async fn graph(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let is_svg = format.is_svg(&headers)?;
-    let row = row::Entity::find_by_id(id.0).one(&api.reads).await?;
-    let row = row.ok_or_else(|| ApiError::NotFound(format!("there is no saga {id}")))?;
-    let mut log = store::load(api.engine.db(), id).await?;
-    log.retain(|entry| entry.seq <= row.version);
+    let (row, log) = one::read(&api, id).await?;
     let graph = SagaGraph::new(api.engine.registry(), row, &log);
     let vary = [(header::VARY, "accept")];
     Ok(match is_svg {

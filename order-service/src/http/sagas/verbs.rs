@@ -13,22 +13,26 @@ use common::{
         problem::types,
     },
 };
-use saga::{Intervention, Verb};
+use saga::{Intervention, Verb, store};
+use sea_orm::{FromQueryResult, QueryResult};
 use serde::Deserialize;
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    if_match,
-    view::{SagaDetails, rehearsed, replayed},
+    if_match, one,
+    preview::Preview,
+    view::{SagaDetails, order},
 };
 use crate::{
+    entity::saga as row,
     http::{
         actor,
         api::{Api, refusal},
         idempotency_key,
     },
     interventions::{Done, Refusal, Request, intervene, rehearse},
+    orders,
 };
 
 /// The longest time after which a saga can be looked at again: 30 days.
@@ -242,17 +246,29 @@ async fn answer(
         done.map_err(refused)
     });
     let done = done.await?;
-    let response = super::details(api, id).await?.into_response();
-    Ok(match done {
-        Done::Now => response,
-        Done::Before => replayed(response),
-    })
+    let mut response = one::details(api, id).await?.into_response();
+    if done == Done::Before {
+        idempotency_key::mark_replayed(&mut response);
+    }
+    Ok(response)
 }
 
+/// The saga as it would be, as the transaction sees it that is never committed.
 async fn preview(api: &Api, request: Request) -> Result<SagaDetails, ApiError> {
     let (id, registry) = (request.saga, api.engine.registry());
     let would = rehearse(&api.engine, request, async |rehearsal| {
-        rehearsed(registry, id, rehearsal).await
+        let tx = &mut *rehearsal.transaction;
+        let row = sqlx::query("SELECT * FROM sagas WHERE id = $1").bind(id.0);
+        let row = QueryResult::from(row.fetch_one(&mut *tx).await?);
+        let row = row::Model::from_query_result(&row, "");
+        let row = row.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let order = match order(&row.subject) {
+            Some(id) => orders::find(&mut *tx, id).await?,
+            None => None,
+        };
+        let log = store::load(&mut *tx, id).await?;
+        let preview = Preview::of(&rehearsal.messages, order);
+        Ok(SagaDetails::new(registry, row, log).with(preview))
     });
     would.await.map_err(refused)
 }

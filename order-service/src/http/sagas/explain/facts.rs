@@ -7,17 +7,16 @@ use common::{
     outbox::{self, Outbox, Route},
 };
 use saga::{
-    AnyDefinition, Entry, State, Status, StepPlan, Table, Undo, What,
+    Entry, State, Status, StepPlan, Table, Undo, What,
     outlook::{self, Then},
-    store::{self, Written},
+    store::Written,
 };
-use sea_orm::EntityTrait;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::super::api::Api;
-use crate::entity::saga as row;
+use super::super::one;
+use crate::{entity::saga as row, http::api::Api};
 
 /// What is known of a saga. What does not apply, or cannot be known, is null.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -222,11 +221,7 @@ pub(super) struct Decided {
 /// # Errors
 /// There is no such saga, or the database failed.
 pub(super) async fn gather(api: &Api, id: SagaId) -> Result<Facts, ApiError> {
-    let row = row::Entity::find_by_id(id.0).one(&api.reads).await?;
-    let row = row.ok_or_else(|| ApiError::NotFound(format!("there is no saga {id}")))?;
-    let mut log = store::load(api.engine.db(), id).await?;
-    // The row was read first: what has been decided since then is left out, so that the answer is one moment's.
-    log.retain(|entry| entry.seq <= row.version);
+    let (row, log) = one::read(api, id).await?;
     let definition = api
         .engine
         .registry()
@@ -255,7 +250,7 @@ pub(super) async fn gather(api: &Api, id: SagaId) -> Result<Facts, ApiError> {
         .iter()
         .filter_map(|one| Some((one, entry(table, one)?)))
         .collect();
-    let Some(state) = state(definition, &row) else {
+    let Some(state) = row.state(definition) else {
         // Somebody who could not read it either has noted that.
         facts.unreadable = Some(Unreadable::Damaged);
         facts.parked =
@@ -284,14 +279,6 @@ pub(super) async fn gather(api: &Api, id: SagaId) -> Result<Facts, ApiError> {
         facts.waits = Some(waits(plan, state, &row, &log, unsent?, route));
     }
     Ok(facts)
-}
-
-fn state(definition: &dyn AnyDefinition, row: &row::Model) -> Option<State> {
-    let table: &dyn Table = definition;
-    let reason = row.reason.as_deref().map(str::parse::<Reason>);
-    let (status, attempt) = (row.status.parse().ok()?, u32::try_from(row.attempt).ok()?);
-    let step = row.current_step.as_deref();
-    State::from_columns(table, status, step, attempt, reason.transpose().ok()?)
 }
 
 /// What an entry means, also where it is about a step that the definition does not have.

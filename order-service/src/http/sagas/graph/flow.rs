@@ -5,7 +5,7 @@ use saga::{Registry, Status, Table, Undo, store::Written};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::view::{SagaSummary, StepStatus, StepView, steps};
+use super::super::steps::{StepStatus, StepView, steps};
 use crate::entity::saga as row;
 
 /// The way of a saga.
@@ -103,7 +103,7 @@ impl SagaGraph {
             is_back: row.reason.is_some(),
             error: row.last_error.clone(),
         };
-        let views = steps(registry, &SagaSummary::from(row), log);
+        let views = steps(registry, &row, log);
         let forward = match definition {
             Some(definition) => views
                 .iter()
