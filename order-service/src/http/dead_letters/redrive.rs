@@ -137,6 +137,7 @@ async fn redrive(
         Some(_) => return Err(ApiError::bad_field("dryRun", "must be true or false")),
     };
     wanted.check()?;
+    let idempotency = idempotency_key::read(&headers, &(&queue.name, &actor, &wanted))?;
     if is_dry {
         let preview = async move {
             let (selection, max) = (wanted.selection(), wanted.max.unwrap_or(LETTERS_MAX));
@@ -146,7 +147,6 @@ async fn redrive(
         let preview = db::in_own_task(preview).await?;
         return Ok((StatusCode::OK, Json(PreviewView::from(preview))).into_response());
     }
-    let idempotency = idempotency_key::read(&headers, &(&queue.name, &actor, &wanted))?;
     let created = async move { create(&api, &queue, actor, wanted, idempotency).await };
     let (redrive, replayed) = db::in_own_task(created).await?;
     let location = format!("/redrives/{}", redrive.id);
