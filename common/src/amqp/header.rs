@@ -13,8 +13,8 @@ pub(super) fn table(headers: &FieldTable) -> Map<String, Value> {
         .collect()
 }
 
-/// How deep a value may be is limited where it is read from the wire.
-fn json(value: &AMQPValue) -> Value {
+/// The value as JSON. How deep it may be is limited where it is read from the wire.
+pub(super) fn json(value: &AMQPValue) -> Value {
     match value {
         AMQPValue::Boolean(truth) => (*truth).into(),
         AMQPValue::ShortShortInt(number) => (*number).into(),

@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use chrono::DateTime;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
@@ -20,7 +19,10 @@ use serde_json::{
 };
 use uuid::Uuid;
 
-use crate::contract::{Envelope, MESSAGE_MAX, Unreadable, clock};
+use crate::{
+    amqp::header,
+    contract::{Envelope, MESSAGE_MAX, Unreadable, clock},
+};
 
 /// What the headers of an event in binary mode begin with. Brokers that forbid the colon have the other one.
 const PREFIXES: [&str; 2] = ["cloudEvents:", "cloudEvents_"];
@@ -58,7 +60,7 @@ fn binary(body: &[u8], properties: &BasicProperties) -> Option<Result<Event, Unr
     let attributes = headers.filter_map(|(name, value)| {
         let mut prefixes = PREFIXES.iter();
         let name = prefixes.find_map(|prefix| name.as_str().strip_prefix(prefix))?;
-        Some((name.to_owned(), raw(&json(value)?)))
+        Some((name.to_owned(), raw(&attribute(value)?)))
     });
     let mut event: Event = attributes.collect();
     if event.is_empty() {
@@ -74,25 +76,19 @@ fn binary(body: &[u8], properties: &BasicProperties) -> Option<Result<Event, Unr
     Some(Ok(event))
 }
 
-/// A header of binary mode as the attribute that it is.
-fn json(header: &AMQPValue) -> Option<Value> {
-    Some(match header {
-        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into(),
-        AMQPValue::ShortString(text) => text.as_str().into(),
-        AMQPValue::Timestamp(seconds) => {
-            let time = DateTime::from_timestamp(i64::try_from(*seconds).ok()?, 0)?;
-            time.to_rfc3339().into()
-        }
-        AMQPValue::Boolean(truth) => (*truth).into(),
-        AMQPValue::ShortShortInt(number) => (*number).into(),
-        AMQPValue::ShortShortUInt(number) => (*number).into(),
-        AMQPValue::ShortInt(number) => (*number).into(),
-        AMQPValue::ShortUInt(number) => (*number).into(),
-        AMQPValue::LongInt(number) => (*number).into(),
-        AMQPValue::LongUInt(number) => (*number).into(),
-        AMQPValue::LongLongInt(number) => (*number).into(),
-        _ => return None,
-    })
+/// A header of binary mode as the attribute that it is; none of what no attribute can be.
+fn attribute(header: &AMQPValue) -> Option<Value> {
+    match header {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into()),
+        AMQPValue::Float(_)
+        | AMQPValue::Double(_)
+        | AMQPValue::DecimalValue(_)
+        | AMQPValue::ByteArray(_)
+        | AMQPValue::FieldArray(_)
+        | AMQPValue::FieldTable(_) => None,
+        // A time that is none is null.
+        other => Some(header::json(other)).filter(|value| !value.is_null()),
+    }
 }
 
 /// `event` with all that our own messages have.
