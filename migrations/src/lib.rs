@@ -69,7 +69,7 @@ migrators! {
         m20261122_000010_finding::ORDER,
         m20261122_000011_views::ORDER,
         m20261122_000012_batches::ORDER,
-        m20261122_000013_pauses::ALL,
+        m20261122_000013_pauses::ORDER,
     ],
     /// payment_db
     Payment: [
@@ -78,7 +78,6 @@ migrators! {
         m20261122_000003_returns::PAYMENT,
         m20261122_000004_intents::PAYMENT,
         m20261122_000005_outbox_waiting::ALL,
-        m20261122_000013_pauses::ALL,
     ],
     /// inventory_db
     Inventory: [
@@ -87,7 +86,6 @@ migrators! {
         m20261122_000003_returns::INVENTORY,
         m20261122_000005_outbox_waiting::ALL,
         m20261122_000007_sequences::INVENTORY,
-        m20261122_000013_pauses::ALL,
     ],
 }
 

@@ -2,8 +2,8 @@
 
 use crate::plain::Plain;
 
-pub(crate) const ALL: Plain = Plain {
+pub(crate) const ORDER: Plain = Plain {
     name: "m20261122_000013_pauses",
-    up: include_str!("sql/outbox_pauses.sql"),
-    down: "DROP TABLE outbox_pauses;",
+    up: include_str!("sql/participant_pauses.sql"),
+    down: "DROP TABLE participant_pauses;",
 };

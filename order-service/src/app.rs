@@ -22,6 +22,7 @@ use crate::{
     http,
     intake::{self, Intake},
     orders::SOURCE,
+    pauses,
     sagas::{self, CREATE_ORDER, OrderSaga, PlacedOrder, SAGAS},
 };
 
@@ -171,6 +172,10 @@ impl App {
                 Worker::new("retention", keep),
                 Worker::new("intake", intake_worker.run(stop.clone())),
                 Worker::new("deadlines", deadlines::run(engine.clone(), stop.clone())),
+                Worker::new(
+                    "pauses",
+                    pauses::run(db.clone(), engine.outbox().clone(), stop.clone()),
+                ),
                 Worker::new("batches", batches::run(engine.clone(), stop.clone())),
                 Worker::new("redrives", redrives.run(stop.clone())),
                 Worker::new(

@@ -119,7 +119,7 @@ impl Intake {
 
     /// Places an order. It is placed whole or not at all, also when the caller does not wait for the answer.
     pub(crate) async fn place(&self, placement: Placement) -> Result<Placed, Error> {
-        let waited = self.engine.waited(&self.participants);
+        let waited = self.engine.outbox().waited(&self.participants);
         if waited > self.backlog_max {
             return Err(Error::Overloaded(waited));
         }

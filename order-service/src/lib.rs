@@ -24,6 +24,7 @@ mod idempotency;
 mod intake;
 mod interventions;
 pub mod orders;
+mod pauses;
 pub mod returns;
 pub mod sagas;
 

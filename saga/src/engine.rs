@@ -11,7 +11,7 @@ mod error;
 mod follow;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use common::{backoff::Backoff, db, outbox::Outbox};
@@ -93,12 +93,6 @@ impl Engine {
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.0.program
-    }
-
-    /// How long the oldest command to one of `participants` has waited because they do not take it.
-    #[must_use]
-    pub fn waited(&self, participants: &[&str]) -> Duration {
-        self.outbox().waited(participants)
     }
 
     /// What its commands leave through.

@@ -36,9 +36,6 @@ use crate::{
 /// How often the queues are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// At every so many looks, it is asked who is paused.
-const PAUSES_EVERY: u32 = 4;
-
 /// How long nobody consumes a queue before its participant counts as absent: longer than it takes to start again.
 const ABSENT_AFTER: Duration = Duration::from_secs(5);
 
@@ -240,16 +237,10 @@ impl Flow {
             if ends.await {
                 return;
             }
-            if turn.is_multiple_of(PAUSES_EVERY) {
-                // Where the database does not tell, what was paused stays so.
-                if let Ok(pauses) = table.pauses().await {
-                    self.pause(&pauses);
-                }
-            }
-            turn = turn.wrapping_add(1);
             if !broker.is_connected(Lane::Saga) {
                 continue;
             }
+            turn += 1;
             let max = broker.commands_waiting_max();
             for participant in self.in_question(max, turn) {
                 let queue = topology::commands_queue(&participant);
@@ -271,7 +262,7 @@ impl Flow {
     }
 
     /// Takes note of the participants that operators have paused, and of those that they have not.
-    fn pause(&self, paused: &[String]) {
+    pub(super) fn pause(&self, paused: &[String]) {
         let is_held = self.names(|one| one.state == State::Closed(Why::Paused));
         if paused.is_empty() && is_held.is_empty() {
             return;

@@ -16,7 +16,6 @@
 
 mod flow;
 mod in_flight;
-mod pause;
 mod relay;
 mod route;
 mod sweep;
@@ -36,7 +35,6 @@ use self::{
     table::{Table, insert, insert_waiting},
 };
 pub use self::{
-    pause::Pause,
     relay::Relay,
     route::{Held, Route, Unsent},
 };
@@ -136,28 +134,10 @@ impl Outbox {
         }
     }
 
-    /// The participants to whom commands are held back, by name.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn pauses(&self) -> sqlx::Result<Vec<Pause>> {
-        pause::all(&self.db).await
-    }
-
-    /// Holds back commands to `participant`, in all replicas within a second or two. One that is paused stays so as it was.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn pause(&self, participant: &str, actor: &str, reason: &str) -> sqlx::Result<()> {
-        pause::pause(&self.db, participant, actor, reason).await
-    }
-
-    /// Has commands to `participant` go out again, the oldest first, in all replicas within a second or two.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn resume(&self, participant: &str, actor: &str, reason: &str) -> sqlx::Result<()> {
-        pause::resume(&self.db, participant, actor, reason).await
+    /// Holds back commands to `participants` from now on, and to nobody else: what was held back before goes out, the oldest
+    /// first.
+    pub fn hold_back(&self, participants: &[String]) {
+        self.flow.pause(participants);
     }
 
     /// The message with this id, if it has not left, or has and is not confirmed.

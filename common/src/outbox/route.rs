@@ -1,13 +1,16 @@
 //! What a command has before it, for whoever asks why a saga waits: its row, flow control, and its participant's queue.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::{PgExecutor, Row};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::amqp::QueueState;
 
 /// Why commands to a participant stay in the outbox of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Held {
     /// Nobody has consumed the participant's queue for a while.
     Absent,
@@ -31,7 +34,8 @@ pub struct Route {
 }
 
 /// A message that is still in the outbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Unsent {
     /// Since when.
     pub since: DateTime<Utc>,

@@ -10,7 +10,7 @@ use sqlx::{PgPool, Row, postgres::PgRow};
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use super::{in_flight::Results, pause};
+use super::in_flight::Results;
 use crate::{
     amqp::{Destination, Message, NotPublished},
     contract::topology,
@@ -144,12 +144,6 @@ impl Table {
         let mut messages: Vec<Message> = rows.iter().filter_map(message).collect();
         messages.sort_unstable_by_key(Message::row_id);
         Ok(messages)
-    }
-
-    /// The participants that operators have paused.
-    pub(super) async fn pauses(&self) -> sqlx::Result<Vec<String>> {
-        let pauses = in_time(pause::all(&self.db)).await?;
-        Ok(pauses.into_iter().map(|one| one.participant).collect())
     }
 
     /// How long the oldest command to each of `participants` has waited.

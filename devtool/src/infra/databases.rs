@@ -24,7 +24,7 @@ const TABLES: [&str; 19] = [
     "kept_letters",
     "orders",
     "outbox",
-    "outbox_pauses",
+    "participant_pauses",
     "outbox_waiting",
     "payments",
     "redrives",

@@ -10,6 +10,7 @@ mod participants;
 mod redrives;
 mod returns;
 mod sagas;
+mod why;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

@@ -6,16 +6,21 @@ use common::{
     db,
     http::{
         ApiError,
-        extract::{Body, Checks, PathId, Text},
+        extract::{Body, PathId},
     },
-    outbox::{self, Pause},
+    outbox::Held,
 };
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{actor, api::Api};
+use super::{
+    actor,
+    api::Api,
+    why::{self, Why},
+};
+use crate::pauses::{self, Pause};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -50,21 +55,6 @@ struct Participant {
     waited_seconds: f64,
 }
 
-/// Why commands stay in the outbox.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[schema(as = ParticipantHeld)]
-enum Held {
-    /// Nobody has consumed its queue for a while.
-    Absent,
-    /// Its queue is full.
-    Full,
-    /// It takes commands again, and older ones go out first.
-    Behind,
-    /// An operator has paused it.
-    Paused,
-}
-
 /// That an operator holds commands back.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Pause)]
@@ -72,15 +62,6 @@ struct PauseView {
     actor: String,
     reason: String,
     since: DateTime<Utc>,
-}
-
-/// Why an operator holds commands back, or no longer does.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = PauseReason)]
-struct Why {
-    /// In the operator's words.
-    #[schema(value_type = Text, example = "its database is being moved")]
-    reason: String,
 }
 
 impl From<Pause> for PauseView {
@@ -98,7 +79,7 @@ impl From<Pause> for PauseView {
     responses((status = 200, description = "All of them, by name", body = Participants)))]
 async fn list(State(api): State<Api>) -> Result<Json<Participants>, ApiError> {
     let names = api.engine.registry().participants();
-    let pauses = api.engine.outbox().pauses().await?;
+    let pauses = pauses::all(api.engine.db()).await?;
     let all = names.into_iter().map(|name| view(&api, name, &pauses));
     let items = join_all(all).await;
     Ok(Json(Participants { items }))
@@ -110,12 +91,7 @@ async fn view(api: &Api, name: &str, pauses: &[Pause]) -> Participant {
     let pause = pauses.iter().find(|pause| pause.participant == name);
     Participant {
         name: name.to_owned(),
-        held: route.held.map(|held| match held {
-            outbox::Held::Absent => Held::Absent,
-            outbox::Held::Full => Held::Full,
-            outbox::Held::Behind => Held::Behind,
-            outbox::Held::Paused => Held::Paused,
-        }),
+        held: route.held,
         pause: pause.cloned().map(PauseView::from),
         broker_connected: route.is_connected,
         queue_messages: route.queue.map(|queue| queue.messages),
@@ -138,13 +114,7 @@ async fn pause(
     headers: HeaderMap,
     Body(why): Body<Why>,
 ) -> Result<Json<Participant>, ApiError> {
-    let (actor, worker, who) = (why.check(&headers)?, api.clone(), known(&api, &name)?);
-    db::in_own_task(async move {
-        let outbox = worker.engine.outbox();
-        outbox.pause(who, &actor, &why.reason).await
-    })
-    .await?;
-    now(&api, who).await
+    change(api, &name, Change::Pause, &headers, why).await
 }
 
 /// Have commands to a participant go out again, the oldest first.
@@ -158,18 +128,36 @@ async fn resume(
     headers: HeaderMap,
     Body(why): Body<Why>,
 ) -> Result<Json<Participant>, ApiError> {
-    let (actor, worker, who) = (why.check(&headers)?, api.clone(), known(&api, &name)?);
-    db::in_own_task(async move {
-        let outbox = worker.engine.outbox();
-        outbox.resume(who, &actor, &why.reason).await
-    })
-    .await?;
-    now(&api, who).await
+    change(api, &name, Change::Resume, &headers, why).await
 }
 
-async fn now(api: &Api, name: &str) -> Result<Json<Participant>, ApiError> {
-    let pauses = api.engine.outbox().pauses().await?;
-    Ok(Json(view(api, name, &pauses).await))
+/// What an operator wants.
+#[derive(Clone, Copy)]
+enum Change {
+    Pause,
+    Resume,
+}
+
+async fn change(
+    api: Api,
+    name: &str,
+    to: Change,
+    headers: &HeaderMap,
+    why: Why,
+) -> Result<Json<Participant>, ApiError> {
+    why::check(&why.reason)?;
+    let (actor, name) = (actor::read(headers)?, known(&api, name)?);
+    let worker = api.clone();
+    db::in_own_task(async move {
+        let db = worker.engine.db();
+        match to {
+            Change::Pause => pauses::pause(db, name, &actor, &why.reason).await,
+            Change::Resume => pauses::resume(db, name, &actor, &why.reason).await,
+        }
+    })
+    .await?;
+    let pauses = pauses::all(api.engine.db()).await?;
+    Ok(Json(view(&api, name, &pauses).await))
 }
 
 fn known(api: &Api, name: &str) -> Result<&'static str, ApiError> {
@@ -180,14 +168,4 @@ fn known(api: &Api, name: &str) -> Result<&'static str, ApiError> {
         let all = all.join(", ");
         ApiError::NotFound(format!("there is no participant {name:?}; there are {all}"))
     })
-}
-
-impl Why {
-    /// Who says so.
-    fn check(&self, headers: &HeaderMap) -> Result<String, ApiError> {
-        let mut checks = Checks::default();
-        checks.text("reason", &self.reason);
-        checks.finish()?;
-        actor::read(headers)
-    }
 }

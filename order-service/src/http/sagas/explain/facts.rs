@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use common::{
     contract::{Reason, SagaId, clock},
     http::ApiError,
-    outbox::{self, Outbox, Route},
+    outbox::{Held, Outbox, Route, Unsent},
 };
 use saga::{
     Entry, State, Status, StepPlan, Table, Undo, What,
@@ -100,34 +100,6 @@ pub(super) struct Waits {
     pub(super) broker_connected: bool,
     /// The participant's queue; null where RabbitMQ does not tell.
     pub(super) queue: Option<Queue>,
-}
-
-/// A command that has not left.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Unsent {
-    /// Since when it is in the outbox.
-    pub(super) since: DateTime<Utc>,
-    /// How often it was published in vain.
-    pub(super) attempts: i32,
-    /// Why it could not be published the last time.
-    pub(super) last_error: Option<String>,
-    /// Whether it waits for the sweep; else it is being published now.
-    pub(super) is_waiting: bool,
-}
-
-/// Why commands to a participant stay in the outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Held {
-    /// Nobody has consumed its queue for a while.
-    Absent,
-    /// Its queue is full.
-    Full,
-    /// It takes commands again, and older ones go out first.
-    Behind,
-    /// An operator has paused it.
-    Paused,
 }
 
 /// A participant's queue.
@@ -295,7 +267,7 @@ fn waits(
     state: State,
     row: &row::Model,
     log: &Log<'_>,
-    unsent: Option<outbox::Unsent>,
+    unsent: Option<Unsent>,
     route: Route,
 ) -> Waits {
     let is_back = state.reason().is_some();
@@ -323,18 +295,8 @@ fn waits(
         attempt: state.attempt(),
         attempts: tries.attempts,
         asked_at: attempts.first().map_or(row.updated_at, |(at, _)| *at),
-        unsent: unsent.map(|one| Unsent {
-            since: one.since,
-            attempts: one.attempts,
-            last_error: one.last_error,
-            is_waiting: one.is_waiting,
-        }),
-        held: route.held.map(|held| match held {
-            outbox::Held::Absent => Held::Absent,
-            outbox::Held::Full => Held::Full,
-            outbox::Held::Behind => Held::Behind,
-            outbox::Held::Paused => Held::Paused,
-        }),
+        unsent,
+        held: route.held,
         broker_connected: route.is_connected,
         queue: route.queue.map(|queue| Queue {
             name: common::contract::topology::commands_queue(plan.participant),

@@ -1,10 +1,9 @@
 //! The facts about a saga in one sentence, for somebody who was woken up at three in the morning. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use common::outbox::{Held, Unsent};
 
-use super::facts::{
-    CauseKind, Facts, Held, Next, Parked, Queue, Undone, Unreadable, Unsent, Waits,
-};
+use super::facts::{CauseKind, Facts, Next, Parked, Queue, Undone, Unreadable, Waits};
 
 /// A saga that nobody has looked at for so long after its deadline is overdue.
 const OVERDUE: TimeDelta = TimeDelta::seconds(10);

@@ -1,5 +1,5 @@
 -- When operators held back commands to a participant, who, and why. It is paused while one of its rows is not resumed.
-CREATE TABLE outbox_pauses (
+CREATE TABLE participant_pauses (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     participant text        NOT NULL,
     actor       text        NOT NULL,
@@ -10,4 +10,4 @@ CREATE TABLE outbox_pauses (
     resumed_for text,
     CHECK ((resumed_at IS NULL) = (resumed_by IS NULL) AND (resumed_at IS NULL) = (resumed_for IS NULL))
 );
-CREATE UNIQUE INDEX outbox_pauses_open ON outbox_pauses (participant) WHERE resumed_at IS NULL;
+CREATE UNIQUE INDEX participant_pauses_open ON participant_pauses (participant) WHERE resumed_at IS NULL;
