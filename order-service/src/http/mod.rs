@@ -3,6 +3,7 @@
 mod actor;
 mod api;
 mod dead_letters;
+mod dry_run;
 mod idempotency_key;
 mod new_order;
 mod orders;

@@ -12,7 +12,7 @@ use common::{
     db,
     http::{
         ApiError,
-        extract::{Body, Checks, Text},
+        extract::{Body, Text},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,12 @@ use uuid::Uuid;
 use super::shared::{At, refusal};
 use crate::{
     dead_letters::{Kept, Mending},
-    http::{actor, api::Api, idempotency_key},
+    http::{
+        actor,
+        api::Api,
+        idempotency_key,
+        why::{self, Why},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -44,14 +49,6 @@ struct Edit {
     /// Also where its saga has ended.
     #[serde(default)]
     force: bool,
-}
-
-/// Why a letter is deleted.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-struct Deletion {
-    /// Kept with the letter and in the log of its saga.
-    #[schema(value_type = Text, example = "a test of ours")]
-    reason: String,
 }
 
 /// A letter that is out of its queue, and kept in the database.
@@ -104,7 +101,7 @@ async fn edit(
     Body(edit): Body<Edit>,
 ) -> Result<Response, ApiError> {
     let actor = actor::read(&headers)?;
-    check(&edit.reason)?;
+    why::check(&edit.reason)?;
     let request = (&at.queue.name, &at.message_id, &actor, &edit);
     let idempotency = idempotency_key::read(&headers, &request)?;
     let edited = message(edit.body)?;
@@ -122,7 +119,7 @@ async fn edit(
 
 /// Take a letter out of its queue for good. It is kept in the database.
 #[utoipa::path(delete, path = "/dead-letters/{queue}/{messageId}", operation_id = "deleteDeadLetter",
-    tag = "dead letters", request_body = Deletion,
+    tag = "dead letters", request_body = Why,
     params(("queue" = String, Path, description = "A dead-letter queue", example = "payment.commands.dlq"),
            ("messageId" = String, Path, description = "As the list shows it"),
            actor::Header, idempotency_key::Header),
@@ -135,19 +132,20 @@ async fn delete(
     State(api): State<Api>,
     at: At,
     headers: HeaderMap,
-    Body(deletion): Body<Deletion>,
+    Body(why): Body<Why>,
 ) -> Result<Response, ApiError> {
     let actor = actor::read(&headers)?;
-    check(&deletion.reason)?;
-    let request = (&at.queue.name, &at.message_id, &actor, &deletion);
+    why::check(&why.reason)?;
+    let request = (&at.queue.name, &at.message_id, &actor, &why);
+    let idempotency = idempotency_key::read(&headers, &request)?;
     let mending = Mending {
-        idempotency: idempotency_key::read(&headers, &request)?,
         queue: at.queue,
         message_id: at.message_id,
         edited: None,
         force: false,
         actor,
-        reason: deletion.reason,
+        reason: why.reason,
+        idempotency,
     };
     mend(api, mending).await
 }
@@ -160,12 +158,6 @@ async fn mend(api: Api, mending: Mending) -> Result<Response, ApiError> {
         idempotency_key::mark_replayed(&mut response);
     }
     Ok(response)
-}
-
-fn check(reason: &str) -> Result<(), ApiError> {
-    let mut checks = Checks::default();
-    checks.text("reason", reason);
-    checks.finish()
 }
 
 /// The message that goes out, whatever its id was.

@@ -15,13 +15,13 @@ use common::{
     },
 };
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::shared::{At, refusal};
 use crate::{
     dead_letters::{self, NewRedrive, Preview, Queue, Redrive, Refusal, Selection},
-    http::{actor, api::Api, idempotency_key, redrives::RedriveView},
+    http::{actor, api::Api, dry_run::DryRun, idempotency_key, redrives::RedriveView},
     idempotency::Idempotency,
 };
 
@@ -61,16 +61,6 @@ struct Wanted {
     /// Also letters whose saga has ended. Without it, they stay.
     #[serde(default)]
     force: bool,
-}
-
-/// Whether to do it.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-struct Mode {
-    /// `true` only says what would be done.
-    #[param(value_type = bool, required = false)]
-    dry_run: Option<String>,
 }
 
 /// What would be done.
@@ -115,7 +105,7 @@ impl From<Preview> for PreviewView {
 #[utoipa::path(post, path = "/dead-letters/{queue}/redrive", operation_id = "redriveDeadLetters", tag = "dead letters",
     request_body = Wanted,
     params(("queue" = String, Path, description = "A dead-letter queue", example = "payment.commands.dlq"),
-           Mode, actor::Header, idempotency_key::Header),
+           DryRun, actor::Header, idempotency_key::Header),
     responses((status = 200, description = "What would be done, with `dryRun=true`", body = PreviewView),
               (status = 201, description = "Accepted, now or before with the same key", body = RedriveView,
                headers(("Location" = String, description = "Where its progress can be read"),
@@ -126,19 +116,15 @@ impl From<Preview> for PreviewView {
 async fn redrive(
     State(api): State<Api>,
     At { queue, .. }: At,
-    Query(mode): Query<Mode>,
+    Query(dry_run): Query<DryRun>,
     headers: HeaderMap,
     Body(wanted): Body<Wanted>,
 ) -> Result<Response, ApiError> {
     let actor = actor::read(&headers)?;
-    let is_dry = match mode.dry_run.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(ApiError::bad_field("dryRun", "must be true or false")),
-    };
+    let is_dry_run = dry_run.is_asked_for()?;
     wanted.check()?;
     let idempotency = idempotency_key::read(&headers, &(&queue.name, &actor, &wanted))?;
-    if is_dry {
+    if is_dry_run {
         let preview = async move {
             let (selection, max) = (wanted.selection(), wanted.max.unwrap_or(LETTERS_MAX));
             let preview = api.desk.preview(&queue, &selection, wanted.force, max);

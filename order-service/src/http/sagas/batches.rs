@@ -27,14 +27,11 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
-    verbs::{DELAY_MAX, How},
-    view::SagaSummary,
-};
+use super::{verbs::DELAY_MAX, view::SagaSummary};
 use crate::{
     batches::{self, Batch, Placed, Request, Status},
     find::{Criteria, Search},
-    http::{actor, api::Api, idempotency_key},
+    http::{actor, api::Api, dry_run::DryRun, idempotency_key},
 };
 
 /// Sagas that a batch does in a second, where nobody says.
@@ -174,20 +171,20 @@ impl From<Batch> for SagaBatch {
 /// It goes on after a crash, and nothing is done twice. Sagas that begin later are not in it. With `dryRun=true`, it only
 /// says how many fit, and which.
 #[utoipa::path(post, path = "/sagas/batch", operation_id = "createSagaBatch", tag = "sagas", request_body = NewSagaBatch,
-    params(How, actor::Header, idempotency_key::Header),
+    params(DryRun, actor::Header, idempotency_key::Header),
     responses((status = 200, description = "What it would be about, where it is only asked", body = SagaBatchPreview),
               (status = 202, description = "It is carried out, now or before with the same key", body = SagaBatch,
                headers(("Location" = String, description = "Where to see how far it is"),
                        ("idempotency-replayed" = String, description = "`true` where the key came before")))))]
 async fn place(
     State(api): State<Api>,
-    Query(how): Query<How>,
+    Query(dry_run): Query<DryRun>,
     headers: HeaderMap,
     Body(new): Body<NewSagaBatch>,
 ) -> Result<Response, ApiError> {
     let idempotency = idempotency_key::read(&headers, &new)?;
     let actor = actor::read(&headers)?;
-    let is_dry_run = how.is_dry_run()?;
+    let is_dry_run = dry_run.is_asked_for()?;
     let (verb, per_second, criteria) = new.check()?;
     let search = criteria.search(None)?;
     let (matched, items) = count(&api, search).await?;

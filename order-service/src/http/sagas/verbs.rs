@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use axum::{extract::State, http::HeaderMap, response::Response};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, request::Parts},
+    response::Response,
+};
 use common::{
     contract::SagaId,
     db,
@@ -29,7 +33,9 @@ use crate::{
     http::{
         actor,
         api::{Api, refusal},
+        dry_run::DryRun,
         idempotency_key,
+        why::{self, Why},
     },
     interventions::{Done, Refusal, Request, intervene, rehearse},
     orders,
@@ -48,15 +54,6 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(reschedule))
 }
 
-/// Why an operator intervenes.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = Intervention)]
-struct Why {
-    /// In the operator's words; kept in the saga log.
-    #[schema(value_type = Text, example = "the payment service is back")]
-    reason: String,
-}
-
 /// When a saga is to be looked at again, and why.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -70,14 +67,27 @@ struct Reschedule {
     delay_seconds: u32,
 }
 
-/// How a verb is asked for.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-pub(super) struct How {
-    /// Whether only to say what would follow. Nothing is done, and no `If-Match` is needed.
-    #[param(value_type = bool, required = false)]
-    dry_run: Option<String>,
+/// What is asked for about a saga, but for why.
+struct Asked {
+    api: Api,
+    saga: SagaId,
+    dry_run: DryRun,
+    headers: HeaderMap,
+}
+
+impl FromRequestParts<Api> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let PathId(saga) = PathId::from_request_parts(parts, api).await?;
+        let Query(dry_run) = Query::from_request_parts(parts, api).await?;
+        Ok(Self {
+            api: api.clone(),
+            saga,
+            dry_run,
+            headers: parts.headers.clone(),
+        })
+    }
 }
 
 /// How documents describe `Idempotency-Key` here.
@@ -116,15 +126,9 @@ enum Answer {
 
 /// Resume a parked saga: the command that it was parked at is sent again, with all its attempts.
 #[utoipa::path(post, path = "/sagas/{sagaId}/retry", operation_id = "retrySaga", tag = "sagas", request_body = Why,
-    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
-async fn retry(
-    State(api): State<Api>,
-    PathId(id): PathId<SagaId>,
-    Query(how): Query<How>,
-    headers: HeaderMap,
-    Body(why): Body<Why>,
-) -> Result<Response, ApiError> {
-    answer(&api, id, Verb::Retry, why.reason, &how, &headers).await
+    params(("sagaId" = SagaId, Path), DryRun, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn retry(asked: Asked, Body(why): Body<Why>) -> Result<Response, ApiError> {
+    asked.answer(Verb::Retry, why.reason).await
 }
 
 /// Go on behind a step: it is taken for done, or on the way back for undone.
@@ -132,125 +136,88 @@ async fn retry(
 /// Its command may still be done: its reply is late then, and changes nothing. If the saga is undone later, a step that was
 /// skipped on the way forward is undone like any other.
 #[utoipa::path(post, path = "/sagas/{sagaId}/skip", operation_id = "skipSagaStep", tag = "sagas", request_body = Why,
-    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
-async fn skip(
-    State(api): State<Api>,
-    PathId(id): PathId<SagaId>,
-    Query(how): Query<How>,
-    headers: HeaderMap,
-    Body(why): Body<Why>,
-) -> Result<Response, ApiError> {
-    answer(&api, id, Verb::Skip, why.reason, &how, &headers).await
+    params(("sagaId" = SagaId, Path), DryRun, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn skip(asked: Asked, Body(why): Body<Why>) -> Result<Response, ApiError> {
+    asked.answer(Verb::Skip, why.reason).await
 }
 
 /// Take a saga on its way forward for completed, whatever was done of it.
 ///
 /// Nothing more is asked of anybody. What is late changes nothing.
 #[utoipa::path(post, path = "/sagas/{sagaId}/force-complete", operation_id = "forceCompleteSaga", tag = "sagas", request_body = Why,
-    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
-async fn force_complete(
-    State(api): State<Api>,
-    PathId(id): PathId<SagaId>,
-    Query(how): Query<How>,
-    headers: HeaderMap,
-    Body(why): Body<Why>,
-) -> Result<Response, ApiError> {
-    answer(&api, id, Verb::ForceComplete, why.reason, &how, &headers).await
+    params(("sagaId" = SagaId, Path), DryRun, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn force_complete(asked: Asked, Body(why): Body<Why>) -> Result<Response, ApiError> {
+    asked.answer(Verb::ForceComplete, why.reason).await
 }
 
 /// Take a saga on its way back for compensated, whatever is left of it.
 ///
 /// A saga on its way forward is aborted first: what was done is undone, and what cannot be undone is skipped or forced.
 #[utoipa::path(post, path = "/sagas/{sagaId}/force-compensated", operation_id = "forceCompensateSaga", tag = "sagas", request_body = Why,
-    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
-async fn force_compensated(
-    State(api): State<Api>,
-    PathId(id): PathId<SagaId>,
-    Query(how): Query<How>,
-    headers: HeaderMap,
-    Body(why): Body<Why>,
-) -> Result<Response, ApiError> {
-    answer(&api, id, Verb::ForceCompensated, why.reason, &how, &headers).await
+    params(("sagaId" = SagaId, Path), DryRun, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn force_compensated(asked: Asked, Body(why): Body<Why>) -> Result<Response, ApiError> {
+    asked.answer(Verb::ForceCompensated, why.reason).await
 }
 
 /// Undo what was done, beginning now, as after a cancellation; also of a saga that has completed.
 #[utoipa::path(post, path = "/sagas/{sagaId}/abort", operation_id = "abortSaga", tag = "sagas", request_body = Why,
-    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
-async fn abort(
-    State(api): State<Api>,
-    PathId(id): PathId<SagaId>,
-    Query(how): Query<How>,
-    headers: HeaderMap,
-    Body(why): Body<Why>,
-) -> Result<Response, ApiError> {
-    answer(&api, id, Verb::Abort, why.reason, &how, &headers).await
+    params(("sagaId" = SagaId, Path), DryRun, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn abort(asked: Asked, Body(why): Body<Why>) -> Result<Response, ApiError> {
+    asked.answer(Verb::Abort, why.reason).await
 }
 
 /// Look at a saga sooner or later than its deadline: if no reply has come by then, its command is sent again, or given up.
 #[utoipa::path(post, path = "/sagas/{sagaId}/reschedule", operation_id = "rescheduleSaga", tag = "sagas", request_body = Reschedule,
-    params(("sagaId" = SagaId, Path), How, if_match::Header, actor::Header, Key), responses(Answer))]
-async fn reschedule(
-    State(api): State<Api>,
-    PathId(id): PathId<SagaId>,
-    Query(how): Query<How>,
-    headers: HeaderMap,
-    Body(when): Body<Reschedule>,
-) -> Result<Response, ApiError> {
+    params(("sagaId" = SagaId, Path), DryRun, if_match::Header, actor::Header, Key), responses(Answer))]
+async fn reschedule(asked: Asked, Body(when): Body<Reschedule>) -> Result<Response, ApiError> {
     let mut checks = Checks::default();
     let rule = "must be from 0 to 2592000";
     checks.require(when.delay_seconds <= DELAY_MAX, "delaySeconds", rule);
     checks.finish()?;
     let verb = Verb::Reschedule(Duration::from_secs(when.delay_seconds.into()));
-    answer(&api, id, verb, when.reason, &how, &headers).await
+    asked.answer(verb, when.reason).await
 }
 
-async fn answer(
-    api: &Api,
-    id: SagaId,
-    verb: Verb,
-    reason: String,
-    how: &How,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
-    let mut checks = Checks::default();
-    checks.text("reason", &reason);
-    checks.finish()?;
-    let key = idempotency_key::read(headers, &())?;
-    let by = Intervention {
-        actor: Some(actor::read(headers)?),
-        note: Some(reason),
-        idempotency_key: key.map(|key| key.plain().to_owned()),
-    };
-    let dry_run = how.is_dry_run()?;
-    let seen = match if_match::read(headers)? {
-        None if !dry_run => {
-            let detail = "send the ETag of the saga that you saw as If-Match".to_owned();
-            return Err(ApiError::Refused(&types::PRECONDITION_REQUIRED, detail));
+impl Asked {
+    async fn answer(self, verb: Verb, reason: String) -> Result<Response, ApiError> {
+        why::check(&reason)?;
+        let key = idempotency_key::read(&self.headers, &())?;
+        let by = Intervention {
+            actor: Some(actor::read(&self.headers)?),
+            note: Some(reason),
+            idempotency_key: key.map(|key| key.plain().to_owned()),
+        };
+        let is_dry_run = self.dry_run.is_asked_for()?;
+        let seen = match if_match::read(&self.headers)? {
+            None if !is_dry_run => {
+                let detail = "send the ETag of the saga that you saw as If-Match".to_owned();
+                return Err(ApiError::Refused(&types::PRECONDITION_REQUIRED, detail));
+            }
+            seen => seen.flatten(),
+        };
+        let request = Request {
+            saga: self.saga,
+            verb,
+            by,
+            seen,
+            origin: origin(&self.headers),
+        };
+        let worker = self.api.clone();
+        if is_dry_run {
+            let would = db::in_own_task(async move { preview(&worker, request).await }).await?;
+            return Ok(would.into_response());
         }
-        seen => seen.flatten(),
-    };
-    let request = Request {
-        saga: id,
-        verb,
-        by,
-        seen,
-        origin: origin(headers),
-    };
-    let worker = api.clone();
-    if dry_run {
-        let would = db::in_own_task(async move { preview(&worker, request).await }).await?;
-        return Ok(would.into_response());
+        let done = db::in_own_task(async move {
+            let done = intervene(&worker.engine, request).await;
+            done.map_err(refused)
+        });
+        let done = done.await?;
+        let mut response = one::details(&self.api, self.saga).await?.into_response();
+        if done == Done::Before {
+            idempotency_key::mark_replayed(&mut response);
+        }
+        Ok(response)
     }
-    let done = db::in_own_task(async move {
-        let done = intervene(&worker.engine, request).await;
-        done.map_err(refused)
-    });
-    let done = done.await?;
-    let mut response = one::details(api, id).await?.into_response();
-    if done == Done::Before {
-        idempotency_key::mark_replayed(&mut response);
-    }
-    Ok(response)
 }
 
 /// The saga as it would be, as the transaction sees it that is never committed.
@@ -281,15 +248,5 @@ fn refused(why: Refusal) -> ApiError {
         Refusal::KeyReused => refused(&types::IDEMPOTENCY_KEY_REUSED),
         Refusal::Shipped(_) => refused(&types::ORDER_SHIPPED),
         Refusal::Engine(error) => refusal(error),
-    }
-}
-
-impl How {
-    pub(super) fn is_dry_run(&self) -> Result<bool, ApiError> {
-        match self.dry_run.as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(ApiError::bad_field("dryRun", "must be true or false")),
-        }
     }
 }
