@@ -105,6 +105,15 @@ impl Participant {
         (self.waiting, self.sent, self.looked_at) = (waiting, 0, Instant::now());
     }
 
+    /// Takes note of how long the oldest command in the outbox has waited. Where none does, whoever was draining is open.
+    fn waits(&mut self, participant: &str, waited: Option<Duration>) {
+        self.waited = waited.unwrap_or_default();
+        if waited.is_none() && self.state == State::Draining {
+            self.state = State::Open;
+            info!(participant, "commands go out again");
+        }
+    }
+
     /// How many commands may share an AMQP message while it is behind. It takes some ahead, counted in these: that is to be
     /// what it does in some seconds.
     fn batch_max(&self) -> usize {
@@ -205,12 +214,8 @@ impl Flow {
             return;
         };
         self.write(|known| {
-            if let Some(one) = known.get_mut(participant)
-                && one.state == State::Draining
-            {
-                one.state = State::Open;
-                one.waited = Duration::ZERO;
-                info!(participant, "commands go out again");
+            if let Some(one) = known.get_mut(participant) {
+                one.waits(participant, None);
             }
         });
     }
@@ -251,10 +256,15 @@ impl Flow {
             let held = self.names(|one| !one.is_open());
             if !held.is_empty() {
                 // Where the database does not tell, they have waited for as long as they had.
-                let waited = table.waited(&held).await.unwrap_or_default();
+                let Ok(waited) = table.waited(&held).await else {
+                    continue;
+                };
                 self.write(|known| {
-                    for (participant, waited) in waited {
-                        known.entry(participant).or_default().waited = waited;
+                    for participant in held {
+                        // Another replica may have sent what has waited, so no sweep of this one finds anything.
+                        if let Some(one) = known.get_mut(&participant) {
+                            one.waits(&participant, waited.get(&participant).copied());
+                        }
                     }
                 });
             }

@@ -146,17 +146,17 @@ impl Table {
         Ok(messages)
     }
 
-    /// How long the oldest command to each of `participants` has waited.
+    /// How long the oldest command to each of `participants` has waited, where one waits.
     pub(super) async fn waited(
         &self,
         participants: &[String],
     ) -> sqlx::Result<HashMap<String, Duration>> {
         let rows = sqlx::query(
-            "SELECT participant, COALESCE(EXTRACT(epoch FROM now() - oldest)::float8, 0) AS waited
+            "SELECT participant, EXTRACT(epoch FROM now() - created_at)::float8 AS waited
              FROM UNNEST($1::text[]) AS participant,
-                  LATERAL (SELECT (SELECT created_at FROM outbox_waiting
-                                   WHERE exchange = $2 AND routing_key = participant
-                                   ORDER BY lease_until, id LIMIT 1) AS oldest) AS o",
+                  LATERAL (SELECT created_at FROM outbox_waiting
+                           WHERE exchange = $2 AND routing_key = participant
+                           ORDER BY lease_until, id LIMIT 1) AS oldest",
         )
         .bind(participants)
         .bind(topology::COMMANDS)
