@@ -21,6 +21,7 @@ use crate::{
     follow::Orders,
     http,
     intake::{self, Intake},
+    live::Live,
     orders::SOURCE,
     pauses,
     sagas::{self, CREATE_ORDER, OrderSaga, PlacedOrder, SAGAS},
@@ -159,7 +160,8 @@ impl App {
         let (db, broker) = (service.db.clone(), service.broker.clone());
         let desk = Desk::new(engine.clone(), broker.clone());
         let redrives = dead_letters::Worker::new(desk.clone());
-        let routes = http::routes(engine.clone(), intake, desk, redrives.clone());
+        let live = Live::new(db.clone(), shutdown.clone());
+        let routes = http::routes(engine.clone(), intake, desk, redrives.clone(), live.clone());
         let replies = Replies::new(engine.clone(), service.admission.clone());
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;
@@ -178,6 +180,7 @@ impl App {
                 ),
                 Worker::new("batches", batches::run(engine.clone(), stop.clone())),
                 Worker::new("redrives", redrives.run(stop.clone())),
+                Worker::new("live", live.run(stop.clone())),
                 Worker::new(
                     queue,
                     consumer::run(broker, db.clone(), queue, replies, stop),

@@ -11,7 +11,7 @@
 //!
 //! [`sagas`] is the heart: what happens to an order, a file for each saga. The crate `saga` runs them. [`orders`] and
 //! [`returns`] are what they are about, `http` is what people see. `dead_letters` is what operators do with messages that
-//! nobody could handle.
+//! nobody could handle, and `live` what is told to whoever looks on.
 
 pub mod app;
 mod batches;
@@ -23,6 +23,7 @@ mod http;
 mod idempotency;
 mod intake;
 mod interventions;
+mod live;
 pub mod orders;
 mod pauses;
 pub mod returns;

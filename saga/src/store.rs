@@ -17,7 +17,7 @@ use sqlx::{PgConnection, PgExecutor, Postgres, Row, Transaction, postgres::PgRow
 use uuid::Uuid;
 
 pub use self::{
-    log::{Written, load, under_key},
+    log::{Written, load, load_after, under_key, written},
     write::{insert, update},
 };
 use crate::{

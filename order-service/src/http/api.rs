@@ -7,6 +7,7 @@ use sea_orm::DatabaseConnection;
 use crate::{
     dead_letters::{Desk, Worker},
     intake::Intake,
+    live::Live,
 };
 
 /// What handlers need.
@@ -17,6 +18,7 @@ pub(crate) struct Api {
     pub(super) intake: Intake,
     pub(super) desk: Desk,
     pub(super) redrives: Worker,
+    pub(super) live: Live,
 }
 
 /// What is said of a saga's error.

@@ -30,6 +30,7 @@ use self::api::Api;
 use crate::{
     dead_letters::{Desk, Worker},
     intake::Intake,
+    live::Live,
 };
 
 /// The document of this API.
@@ -77,6 +78,7 @@ pub(crate) fn routes(
     intake: Intake,
     desk: Desk,
     redrives: Worker,
+    live: Live,
 ) -> OpenApiRouter {
     let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(engine.db().clone());
     documented().with_state(Api {
@@ -85,6 +87,7 @@ pub(crate) fn routes(
         intake,
         desk,
         redrives,
+        live,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Sagas: what happened, and the operator's verbs.
 
 mod batches;
+mod events;
 mod explain;
 mod graph;
 mod if_match;
@@ -31,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(list))
         .merge(stats::routes())
         .merge(batches::routes())
+        .merge(events::routes())
         .merge(explain::routes())
         .merge(graph::routes())
         .routes(routes!(get_one))

@@ -11,6 +11,7 @@ mod crash;
 mod dead_letters;
 mod dead_sockets;
 mod ends;
+mod events;
 mod expiry;
 mod explain;
 mod failover;

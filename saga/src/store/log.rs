@@ -40,16 +40,31 @@ impl Written {
 /// # Errors
 /// The database failed.
 pub async fn load(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Vec<Written>> {
+    load_after(db, id, 0).await
+}
+
+/// What stands in the log of a saga behind the entry `seq`, in order.
+///
+/// # Errors
+/// The database failed.
+pub async fn load_after(
+    db: impl PgExecutor<'_>,
+    id: SagaId,
+    seq: i32,
+) -> sqlx::Result<Vec<Written>> {
     let rows = sqlx::query(
-        "SELECT seq, at, event, step, details FROM saga_log WHERE saga_id = $1 ORDER BY seq",
+        "SELECT seq, at, event, step, details FROM saga_log WHERE saga_id = $1 AND seq > $2 ORDER BY seq",
     )
     .bind(id.0)
+    .bind(seq)
     .fetch_all(db)
     .await?;
     Ok(rows.iter().map(written).collect())
 }
 
-fn written(row: &PgRow) -> Written {
+/// The entry in a row with the log's columns.
+#[must_use]
+pub fn written(row: &PgRow) -> Written {
     Written {
         seq: row.get("seq"),
         at: row.get("at"),

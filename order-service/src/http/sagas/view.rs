@@ -75,7 +75,7 @@ pub(super) struct SagaDetails {
 
 /// A decision that was made.
 #[derive(Debug, Serialize, ToSchema)]
-struct LogEntry {
+pub(super) struct LogEntry {
     /// From 1, without a gap.
     seq: i32,
     at: DateTime<Utc>,
@@ -86,6 +86,18 @@ struct LogEntry {
     /// What else there is to say, by event.
     #[schema(value_type = Object)]
     details: Value,
+}
+
+impl From<Written> for LogEntry {
+    fn from(entry: Written) -> Self {
+        Self {
+            seq: entry.seq,
+            at: entry.at,
+            event: entry.event,
+            step: entry.step,
+            details: entry.details,
+        }
+    }
 }
 
 impl From<row::Model> for SagaSummary {
@@ -125,18 +137,11 @@ impl SagaDetails {
         let steps = steps(registry, &row, &log);
         let saga = SagaSummary::from(row);
         let log_dropped = log.first().is_none_or(|entry| entry.seq > 1);
-        let log = log.into_iter().map(|entry| LogEntry {
-            seq: entry.seq,
-            at: entry.at,
-            event: entry.event,
-            step: entry.step,
-            details: entry.details,
-        });
         Self {
             steps,
             verbs: verbs.iter().map(Verb::to_string).collect(),
             log_dropped,
-            log: log.collect(),
+            log: log.into_iter().map(LogEntry::from).collect(),
             saga,
             preview: None,
         }

@@ -1,0 +1,43 @@
+//! The one reader of a process: it looks while somebody looks on.
+
+use std::time::Duration;
+
+use common::{db, watchdog::idle};
+use sqlx::PgPool;
+use tokio::{
+    sync::broadcast,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{News, look::Looker};
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells `news` until `stop`.
+pub(super) async fn run(db: PgPool, news: broadcast::Sender<News>, stop: CancellationToken) {
+    let mut turns = interval(LOOK_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looker = Looker::new(db.clone(), None);
+    loop {
+        let ends = idle(async {
+            tokio::select! {
+                () = stop.cancelled() => true,
+                _ = turns.tick() => false,
+            }
+        });
+        if ends.await {
+            return;
+        }
+        if news.receiver_count() == 0 {
+            looker = Looker::new(db.clone(), None);
+            continue;
+        }
+        // Where the database does not tell, the next look begins where this one did.
+        for one in db::in_time(looker.look()).await.unwrap_or_default() {
+            // Nobody may be left to hear it.
+            let _ = news.send(one);
+        }
+    }
+}
