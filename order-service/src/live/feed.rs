@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{News, look::Looker};
+use super::{look::Looker, news::News};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

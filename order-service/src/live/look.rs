@@ -12,7 +12,7 @@ use saga::store;
 use sqlx::{PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{Happening, News};
+use super::news::{Happening, News};
 
 /// What was decided is seen when it is committed, which may be this much later.
 const COMMITTED_WITHIN: TimeDelta = TimeDelta::seconds(10);

@@ -9,40 +9,22 @@
 
 mod feed;
 mod look;
+mod news;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use common::contract::SagaId;
-use saga::store::Written;
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use self::look::Looker;
+pub(crate) use self::news::{Happening, News};
 
 /// Streams that are open at once in one process.
 const STREAMS_MAX: usize = 128;
 /// What a stream that reads slowly may be behind by before some of it is left out.
 const BEHIND_MAX: usize = 4096;
-
-/// A log entry, and whose it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Happening {
-    pub(crate) saga: SagaId,
-    pub(crate) kind: String,
-    pub(crate) subject: String,
-    pub(crate) entry: Written,
-}
-
-/// What whoever looks on is told.
-#[derive(Clone, Debug)]
-pub(crate) enum News {
-    /// A log entry.
-    Entry(Arc<Happening>),
-    /// More has happened than is told.
-    Skipped,
-}
 
 /// Where streams begin.
 #[derive(Clone, Debug)]
