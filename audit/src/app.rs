@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use axum::Router;
 use common::{
     config::Vars,
     fleet,
@@ -60,7 +61,7 @@ impl App {
             started: Arc::new(AtomicBool::new(true)),
             shutdown: shutdown.clone(),
         });
-        let routes = api::api(http::routes(self.books), probes);
+        let routes = api::api(http::routes(self.books), probes, Router::new());
         api::serve(self.listener, routes, shutdown).await;
         Ok(())
     }

@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::Context;
+use axum::Router;
 use sqlx::PgPool;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -77,6 +78,8 @@ pub struct Service {
     pub admission: AdmissionControl,
     /// Whether it is ready for requests also while RabbitMQ is away.
     pub ready_without_broker: bool,
+    /// Pages for people, which are there while its database is away, too.
+    pub pages: Router,
     relay: Relay,
     listener: TcpListener,
 }
@@ -104,6 +107,7 @@ impl Service {
             outbox,
             admission,
             ready_without_broker: false,
+            pages: Router::new(),
             relay,
             listener,
         })
@@ -142,7 +146,7 @@ impl Service {
             started: Arc::clone(&started),
             shutdown: shutdown.clone(),
         });
-        let api = http::api(http::gated(routes, self.db.clone()), probes);
+        let api = http::api(http::gated(routes, self.db.clone()), probes, self.pages);
         let serving = tokio::spawn(http::serve(self.listener, api, shutdown.clone()));
 
         let prepared = tokio::select! {

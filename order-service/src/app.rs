@@ -9,6 +9,7 @@ use common::{
     contract::topology,
     db::retention::{self, Retention},
     fleet,
+    http::gated,
     participant::idempotency,
     service::{Service, Worker, wait_for_schema},
 };
@@ -23,6 +24,7 @@ use crate::{
     intake::{self, Intake},
     live::Live,
     orders::SOURCE,
+    page::{self, Links},
     pauses,
     sagas::{self, CREATE_ORDER, OrderSaga, PlacedOrder, SAGAS},
 };
@@ -58,6 +60,7 @@ pub struct Config {
     database: DatabaseConfig,
     broker: BrokerConfig,
     retention: Retention,
+    links: Links,
     deadline_scale: f64,
     backlog_max: Duration,
 }
@@ -74,6 +77,7 @@ impl Config {
             database: fleet::ORDER.database.config(vars)?,
             broker: BrokerConfig::from_vars(vars)?,
             retention: Retention::from_vars(vars)?,
+            links: vars.parse("PAGE_LINKS", Links::default(), Links::SHAPE)?,
             deadline_scale: vars.parse_if(
                 "SAGA_DEADLINE_SCALE",
                 1.0,
@@ -95,6 +99,7 @@ pub struct App {
     intake: Intake,
     intake_worker: intake::Worker,
     retention: Retention,
+    links: Links,
 }
 
 impl App {
@@ -134,6 +139,7 @@ impl App {
             intake,
             intake_worker,
             retention: config.retention,
+            links: config.links.clone(),
         })
     }
 
@@ -151,7 +157,8 @@ impl App {
     /// It cannot work: see [`Service::run`].
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self {
-            service,
+            mut service,
+            links,
             engine,
             intake,
             intake_worker,
@@ -161,7 +168,16 @@ impl App {
         let desk = Desk::new(engine.clone(), broker.clone());
         let redrives = dead_letters::Worker::new(desk.clone());
         let live = Live::new(db.clone(), shutdown.clone());
-        let routes = http::routes(engine.clone(), intake, desk, redrives.clone(), live.clone());
+        let routes = http::routes(
+            engine.clone(),
+            intake,
+            desk,
+            redrives.clone(),
+            live.clone(),
+            broker.clone(),
+        );
+        let (api, _) = gated(routes.clone(), db.clone()).split_for_parts();
+        service.pages = page::routes(api, links);
         let replies = Replies::new(engine.clone(), service.admission.clone());
         let prepare = async {
             wait_for_schema(|| migrations::is_current::<migrations::Order>(&db)).await;

@@ -25,6 +25,7 @@ mod intake;
 mod interventions;
 mod live;
 pub mod orders;
+mod page;
 mod pauses;
 pub mod returns;
 pub mod sagas;

@@ -154,7 +154,7 @@ impl Broker {
     }
 
     /// Looks at `queue`: where there is none, nothing is in it. `None`: the broker does not tell.
-    pub(crate) async fn look(&self, queue: &str) -> Option<QueueState> {
+    pub async fn look(&self, queue: &str) -> Option<QueueState> {
         let mut looking = self.0.looking.lock().await;
         let look = async {
             let channel = match looking.take() {

@@ -63,8 +63,9 @@ pub fn gated(routes: OpenApiRouter, db: PgPool) -> OpenApiRouter {
 }
 
 /// The API of a program: its routes and its probes, with documentation, metrics, and problems for what is not there.
-/// The document begins with what `routes` say of themselves: see [`super::describe`].
-pub fn api(mut routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
+/// The document begins with what `routes` say of themselves: see [`super::describe`]. `pages` are for people, and no part
+/// of it.
+pub fn api(mut routes: OpenApiRouter, probes: OpenApiRouter, pages: Router) -> Router {
     recorder();
     let mut frame = frame(probes);
     let document = document::complete(routes.to_openapi(), frame.to_openapi());
@@ -72,6 +73,7 @@ pub fn api(mut routes: OpenApiRouter, probes: OpenApiRouter) -> Router {
     let (router, _) = routes.merge(frame).split_for_parts();
     router
         .merge(swagger)
+        .merge(pages)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -139,8 +141,11 @@ async fn keep_metrics_small() -> Infallible {
     }
 }
 
+/// A page may know better what it needs.
 async fn protect(mut response: Response) -> Response {
-    response.headers_mut().extend(SECURITY_HEADERS);
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     response
 }
 

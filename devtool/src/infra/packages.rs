@@ -28,8 +28,16 @@ pub(crate) fn ensure(workspace: &Workspace, postgres: bool, rabbitmq: bool) -> R
 pub(crate) fn ensure_for_tests(workspace: &Workspace) -> Result<()> {
     // The tests that stop a server start one of their own.
     ensure(workspace, true, true)?;
-    let faketime = (!faketime::is_installed()).then_some("faketime");
-    install(workspace, faketime.as_slice())
+    let mut missing = Vec::new();
+    missing.extend((!faketime::is_installed()).then_some("faketime"));
+    // The page is tested in a browser.
+    missing.extend((!is_on_path("chromedriver")).then_some("chromium-driver"));
+    install(workspace, &missing)
+}
+
+fn is_on_path(program: &str) -> bool {
+    let version = Command::new(program).arg("--version").output();
+    version.is_ok_and(|version| version.status.success())
 }
 
 fn install(workspace: &Workspace, missing: &[&str]) -> Result<()> {

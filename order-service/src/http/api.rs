@@ -1,6 +1,9 @@
 //! What the handlers share.
 
-use common::http::{ApiError, problem::types};
+use common::{
+    amqp::Broker,
+    http::{ApiError, problem::types},
+};
 use saga::{Engine, IllegalEvent, Verb, store};
 use sea_orm::DatabaseConnection;
 
@@ -19,6 +22,7 @@ pub(crate) struct Api {
     pub(super) desk: Desk,
     pub(super) redrives: Worker,
     pub(super) live: Live,
+    pub(super) broker: Broker,
 }
 
 /// What is said of a saga's error.

@@ -8,6 +8,7 @@ mod idempotency_key;
 mod new_order;
 mod orders;
 mod participants;
+mod queues;
 mod redrives;
 mod returns;
 mod sagas;
@@ -17,6 +18,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use axum::{Json, extract::Path};
 use common::{
+    amqp::Broker,
     asyncapi, fleet,
     http::{ApiError, describe, document},
 };
@@ -66,6 +68,7 @@ fn documented() -> OpenApiRouter<Api> {
         .merge(returns::routes())
         .merge(sagas::routes())
         .merge(participants::routes())
+        .merge(queues::routes())
         .merge(dead_letters::routes())
         .merge(redrives::routes())
         .routes(routes!(messages))
@@ -79,6 +82,7 @@ pub(crate) fn routes(
     desk: Desk,
     redrives: Worker,
     live: Live,
+    broker: Broker,
 ) -> OpenApiRouter {
     let reads = SqlxPostgresConnector::from_sqlx_postgres_pool(engine.db().clone());
     documented().with_state(Api {
@@ -88,6 +92,7 @@ pub(crate) fn routes(
         desk,
         redrives,
         live,
+        broker,
     })
 }
 

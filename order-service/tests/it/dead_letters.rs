@@ -25,13 +25,13 @@ const DLQ: &str = "payment.commands.dlq";
 const WORKING: &str = "payment.commands";
 
 /// An order service, and dead letters that the test makes.
-struct World {
-    system: System,
-    amqp: Amqp,
+pub(crate) struct World {
+    pub(crate) system: System,
+    pub(crate) amqp: Amqp,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::of(System::alone().await).await
     }
 
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Makes `number` letters of no saga, and waits until they are there.
-    async fn kill_some(&self, number: usize) -> Vec<String> {
+    pub(crate) async fn kill_some(&self, number: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for _ in 0..number {
             let body = command(None);

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod batches;
+mod browser;
 mod clocks;
 mod cluster;
 mod correlation;
@@ -28,6 +29,7 @@ mod messages_fit;
 mod operator;
 mod outage;
 mod outbox;
+mod page;
 mod pauses;
 mod replies;
 mod retention;
