@@ -29,6 +29,7 @@ pub mod outlook;
 mod registry;
 mod replies;
 mod reply;
+mod retrace;
 mod saga;
 pub mod state;
 pub mod store;
@@ -45,6 +46,7 @@ pub use engine::{Beginning, Engine, Error, Follow, Following, Program, Rehearsal
 pub use registry::{Conflict, Registry};
 pub use replies::Replies;
 pub use reply::{Meaningless, Reply};
+pub use retrace::{Parting, retrace};
 pub use saga::{Context, NoSubject, Saga, Subject};
 pub use state::{DeadLetter, Entry, State, Status, What};
 pub use table::{StepPlan, Table, Told, Tries, Undo};

@@ -491,4 +491,4 @@ fn command(saga: &dyn Table, state: State, entry: &Entry) -> Option<Command> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! The decision, as a table of all states and events, and as properties of any definition.
 
-mod properties;
+pub(crate) mod properties;
 mod table;
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use saga::{
-    Definition, Registry,
+    Definition, Registry, retrace,
     testing::{Scenario, replay},
 };
 
@@ -86,6 +86,25 @@ fn samples_are_made_by_stories() {
     let story = second_of_v2();
     let committed = std::fs::read_to_string(folder().join("book_trip_v2_compensated.json"));
     assert_eq!(story.sample().to_json(), committed.unwrap());
+}
+
+/// Its log can be folded all the same: only who decides again notices.
+#[test]
+fn a_definition_that_was_changed_under_its_version_parts() {
+    const CHANGED: Definition<Trip> = Definition::new(
+        "book_trip",
+        1,
+        &[book_flight(), book_room(), issue_ticket()],
+    );
+    let story = first_of_v1();
+    assert_eq!(retrace(&V1, story.log()), Ok(story.state()));
+    let parting = retrace(&CHANGED, story.log()).unwrap_err();
+    assert_eq!(parting.at, 3);
+    let why = "ACTION_SENT room {\"attempt\":1} is decided here, and the log says ACTION_SENT ticket {\"attempt\":1}";
+    assert_eq!(parting.to_string(), why);
+    let cut = &story.log()[..3];
+    let why = "ACTION_SENT ticket {\"attempt\":1} is decided here, and the log ends";
+    assert_eq!(retrace(&V1, cut).unwrap_err().to_string(), why);
 }
 
 /// A saga of the first version is under way while one of the second begins.

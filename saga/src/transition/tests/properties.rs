@@ -16,10 +16,10 @@ const NAMES: [(&str, &str, &str, &str); 7] = [
 
 /// A run of a saga: its log, and where it is.
 #[derive(Debug)]
-struct Run {
-    saga: Plans,
-    log: Vec<Entry>,
-    state: State,
+pub(crate) struct Run {
+    pub(crate) saga: Plans,
+    pub(crate) log: Vec<Entry>,
+    pub(crate) state: State,
     armed: bool,
 }
 
@@ -34,7 +34,7 @@ impl Run {
         }
     }
 
-    fn after(saga: Plans, events: &[Event]) -> Self {
+    pub(crate) fn after(saga: Plans, events: &[Event]) -> Self {
         let mut run = Self::begin(saga);
         for event in events {
             run.happen(event);
@@ -149,7 +149,7 @@ fn any_event(saga: Plans) -> impl Strategy<Value = Event> {
 }
 
 /// A saga, and what happens to it.
-fn any_run() -> impl Strategy<Value = (Plans, Vec<Event>)> {
+pub(crate) fn any_run() -> impl Strategy<Value = (Plans, Vec<Event>)> {
     any_saga().prop_flat_map(|saga| (Just(saga), prop::collection::vec(any_event(saga), 0..60)))
 }
 
