@@ -66,6 +66,13 @@ const HOUSE: &[Crate] = &[
         whole: &[],
         silent_about: &[],
     },
+    Crate {
+        src: "sagactl/src",
+        lapin_in: &[],
+        alone: &["failure"],
+        whole: &[],
+        silent_about: &[],
+    },
 ];
 
 fn house() -> impl Iterator<Item = (&'static Crate, Vec<Module>)> {
