@@ -10,10 +10,10 @@ ENV CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_STRIP=debuginfo
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/build/target,sharing=locked \
     cargo build --release --locked --bins -p migrations -p order-service -p payment-service -p inventory-service \
-        -p audit \
+        -p audit -p sagactl \
     && mkdir /programs \
     && cp target/release/migrate target/release/order-service target/release/payment-service \
-          target/release/inventory-service target/release/audit /programs/
+          target/release/inventory-service target/release/audit target/release/sagactl /programs/
 # All that a program needs besides itself: its loader and libraries, where host names are looked up, and whom TLS trusts.
 RUN mkdir /root-fs \
     && ldd /programs/* | grep -o '/[^ :]*\.so[^ ]*' | sort -u | xargs cp --dereference --parents --target-directory=/root-fs \
