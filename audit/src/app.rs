@@ -14,11 +14,12 @@ use common::{
         self as api,
         health::{self, Check},
     },
+    metrics::describe,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Books, http};
+use crate::{Books, http, metrics::LIST};
 
 /// The program, ready to run.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl App {
     /// # Errors
     /// A variable cannot be used, or the address is in use.
     pub async fn build(vars: &Vars) -> Result<Self> {
+        describe(LIST);
         Ok(Self {
             books: Books::open(vars)?,
             listener: api::listen(fleet::AUDIT.http_addr(vars)?).await?,

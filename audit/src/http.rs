@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use utoipa::{ToSchema, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Books, Report};
+use crate::{Books, Report, metrics};
 
 /// The books, which one request at a time reads.
 type Desk = Arc<Mutex<Books>>;
@@ -61,6 +61,7 @@ async fn run(State(desk): State<Desk>) -> Result<Json<AuditView>, ApiError> {
     let report = tokio::spawn(async move { books.audit().await }).await;
     let report = report.map_err(|panic| ApiError::Internal(panic.into()))?;
     let report = report.map_err(ApiError::Unavailable)?;
+    metrics::tell(&report);
     Ok(Json(AuditView {
         clean: report.is_clean(),
         report,

@@ -18,6 +18,7 @@ mod books;
 mod broker;
 mod fold;
 mod http;
+pub mod metrics;
 mod orders;
 mod outbox;
 mod participants;

@@ -7,6 +7,7 @@
 //! participant  the frame of a service that executes commands, with its idempotency table
 //! db           transactions, writes of many rows, and what is dropped when it is old
 //! batch        when a batch begins, how large it is, and who goes first
+//! metrics      what is counted, timed and measured, as lists; gauges looks at the database and the broker for them
 //! http         problem+json, extractors, probes, Swagger UI
 //! service      the frame of a process, with config, telemetry, shutdown, backoff, watchdog and crash points
 //! asyncapi     the published documents, made from contract and fleet; docs has them with all others that are committed
@@ -40,7 +41,9 @@ pub mod crash;
 pub mod db;
 pub mod docs;
 pub mod fleet;
+pub mod gauges;
 pub mod http;
+pub mod metrics;
 pub mod outbox;
 pub mod participant;
 pub mod service;

@@ -34,10 +34,12 @@ use crate::{
     config::{BrokerConfig, DatabaseConfig, Vars},
     crash, db,
     fleet::Program,
+    gauges,
     http::{
         self,
         health::{self, Check},
     },
+    metrics,
     outbox::{Outbox, Relay},
     shutdown, telemetry,
     watchdog::Watchdog,
@@ -95,6 +97,8 @@ impl Service {
         database: &DatabaseConfig,
         broker: &BrokerConfig,
     ) -> anyhow::Result<Self> {
+        metrics::describe(metrics::PROGRAM);
+        metrics::describe(metrics::SERVICE);
         let db = db::pool(name, database)?;
         let broker = Broker::new(name, broker);
         let admission = AdmissionControl::default();
@@ -159,7 +163,14 @@ impl Service {
         if prepared.is_ok() && !shutdown.is_cancelled() {
             // With a connection to publish on, what waits in queues is answered at once, without an outbox.
             let _ = timeout(CONNECT_FIRST, self.broker.check()).await;
-            for Worker { name, run } in workers(stop_workers.clone()) {
+            let looks = gauges::run(
+                self.db.clone(),
+                self.broker.clone(),
+                self.outbox.clone(),
+                stop_workers.clone(),
+            );
+            let looks = Worker::new("gauges", looks);
+            for Worker { name, run } in workers(stop_workers.clone()).into_iter().chain([looks]) {
                 let watchdog = watchdog.clone();
                 running.spawn(async move { watchdog.watch(name, run).await });
             }

@@ -8,12 +8,13 @@ use common::{
     contract::topology::INVENTORY_COMMANDS,
     db::retention::{self, Retention},
     fleet,
+    metrics::describe,
     participant::idempotency,
     service::{Service, Worker, wait_for_schema},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{SOURCE, handler::Commands, http};
+use crate::{SOURCE, handler::Commands, http, metrics::LIST};
 
 /// What the environment says.
 #[derive(Clone, Debug)]
@@ -52,6 +53,7 @@ impl App {
     /// # Errors
     /// The address is in use, or a URL cannot be parsed.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        describe(LIST);
         let service =
             Service::build(SOURCE, config.http_addr, &config.database, &config.broker).await?;
         Ok(Self {

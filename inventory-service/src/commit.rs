@@ -5,7 +5,9 @@ use common::{
     contract::{Envelope, inventory::StockCommitted},
 };
 
-use crate::{SOURCE, batch::Batch, command::Command, reservations::Status, wanted::Sum};
+use crate::{
+    SOURCE, batch::Batch, command::Command, metrics::COMMITS, reservations::Status, wanted::Sum,
+};
 
 /// Makes what the order holds final; also where another saga has done so before.
 ///
@@ -19,6 +21,7 @@ pub(crate) fn execute(batch: &mut Batch, command: &Command) -> Result<Envelope, 
             Status::Reserved => {
                 batch.stock.ship(&reservation.items)?;
                 reservation.status = Status::Committed;
+                batch.tally.add(&COMMITS, &[], 1);
             }
             Status::Committed => {}
             Status::Released => continue,

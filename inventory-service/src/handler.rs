@@ -17,6 +17,7 @@ use common::{
     },
     db::LazyTransaction,
     db::retention::Retention,
+    metrics::Tally,
     outbox::Outbox,
     participant::idempotency::{Direction, Key},
     participant::{Call, CommandHandler, Output, Participant, Task},
@@ -148,7 +149,7 @@ impl Participant for Inventory {
             execute(&mut batch, command)
         });
         let replies = replies.collect::<Result<_, _>>()?;
-        let events = batch.write(&mut work.writes, &new);
+        let events = batch.write(work, &new);
         Ok(Output { replies, events })
     }
 
@@ -223,5 +224,6 @@ async fn lock(tx: &mut Transaction<'_, Postgres>, commands: &[&Command]) -> Resu
         stock,
         reservations: reservations::Book::new(held),
         restocks,
+        tally: Tally::default(),
     })
 }

@@ -21,6 +21,7 @@ mod commit;
 pub mod entity;
 mod handler;
 mod http;
+pub mod metrics;
 mod release;
 mod reservations;
 mod reserve;

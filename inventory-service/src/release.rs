@@ -5,7 +5,7 @@ use common::{
     contract::{Envelope, Reason, inventory::StockReleased},
 };
 
-use crate::{SOURCE, batch::Batch, command::Command, reservations::Status};
+use crate::{SOURCE, batch::Batch, command::Command, metrics::RELEASES, reservations::Status};
 
 /// Lets go of what the action of `command`'s step holds.
 ///
@@ -23,6 +23,7 @@ pub(crate) fn execute(
                 batch.stock.release(&reservation.items)?;
                 items.clone_from(&reservation.items);
                 reservation.status = Status::Released;
+                batch.tally.add(&RELEASES, &[], 1);
             }
             Status::Released => {}
             // The order refuses to be cancelled once it is shipped, so this is no race but a fault.

@@ -10,6 +10,7 @@ use crate::{
     SOURCE,
     batch::Batch,
     command::Command,
+    metrics::{FAILURES, RESERVATIONS},
     reservations::{Reservation, Status},
     wanted::merge,
 };
@@ -29,9 +30,11 @@ pub(crate) fn read(message: &Envelope) -> Result<ReserveStock, Unreadable> {
 /// Holds `items`, each product once, or says why not.
 pub(crate) fn execute(batch: &mut Batch, command: &Command, items: Vec<StockItem>) -> Envelope {
     let order_id = command.body.order_id();
+    batch.tally.add(&RESERVATIONS, &[], 1);
     if let Err(refusal) = batch.stock.reserve(&items) {
         let (reason, product_id) = (refusal.reason, refusal.product_id);
         info!(saga.id = %command.key.saga, %order_id, %reason, product_id, "refused to reserve");
+        batch.tally.add(&FAILURES, &[reason.as_str()], 1);
         let data = StockReservationFailed {
             order_id,
             items,

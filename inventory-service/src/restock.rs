@@ -12,6 +12,7 @@ use crate::{
     SOURCE,
     batch::Batch,
     command::Command,
+    metrics::RESTOCKS,
     reservations::Status,
     wanted::{Sum, merge},
 };
@@ -46,6 +47,7 @@ pub(crate) fn execute(
         }
         batch.restocks.add(&command.key, asked, &shipped)?;
         batch.stock.restock(&asked.items)?;
+        batch.tally.add(&RESTOCKS, &[], 1);
     }
     let data = Restocked {
         order_id: asked.order_id,

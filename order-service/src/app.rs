@@ -10,10 +10,11 @@ use common::{
     db::retention::{self, Retention},
     fleet,
     http::gated,
+    metrics::{ORCHESTRATOR, describe},
     participant::idempotency,
     service::{Service, Worker, wait_for_schema},
 };
-use saga::{Definition, Engine, Program, Replies, deadlines, store};
+use saga::{Definition, Engine, Program, Replies, deadlines, gauges, store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     http,
     intake::{self, Intake},
     live::Live,
+    metrics::LIST,
     orders::SOURCE,
     page::{self, Links},
     pauses,
@@ -108,6 +110,8 @@ impl App {
     /// # Errors
     /// The HTTP address cannot be bound, or the sagas cannot be together in one program.
     pub async fn build(config: &Config, sagas: Sagas) -> anyhow::Result<Self> {
+        describe(ORCHESTRATOR);
+        describe(LIST);
         let mut service = Service::build(
             fleet::ORDER.program.name,
             config.http_addr,
@@ -189,6 +193,7 @@ impl App {
             vec![
                 Worker::new("retention", keep),
                 Worker::new("intake", intake_worker.run(stop.clone())),
+                Worker::new("sagas", gauges::run(engine.clone(), stop.clone())),
                 Worker::new("deadlines", deadlines::run(engine.clone(), stop.clone())),
                 Worker::new(
                     "pauses",

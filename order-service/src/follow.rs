@@ -4,10 +4,14 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use common::contract::OrderId;
+use common::{
+    contract::{OrderId, Reason},
+    metrics::{OTHER, Tally},
+};
 use saga::{Decision, Error, Follow, Following};
 
 use crate::{
+    metrics::{CANCELLED, CONFIRMED, RETURNED, SHIPPED},
     orders::{self, Change, Order},
     returns,
     sagas::OrderSaga,
@@ -80,11 +84,27 @@ impl Follow for Orders {
             if let Change::Returned { id, .. } = &change {
                 completed.push(*id);
             }
+            count(work.tally(), &change, order);
             let event = order.apply(change, returns, &decision.context());
             event.into_iter().for_each(|event| work.tell(event));
         }
         returns::complete(work.writes(), &completed);
         orders::update(work.writes(), orders.into_values().collect());
         Ok(())
+    }
+}
+
+/// Adds what becomes of an order to what is counted when it is committed.
+fn count(tally: &mut Tally, change: &Change, order: &Order) {
+    match change {
+        Change::Completed => tally.add(&CONFIRMED, &[], 1),
+        Change::Cancelled => {
+            let reason = order.cancellation_reason;
+            let reason = reason.as_ref().map_or(OTHER, Reason::as_str);
+            tally.add(&CANCELLED, &[reason], 1);
+        }
+        Change::Shipped => tally.add(&SHIPPED, &[], 1),
+        Change::Returned { .. } => tally.add(&RETURNED, &[], 1),
+        Change::Undoing(_) => {}
     }
 }

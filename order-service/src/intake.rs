@@ -12,7 +12,6 @@ use common::{
     db::{self, PinnedConnection, Writes},
     watchdog::idle,
 };
-use metrics::counter;
 use saga::{Beginning, Context, Definition, Engine, Origin, Work};
 use sqlx::{PgConnection, PgExecutor, Row, types::Json};
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +20,7 @@ use tracing::warn;
 
 use crate::{
     idempotency::{Idempotency, Key},
+    metrics::CREATED,
     orders::{Order, columns},
     sagas::PlacedOrder,
 };
@@ -225,10 +225,10 @@ impl Worker {
         }
         if !new.is_empty() {
             insert_orders(work.writes(), &new);
+            work.tally().add(&CREATED, &[], new.len() as u64);
         }
         // Nothing is locked, so all of it is one statement, which is a transaction too.
         work.commit_then(|| answers.give(placed)).await?;
-        counter!("orders_placed_total").increment(new.len() as u64);
         Ok(())
     }
 

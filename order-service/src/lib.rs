@@ -24,6 +24,7 @@ mod idempotency;
 mod intake;
 mod interventions;
 mod live;
+pub mod metrics;
 pub mod orders;
 mod page;
 mod pauses;

@@ -8,6 +8,7 @@ use common::{
     contract::topology,
     db::retention::{self, Retention},
     fleet,
+    metrics::describe,
     participant::{CommandHandler, idempotency},
     service::{Service, Worker, wait_for_schema},
 };
@@ -17,6 +18,7 @@ use crate::{
     gateway::{Gateway, Limits, Simulated},
     handler::Payments,
     http,
+    metrics::LIST,
 };
 
 /// What the service can be told.
@@ -78,6 +80,7 @@ impl<G: Gateway> App<G> {
     /// # Errors
     /// The HTTP address is in use, or a URL cannot be parsed.
     pub async fn with_gateway(config: &Config, gateway: G) -> anyhow::Result<Self> {
+        describe(LIST);
         let (database, broker) = (&config.database, &config.broker);
         let name = fleet::PAYMENT.program.name;
         let service = Service::build(name, config.http_addr, database, broker).await?;

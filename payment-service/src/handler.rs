@@ -23,10 +23,11 @@ use common::{
     amqp::consumer::{self, Incoming},
     contract::{
         Envelope, Message, Reason, Unreadable,
-        payment::{ProcessPayment, RefundPart, RefundPayment},
+        payment::{PAYMENT_DECLINED, ProcessPayment, RefundPart, RefundPayment},
     },
     crash,
     db::LazyTransaction,
+    metrics::Tally,
     participant::idempotency::{Direction, Key},
     participant::{Call, Output, Participant},
 };
@@ -34,8 +35,8 @@ use sqlx::PgConnection;
 
 use crate::{
     command::{Body, Command},
-    gateway::{Gateway, Guarded, Limits},
-    intents,
+    gateway::{Gateway, Guarded, Limits, Verdict},
+    intents, metrics,
     payments::{self, Captured, Payment},
     process,
     refund::{self, Known},
@@ -54,6 +55,25 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
+    /// Adds it to what is counted when it is committed.
+    fn count(&self, tally: &mut Tally) {
+        match self {
+            Self::Payment(payment) => {
+                tally.add(&metrics::PROCESSED, &[], 1);
+                match payment.verdict {
+                    Verdict::Captured { .. } => tally.add(&metrics::SUCCEEDED, &[], 1),
+                    Verdict::Declined { .. } => {
+                        tally.add(&metrics::FAILED, &[PAYMENT_DECLINED.as_str()], 1);
+                    }
+                }
+            }
+            Self::Refund(payment, _) => {
+                tally.add(&metrics::REFUNDED, &["whole"], u64::from(payment.is_some()));
+            }
+            Self::Part(_) => tally.add(&metrics::REFUNDED, &["part"], 1),
+        }
+    }
+
     /// What to answer. Of work that is done again, also that is said again.
     fn reply(&self, command: &Command) -> Envelope {
         match self {
@@ -245,6 +265,9 @@ impl<G: Gateway> Participant for Payments<G> {
         }
         payments::insert(&mut work.writes, &made);
         payments::mark_refunded(&mut work.writes, &refunded);
+        for (_, effect) in new {
+            effect.count(&mut work.tally);
+        }
         let replies = new.iter().map(|(command, effect)| effect.reply(command));
         Ok(Output {
             replies: replies.collect(),

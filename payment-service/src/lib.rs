@@ -17,6 +17,7 @@ pub mod gateway;
 mod handler;
 mod http;
 mod intents;
+pub mod metrics;
 mod payments;
 mod process;
 mod refund;

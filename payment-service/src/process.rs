@@ -7,7 +7,6 @@ use common::{
         payment::{PAYMENT_DECLINED, PaymentFailed, PaymentProcessed, ProcessPayment},
     },
 };
-use metrics::counter;
 use tracing::info;
 
 use crate::{
@@ -74,7 +73,6 @@ pub(crate) fn reply(command: &Command, payment: &Payment) -> Envelope {
     let order_id = command.body.order_id();
     match &payment.verdict {
         Verdict::Captured { .. } => {
-            counter!("payments_total", "status" => "captured").increment(1);
             let processed = PaymentProcessed {
                 order_id,
                 payment_id: payment.id,
@@ -84,7 +82,6 @@ pub(crate) fn reply(command: &Command, payment: &Payment) -> Envelope {
             command.reply(SOURCE, &processed)
         }
         Verdict::Declined { code } => {
-            counter!("payments_total", "status" => "declined").increment(1);
             info!(saga.id = %command.key.saga, order.id = %order_id, code, "payment declined");
             let failed = PaymentFailed {
                 order_id,

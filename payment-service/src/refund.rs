@@ -4,7 +4,6 @@ use common::contract::{
     Envelope, Reason,
     payment::{PaymentFailed, PaymentRefunded},
 };
-use metrics::counter;
 use tracing::info;
 
 use crate::{
@@ -86,7 +85,6 @@ async fn settle(
 
 /// What to answer. The payment is the one that this turns into a refunded one.
 pub(crate) fn reply(command: &Command, payment: Option<&Captured>, reason: Reason) -> Envelope {
-    counter!("payments_total", "status" => "refunded").increment(u64::from(payment.is_some()));
     let refunded = PaymentRefunded {
         order_id: command.body.order_id(),
         payment_id: payment.map(|p| p.id),

@@ -21,7 +21,6 @@ use common::{
     db::LazyTransaction,
     participant::idempotency::Key,
 };
-use metrics::counter;
 use sqlx::PgConnection;
 
 use crate::{
@@ -137,7 +136,6 @@ pub(crate) async fn record(
 
 /// What to answer.
 pub(crate) fn reply(command: &Command, part: &Part) -> Envelope {
-    counter!("payments_total", "status" => "part_refunded").increment(1);
     let Part { payment, asked } = part;
     let refunded = PartRefunded {
         order_id: asked.order_id,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::{Engine, Error, Event, store};
+use crate::{Engine, Error, Event, metrics::QUARANTINED, store};
 
 /// Sagas that one transaction takes at most.
 const BATCH_MAX: i64 = 256;
@@ -87,6 +87,7 @@ async fn one_by_one(engine: &Engine, db: &mut PgConnection) -> Result<usize, Err
             Err(problem) => {
                 error!(saga.id = %id, error = %problem, "quarantined: an operator has to look");
                 store::quarantine(&mut *db, id, &problem.to_string()).await?;
+                QUARANTINED.add(&[], 1);
             }
         }
     }

@@ -1,7 +1,6 @@
 //! What was decided about one saga: ready to be followed, written and sent.
 
 use common::{amqp::Message, contract::Envelope};
-use metrics::counter;
 use serde::de::DeserializeOwned;
 use tracing::{error, info};
 use uuid::Uuid;
@@ -106,16 +105,13 @@ impl Decision {
         Some(plain.take(LAST_ERROR_MAX).collect())
     }
 
-    /// Tells logs and metrics what happened.
+    /// Tells the log what somebody may have to know, when it is committed.
     pub(crate) fn report(&self) {
         let saga = &self.saga;
-        let kind = saga.definition.name();
-        let ended = match self.transition.state {
-            State::Completed => "completed",
-            State::Compensated { .. } => "compensated",
+        match self.transition.state {
+            State::Completed | State::Compensated { .. } => {}
             State::Parked { step, .. } => {
                 error!(saga.id = %saga.id, saga.step = step, correlation_id = saga.origin.correlation_id, "parked: an operator has to look");
-                "parked"
             }
             State::Running { .. } | State::Compensating { .. } => {
                 let timed_out = |what: &What| matches!(what, What::ActionTimedOut { .. });
@@ -127,11 +123,7 @@ impl Decision {
                 {
                     info!(saga.id = %saga.id, saga.step = saga.state.step(), correlation_id = saga.origin.correlation_id, "a participant did not answer in time");
                 }
-                return;
             }
-        };
-        if saga.state != self.transition.state {
-            counter!("sagas_ended_total", "type" => kind, "as" => ended).increment(1);
         }
     }
 }

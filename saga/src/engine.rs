@@ -24,7 +24,7 @@ pub use self::{
     follow::{Follow, Following},
     work::{Beginning, Rehearsal, Work},
 };
-use crate::{Registry, store};
+use crate::{Registry, metrics, store};
 
 /// Who runs the sagas: what their messages say about that.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,7 @@ impl Engine {
         db: PgPool,
         outbox: Outbox,
     ) -> Self {
+        metrics::begin(&registry);
         Self(Arc::new(Parts {
             program,
             registry,

@@ -25,6 +25,8 @@ pub mod deadlines;
 mod decision;
 pub mod definition;
 mod engine;
+pub mod gauges;
+pub mod metrics;
 pub mod outlook;
 mod registry;
 mod replies;

@@ -8,12 +8,12 @@ use common::{
     batch::{AdmissionControl, one_per_saga},
     contract::Unreadable,
 };
-use metrics::counter;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     engine::{Engine, Error},
+    metrics::STRAY_REPLIES,
     reply::{Reply, UnknownReply},
     store,
 };
@@ -70,7 +70,7 @@ impl Handler for Replies {
                 leave_out(&mut handled, reply.id, is_foreign, reply.clone().into());
             }
         }
-        counter!("saga_stray_replies_total").increment(handled.refused.len() as u64);
+        STRAY_REPLIES.add(&[], handled.refused.len() as u64);
         Ok(handled)
     }
 

@@ -18,6 +18,8 @@ use crate::{
 pub struct Reply {
     pub(crate) id: Uuid,
     pub(crate) saga: SagaId,
+    /// The command that it answers, if it says so.
+    pub(crate) asked: Option<Uuid>,
     step: String,
     kind: String,
     reading: Reading,
@@ -54,6 +56,7 @@ impl Reply {
         Ok(Ok(Self {
             id,
             saga,
+            asked: envelope.causationid,
             step,
             kind,
             reading,

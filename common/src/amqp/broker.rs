@@ -18,7 +18,6 @@ use lapin::{
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use metrics::gauge;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -30,7 +29,7 @@ use super::{
     line::{self, Line},
     publisher::Publisher,
 };
-use crate::config::BrokerConfig;
+use crate::{config::BrokerConfig, metrics::HOLDING};
 
 /// How long a look at a queue may take. One without a leader does not answer.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -70,7 +69,7 @@ pub(crate) struct Hold(Broker);
 impl Drop for Hold {
     fn drop(&mut self) {
         let before = self.0.0.holding.fetch_sub(1, Ordering::Relaxed);
-        gauge!("consumers_holding").set((before - 1) as f64);
+        HOLDING.set(&[], (before - 1) as f64);
     }
 }
 
@@ -133,7 +132,7 @@ impl Broker {
     /// Says that a consumer waits for a dependency, which makes the service not ready until the result is dropped.
     pub(crate) fn hold(&self) -> Hold {
         let before = self.0.holding.fetch_add(1, Ordering::Relaxed);
-        gauge!("consumers_holding").set((before + 1) as f64);
+        HOLDING.set(&[], (before + 1) as f64);
         Hold(self.clone())
     }
 

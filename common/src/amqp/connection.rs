@@ -17,7 +17,6 @@ use lapin::{
     Channel, ConnectionProperties, ConnectionStatus,
     uri::{AMQPAuthority, AMQPUri},
 };
-use metrics::gauge;
 use rand::RngExt;
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tracing::{info, warn};
@@ -27,7 +26,10 @@ use super::{
     declare::{bind_all, declare_all},
     stream,
 };
-use crate::config::Secret;
+use crate::{
+    config::Secret,
+    metrics::{BLOCKED, CONNECTED},
+};
 
 /// A node that has not answered by then is given up for the next one.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,6 +57,8 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(name: String, nodes: Vec<Secret>) -> Self {
+        CONNECTED.zero(&[&name]);
+        BLOCKED.zero(&[&name]);
         Self {
             name,
             nodes,
@@ -79,8 +83,7 @@ impl Connection {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let blocked = status.connected() && status.blocked();
         if self.blocked.swap(blocked, Ordering::Relaxed) != blocked {
-            let gauge = gauge!("rabbitmq_connection_blocked", "connection" => self.name.clone());
-            gauge.set(u8::from(blocked));
+            BLOCKED.set(&[&self.name], f64::from(u8::from(blocked)));
             if blocked {
                 warn!(connection = %self.name, "RabbitMQ takes no messages: it is short of memory or of disk space");
             } else {
@@ -208,6 +211,7 @@ impl Connection {
     /// One log line for each change of state, not for each attempt.
     fn changed(&self, up: bool, error: &str) {
         let before = self.up.swap(up, Ordering::Relaxed);
+        CONNECTED.set(&[&self.name], f64::from(u8::from(up)));
         match (before, up) {
             (false, true) => info!(connection = %self.name, "connected to RabbitMQ"),
             (true, false) => warn!(connection = %self.name, error, "lost RabbitMQ"),

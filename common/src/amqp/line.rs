@@ -23,11 +23,12 @@ use tokio::{
 };
 
 use super::{
-    Destination, Error,
+    Destination, Error, Lane,
     connection::{CONNECT_TIMEOUT, Connection},
     frame::{AmqpMessage, Frame},
     patience::{Patience, UNCONFIRMED_LONGEST, UnderWay},
 };
+use crate::metrics::PUBLISHED;
 
 /// AMQP messages under way on a channel, give or take a batch. RabbitMQ reads 400 for a channel that is held up, and then
 /// nothing more of the whole connection.
@@ -245,9 +246,24 @@ impl Confirms {
             Some(sent) => sent.wait(&self.patience).await,
             None => vec![Err(NotPublished::Lost); self.carried.len()],
         };
+        count(self.patience.lane(), &results);
         let each = self.carried.into_iter().zip(results);
         each.flat_map(|(carries, result)| carries.into_iter().map(move |one| (one, result)))
             .collect()
+    }
+}
+
+/// Counts AMQP messages by what became of them.
+fn count(lane: Lane, results: &[Result<(), NotPublished>]) {
+    let lane = lane.to_string();
+    for (name, outcome) in [
+        ("confirmed", Ok(())),
+        ("unroutable", Err(NotPublished::Unroutable)),
+        ("refused", Err(NotPublished::Refused)),
+        ("lost", Err(NotPublished::Lost)),
+    ] {
+        let messages = results.iter().filter(|result| **result == outcome);
+        PUBLISHED.add(&[&lane, name], messages.count() as u64);
     }
 }
 

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use metrics::gauge;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Destination;
+use super::{Destination, Lane};
+use crate::metrics::LATE;
 
 /// A confirm that has not come by then is taken for lost, and its channel with it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,9 +29,6 @@ const SUSPECT: u32 = 1;
 const REPLACE_AFTER: Duration = Duration::from_secs(1);
 /// ... and in the end no more often than this.
 const REPLACE_LONGEST: Duration = Duration::from_secs(30);
-
-/// How many destinations do not confirm.
-const LATE: &str = "rabbitmq_destinations_late";
 
 /// What the confirms of one destination have taught.
 #[derive(Debug)]
@@ -67,7 +64,7 @@ impl Drop for UnderWay {
 impl Drop for Patience {
     fn drop(&mut self) {
         if *self.late.get_mut() > SUSPECT {
-            gauge!(LATE).decrement(1);
+            LATE.shift(&[], -1.0);
         }
     }
 }
@@ -90,6 +87,11 @@ impl Patience {
     /// The same, or nothing is known of its channel yet.
     pub(super) fn is_stalled(&self) -> bool {
         self.late.load(Ordering::Relaxed) >= SUSPECT || self.waits_long()
+    }
+
+    /// The lane that it is in.
+    pub(super) fn lane(&self) -> Lane {
+        self.destination.lane()
     }
 
     /// Whether anything is unconfirmed.
@@ -129,7 +131,7 @@ impl Patience {
         if before.is_ok_and(|times| times <= SUSPECT) {
             let (exchange, routing_key) =
                 (self.destination.exchange(), self.destination.routing_key());
-            gauge!(LATE).increment(1);
+            LATE.shift(&[], 1.0);
             warn!(
                 exchange,
                 routing_key, "RabbitMQ does not confirm: what goes there waits in the outbox"
@@ -145,7 +147,7 @@ impl Patience {
         if self.late.swap(0, Ordering::Relaxed) > SUSPECT {
             let (exchange, routing_key) =
                 (self.destination.exchange(), self.destination.routing_key());
-            gauge!(LATE).decrement(1);
+            LATE.shift(&[], -1.0);
             info!(exchange, routing_key, "RabbitMQ confirms again");
         }
     }

@@ -3,6 +3,7 @@
 use sqlx::{PgConnection, Postgres, Transaction, postgres::PgRow};
 
 use super::{Writes, begin};
+use crate::metrics::Tally;
 
 /// A transaction that reads and locks first, and writes all at its end, in one statement.
 ///
@@ -13,6 +14,8 @@ pub struct LazyTransaction<'c> {
     state: State<'c>,
     /// What will be written.
     pub writes: Writes,
+    /// What will be counted when it is committed.
+    pub tally: Tally,
 }
 
 #[derive(Debug)]
@@ -29,6 +32,7 @@ impl<'c> LazyTransaction<'c> {
         Self {
             state: State::Idle(connection),
             writes: Writes::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -47,7 +51,7 @@ impl<'c> LazyTransaction<'c> {
         }
     }
 
-    /// Writes, and leaves it to the caller to commit.
+    /// Writes, and leaves it to the caller to commit. Nothing is counted.
     ///
     /// # Errors
     /// The database failed, and nothing is written.
@@ -62,19 +66,21 @@ impl<'c> LazyTransaction<'c> {
         }
     }
 
-    /// Writes, and commits.
+    /// Writes, commits, and counts.
     ///
     /// # Errors
     /// The database failed, and nothing is written.
     pub async fn commit(self) -> sqlx::Result<Vec<PgRow>> {
-        match self.state {
-            State::Idle(connection) => self.writes.execute(connection).await,
+        let rows = match self.state {
+            State::Idle(connection) => self.writes.execute(connection).await?,
             State::Begun(mut tx) => {
                 let rows = self.writes.execute(&mut *tx).await?;
                 tx.commit().await?;
-                Ok(rows)
+                rows
             }
-            State::Failed => Err(sqlx::Error::BeginFailed),
-        }
+            State::Failed => return Err(sqlx::Error::BeginFailed),
+        };
+        self.tally.count();
+        Ok(rows)
     }
 }

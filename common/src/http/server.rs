@@ -1,24 +1,19 @@
 //! The server: routes, documentation, metrics, and a stop that finishes what is in flight.
 
-use std::{any::Any, convert::Infallible, sync::OnceLock, time::Duration};
+use std::any::Any;
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{HeaderName, HeaderValue, Method, Uri, header},
+    http::{HeaderName, HeaderValue, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use metrics::histogram;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sqlx::PgPool;
-use tokio::{
-    net::TcpListener,
-    time::{Instant, interval},
-};
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
-use tracing::{Span, info, info_span, warn};
+use tracing::{Span, info, info_span};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
@@ -32,6 +27,7 @@ use super::{
     origin::{CORRELATION_ID, correlate},
     problem::{self, types},
 };
+use crate::metrics::{self, HTTP_REQUESTS, HTTP_SECONDS};
 
 /// What browsers may do with answers: nothing but show them, and on the page of the documentation what the page itself
 /// brings. Source: <https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers>
@@ -54,8 +50,6 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     ),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
 ];
-/// How often metrics are put together.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// `routes` that are refused at once while `db`, which they need, is away.
 pub fn gated(routes: OpenApiRouter, db: PgPool) -> OpenApiRouter {
@@ -66,7 +60,7 @@ pub fn gated(routes: OpenApiRouter, db: PgPool) -> OpenApiRouter {
 /// The document begins with what `routes` say of themselves: see [`super::describe`]. `pages` are for people, and no part
 /// of it.
 pub fn api(mut routes: OpenApiRouter, probes: OpenApiRouter, pages: Router) -> Router {
-    recorder();
+    metrics::describe(metrics::PROGRAM);
     let mut frame = frame(probes);
     let document = document::complete(routes.to_openapi(), frame.to_openapi());
     let swagger = SwaggerUi::new("/api/docs").url("/api/docs/openapi.json", document);
@@ -98,16 +92,14 @@ pub fn document<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> O
 
 /// What every program has beside its own routes.
 fn frame<S: Clone + Send + Sync + 'static>(probes: OpenApiRouter<S>) -> OpenApiRouter<S> {
-    probes.routes(routes!(metrics)).merge(problem::routes())
+    probes.routes(routes!(get_metrics)).merge(problem::routes())
 }
 
 /// What the process has counted and timed, for Prometheus.
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = SYSTEM,
     responses((status = 200, description = "In Prometheus' text format", body = String)))]
-async fn metrics() -> String {
-    recorder()
-        .map(|metrics| metrics.render())
-        .unwrap_or_default()
+async fn get_metrics() -> String {
+    metrics::render()
 }
 
 /// The root span of a request, which all its log lines inherit.
@@ -126,18 +118,7 @@ pub async fn serve(listener: TcpListener, api: Router, shutdown: CancellationTok
     }
     tokio::select! {
         () = connections::serve(listener, api, shutdown) => {}
-        never = keep_metrics_small() => match never {},
-    }
-}
-
-/// Histograms keep every value until somebody reads them or this is done.
-async fn keep_metrics_small() -> Infallible {
-    let mut turns = interval(METRICS_UPKEEP);
-    loop {
-        turns.tick().await;
-        if let Some(metrics) = recorder() {
-            metrics.run_upkeep();
-        }
+        never = metrics::keep_small() => match never {},
     }
 }
 
@@ -165,50 +146,15 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 /// Counts and times requests by route, not by path, so that ids do not become labels; nor do methods that clients make up.
 async fn measure(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = known(request.method());
+    let method = request.method().clone();
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("none", MatchedPath::as_str)
         .to_owned();
     let response = next.run(request).await;
-    let labels = [
-        ("method", method.to_owned()),
-        ("route", route),
-        ("status", response.status().as_u16().to_string()),
-    ];
-    histogram!("http_request_duration_seconds", &labels).record(started.elapsed().as_secs_f64());
+    let (method, status) = (method.as_str(), response.status());
+    HTTP_REQUESTS.add(&[method, &route, status.as_str()], 1);
+    HTTP_SECONDS.record(&[method, &route], started.elapsed().as_secs_f64());
     response
-}
-
-fn known(method: &Method) -> &'static str {
-    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    let known = methods.into_iter().find(|known| method == *known);
-    known.unwrap_or("other")
-}
-
-/// The process's metrics recorder; several services in one process, as in tests, share it.
-fn recorder() -> Option<PrometheusHandle> {
-    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-    RECORDER
-        .get_or_init(|| {
-            PrometheusBuilder::new()
-                .install_recorder()
-                .inspect_err(|error| warn!(%error, "no metrics"))
-                .ok()
-        })
-        .clone()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn methods_that_clients_make_up_count_as_one() {
-        assert_eq!(known(&Method::PATCH), "PATCH");
-        for made_up in ["FROB", "patch", "X-1"] {
-            assert_eq!(known(&made_up.parse().unwrap()), "other");
-        }
-    }
 }

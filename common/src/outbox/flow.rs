@@ -18,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-use metrics::gauge;
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
@@ -30,6 +29,7 @@ use super::{route::Held, table::Table};
 use crate::{
     amqp::{Broker, Destination, Lane, Message, QueueState, consumer::PREFETCH},
     contract::topology,
+    metrics::{COMMANDS_WAITING, HELD_BACK},
     watchdog::idle,
 };
 
@@ -242,6 +242,7 @@ impl Flow {
             if ends.await {
                 return;
             }
+            self.report();
             if !broker.is_connected(Lane::Saga) {
                 continue;
             }
@@ -324,7 +325,7 @@ impl Flow {
                 State::Closed(_) => State::Draining,
                 State::Open | State::Draining => one.state,
             };
-            gauge!("commands_waiting", "participant" => participant.to_owned()).set(waiting);
+            COMMANDS_WAITING.set(&[participant], waiting);
             if let (State::Open, State::Closed(why)) = (one.state, next) {
                 warn!(participant, %why, "commands stay in the outbox");
             }
@@ -333,6 +334,21 @@ impl Flow {
                 self.0.room.notify_one();
             }
         });
+    }
+
+    /// Tells metrics who is held back, and why.
+    fn report(&self) {
+        for (participant, one) in self.read().iter() {
+            let is = |state| f64::from(u8::from(one.state == state));
+            for (why, state) in [
+                ("absent", State::Closed(Why::Absent)),
+                ("full", State::Closed(Why::Full)),
+                ("paused", State::Closed(Why::Paused)),
+                ("behind", State::Draining),
+            ] {
+                HELD_BACK.set(&[participant, why], is(state));
+            }
+        }
     }
 
     /// The participants of which `is_meant` says so.

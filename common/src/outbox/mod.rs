@@ -14,6 +14,7 @@
 //! takes no more are in a table beside the others, by destination, and each is swept by itself. Commands that their
 //! participant does not take stay there until it does: `flow` says when.
 
+mod backlog;
 mod flow;
 mod in_flight;
 mod relay;
@@ -29,14 +30,15 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+pub use self::{
+    backlog::Backlog,
+    relay::Relay,
+    route::{Held, Route, Unsent},
+};
 use self::{
     flow::Flow,
     in_flight::{InFlight, Results},
     table::{Table, insert, insert_waiting},
-};
-pub use self::{
-    relay::Relay,
-    route::{Held, Route, Unsent},
 };
 use crate::{
     amqp::{Broker, Destination, Lane, Message, NotPublished},
@@ -138,6 +140,14 @@ impl Outbox {
     /// first.
     pub fn hold_back(&self, participants: &[String]) {
         self.flow.pause(participants);
+    }
+
+    /// How much is in the outbox, in the lanes for sagas and for events.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn backlogs(&self) -> sqlx::Result<[(Lane, Backlog); 2]> {
+        backlog::of_lanes(&self.db).await
     }
 
     /// The message with this id, if it has not left, or has and is not confirmed.

@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use metrics::{counter, gauge};
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     amqp::{Broker, Destination, Lane},
     batch::AdmissionControl,
+    metrics::SWEPT,
     watchdog::{idle, watched},
 };
 
@@ -95,17 +95,14 @@ impl Sweep {
     ) -> sqlx::Result<Option<Destination>> {
         self.table.move_orphans().await?;
         let waiting = self.table.destinations(after).await?;
-        let mut oldest = Duration::ZERO;
-        for (destination, waited) in &waiting {
+        for destination in &waiting {
             if destination.lane() == self.lane {
-                oldest = oldest.max(*waited);
                 sweeping.begin(self, destination);
             }
         }
-        gauge!("outbox_oldest_seconds", "lane" => self.lane.to_string()).set(oldest);
         let more = waiting.len() as i64 == DESTINATIONS_MAX;
         let last = waiting.into_iter().next_back();
-        Ok(last.filter(|_| more).map(|(destination, _)| destination))
+        Ok(last.filter(|_| more))
     }
 
     /// Publishes what waits for `destination`, until nothing does, or it is not taken.
@@ -136,7 +133,7 @@ impl Sweep {
                 rows = swept,
                 "published outbox rows that were left over"
             );
-            counter!("outbox_swept_total").increment(swept as u64);
+            SWEPT.add(&[], swept as u64);
         }
         destination
     }

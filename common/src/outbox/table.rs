@@ -94,31 +94,29 @@ impl Table {
         in_time(moving).await
     }
 
-    /// For whom rows wait that are due or will be, in order, and how long the first of them has waited: some of them, after
-    /// `after`.
+    /// For whom rows wait that are due or will be, in order: some of them, after `after`.
     pub(super) async fn destinations(
         &self,
         after: Option<&Destination>,
-    ) -> sqlx::Result<Vec<(Destination, Duration)>> {
+    ) -> sqlx::Result<Vec<Destination>> {
         // One look into the index for each destination, however many rows it has.
         let rows = sqlx::query(
             "WITH RECURSIVE d AS (
-                 (SELECT exchange, routing_key, created_at FROM outbox_waiting
+                 (SELECT exchange, routing_key FROM outbox_waiting
                   WHERE (exchange, routing_key) > ($1, $2) ORDER BY exchange, routing_key, lease_until, id LIMIT 1)
                  UNION ALL
                  SELECT next.* FROM d, LATERAL (
-                     SELECT w.exchange, w.routing_key, w.created_at FROM outbox_waiting w
+                     SELECT w.exchange, w.routing_key FROM outbox_waiting w
                      WHERE (w.exchange, w.routing_key) > (d.exchange, d.routing_key)
                      ORDER BY w.exchange, w.routing_key, w.lease_until, w.id LIMIT 1) AS next)
-             SELECT exchange, routing_key, EXTRACT(epoch FROM now() - created_at)::float8 AS waited FROM d LIMIT $3",
+             SELECT exchange, routing_key FROM d LIMIT $3",
         )
         .bind(after.map_or("", Destination::exchange))
         .bind(after.map_or("", Destination::routing_key))
         .bind(DESTINATIONS_MAX)
         .fetch_all(&self.db);
         let rows = in_time(rows).await?;
-        let waiting = rows.iter().map(|row| (destination(row), waited(row)));
-        Ok(waiting.collect())
+        Ok(rows.iter().map(destination).collect())
     }
 
     /// Leases at most `max` of the rows for `destination` that are due, the oldest first.

@@ -32,7 +32,7 @@ const HOUSE: &[Crate] = &[
     Crate {
         src: "common/src",
         lapin_in: &["amqp"],
-        alone: &["contract", "batch", "watchdog"],
+        alone: &["contract", "batch", "watchdog", "metrics"],
         whole: &[],
         silent_about: &[],
     },

@@ -26,6 +26,7 @@ mod idempotency_key;
 mod load;
 mod messages;
 mod messages_fit;
+mod metrics;
 mod operator;
 mod outage;
 mod outbox;

@@ -15,7 +15,6 @@ use std::{
 use anyhow::anyhow;
 use common::config::{self, Vars};
 use futures_util::FutureExt;
-use metrics::{counter, gauge, histogram};
 use recloser::{AsyncRecloser, Recloser};
 use tokio::{
     sync::{Mutex, Semaphore, watch},
@@ -24,6 +23,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{Charge, Error, Gateway, PartialRefund, Refund, Verdict};
+use crate::metrics::{CALL_SECONDS, CALLS, CIRCUIT_OPEN};
 
 /// The last calls, by which a gateway is judged, ...
 const JUDGED: usize = 20;
@@ -140,8 +140,8 @@ impl<G: Gateway> Guarded<G> {
             Err(Error::Away(_)) => "away",
             Err(Error::Refused(_)) => "refused",
         };
-        counter!("payment_gateway_calls_total", "call" => kind, "outcome" => outcome).increment(1);
-        histogram!("payment_gateway_call_seconds", "call" => kind).record(started.elapsed());
+        CALLS.add(&[kind, outcome], 1);
+        CALL_SECONDS.record(&[kind], started.elapsed().as_secs_f64());
         match (self.is_rejecting(), self.is_open()) {
             (true, _) => self.open(),
             (false, true) => self.close(),
@@ -160,7 +160,7 @@ impl<G: Gateway> Guarded<G> {
     fn open(&self) {
         let until = Instant::now() + OPEN;
         if self.open_until.send_replace(Some(until)).is_none() {
-            gauge!("payment_gateway_circuit_open").set(1);
+            CIRCUIT_OPEN.set(&[], 1.0);
             warn!(
                 "the payment gateway does not work: from now on one call is tried every {OPEN:?}"
             );
@@ -169,7 +169,7 @@ impl<G: Gateway> Guarded<G> {
 
     fn close(&self) {
         if self.open_until.send_replace(None).is_some() {
-            gauge!("payment_gateway_circuit_open").set(0);
+            CIRCUIT_OPEN.set(&[], 0.0);
             info!("the payment gateway works again");
         }
     }

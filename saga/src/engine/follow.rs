@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use common::{
     amqp::Message,
     db::{LazyTransaction, Writes},
+    metrics::Tally,
 };
 use sqlx::{Postgres, Transaction};
 
@@ -46,6 +47,11 @@ impl<'w, 'c> Following<'w, 'c> {
     /// What will be written.
     pub fn writes(&mut self) -> &mut Writes {
         &mut self.transaction.writes
+    }
+
+    /// What will be counted when it is committed.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.transaction.tally
     }
 
     /// Has `message` sent.

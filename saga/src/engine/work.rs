@@ -5,6 +5,7 @@ use common::{
     contract::{Origin, SagaId},
     crash,
     db::{LazyTransaction, Writes},
+    metrics::Tally,
     participant::idempotency,
 };
 use sqlx::{PgConnection, Postgres, Transaction};
@@ -14,6 +15,7 @@ use super::{Engine, Error, Following, Program};
 use crate::{
     AnyDefinition, Data, Definition, Event, Table,
     decision::Decision,
+    metrics,
     reply::Reply,
     saga::{Saga, Subject},
     store::{self, Locked},
@@ -36,7 +38,7 @@ pub struct Beginning<'a, D: 'static> {
     pub origin: Origin,
 }
 
-/// One transaction about sagas: it locks, decides, and at its end writes, commits and hands over.
+/// One transaction about sagas: it locks, decides, and at its end writes, commits, counts and hands over.
 ///
 /// Locks are always taken in one order, so that nobody waits for each other: first the subject, then sagas by id,
 /// then the program's own rows, by [`Follow`].
@@ -99,6 +101,11 @@ impl<'c> Work<'c> {
     /// Has `message` sent when all of it is committed.
     pub fn tell(&mut self, message: Message) {
         self.messages.push(message);
+    }
+
+    /// What will be counted when it is committed.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.transaction.tally
     }
 
     /// Takes the lock of `subject`: whoever else is about to begin or reopen a saga about it has to wait.
@@ -287,8 +294,12 @@ impl<'c> Work<'c> {
     }
 
     fn take_one(&mut self, saga: Saga, reply: &Reply) -> Result<(), Error> {
-        let event = reply.event(&saga)?;
-        self.decide(saga, &event, Some(reply.id))
+        let (event, before) = (reply.event(&saga)?, self.decided.len());
+        self.decide(saga, &event, Some(reply.id))?;
+        if let Some(decision) = self.decided.get(before) {
+            metrics::count_reply(&mut self.transaction.tally, decision, reply.asked);
+        }
+        Ok(())
     }
 
     async fn exclude(
@@ -314,7 +325,6 @@ impl<'c> Work<'c> {
         let transition = transition(table, saga.state, event)?;
         if !transition.log.is_empty() {
             let decision = self.decision(saga, transition, causation_id)?;
-            decision.report();
             self.decided.push(decision);
         }
         Ok(())
@@ -360,6 +370,7 @@ impl<'c> Work<'c> {
         }
         self.transaction.commit().await?;
         done();
+        self.decided.iter().for_each(Decision::report);
         parts.outbox.hand_over(enqueued).await;
         Ok(())
     }
@@ -386,6 +397,9 @@ impl<'c> Work<'c> {
             messages: &mut self.messages,
         };
         parts.follower.follow(&mut following).await?;
+        for decision in self.begun.iter().chain(&self.decided) {
+            metrics::count(&mut self.transaction.tally, decision);
+        }
         let scale = parts.program.deadline_scale;
         let writes = &mut self.transaction.writes;
         store::insert(writes, &self.begun, scale);

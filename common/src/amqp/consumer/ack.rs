@@ -15,7 +15,7 @@ use super::{
     decode::DeliveryTag,
     handler::Handler,
 };
-use crate::{backoff::Backoff, crash, watchdog::idle};
+use crate::{backoff::Backoff, crash, metrics::DEAD, watchdog::idle};
 
 /// How long an ack may wait for those of later batches. To a quorum queue, each costs as much as a message.
 const ACK_EVERY: Duration = Duration::from_millis(50);
@@ -258,7 +258,9 @@ impl<H: Handler> Acks<H> {
         while !letters.is_empty() {
             let results = self.broker.publish(&letters).await.wait().await;
             let mut confirmed = results.iter().map(Result::is_ok);
+            let before = letters.len();
             letters.retain(|_| !confirmed.next().unwrap_or(false));
+            DEAD.add(&[self.queue], (before - letters.len()) as u64);
             if !letters.is_empty() {
                 if hold.is_none() {
                     let why = results.iter().find_map(|result| result.err());

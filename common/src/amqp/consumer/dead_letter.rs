@@ -4,7 +4,6 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use metrics::counter;
 
 use super::super::{Outgoing, Raw, properties::identifying};
 use crate::contract::clock;
@@ -21,7 +20,6 @@ pub(super) fn dead_letter(
     error: &str,
     attempts: u32,
 ) -> Outgoing {
-    counter!("consumer_dead_letters_total", "queue" => queue).increment(1);
     let properties = identifying(properties);
     let mut headers = properties.headers().clone().unwrap_or_default();
     add_reason(&mut headers, kind, error, attempts);

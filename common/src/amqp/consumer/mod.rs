@@ -34,7 +34,11 @@ pub(crate) use self::handler::PREFETCH;
 pub use self::handler::{Error, Handled, Handler, Incoming};
 use self::{retry::Attempts, session::Session};
 use super::Broker;
-use crate::{backoff::Backoff, db::PinnedConnection};
+use crate::{
+    backoff::Backoff,
+    db::PinnedConnection,
+    metrics::{BATCH_MESSAGES, CONSUMED, DEAD, REDELIVERED, RETRIES},
+};
 
 /// Consumes `queue` until `shutdown`, over any number of connections to the broker, and with one to `db`.
 pub async fn run<H: Handler>(
@@ -44,6 +48,9 @@ pub async fn run<H: Handler>(
     handler: H,
     shutdown: CancellationToken,
 ) {
+    for metric in [&CONSUMED, &REDELIVERED, &BATCH_MESSAGES, &RETRIES, &DEAD] {
+        metric.zero(&[queue]);
+    }
     let handler = Arc::new(handler);
     let db = PinnedConnection::new(db);
     let mut backoff = Backoff::default();

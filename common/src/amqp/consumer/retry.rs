@@ -22,6 +22,7 @@ use crate::{
     backoff::Backoff,
     batch::BATCH_MAX,
     db::{self, PinnedConnection},
+    metrics::RETRIES,
     watchdog::beat,
 };
 
@@ -190,6 +191,7 @@ impl<H: Handler> Attempts<'_, H> {
         for attempt in 2..=MAX_ATTEMPTS {
             warn!(message.id = %envelope.id, saga.id = ?envelope.sagaid, correlation_id = envelope.correlationid, error = last_error, "attempt {} failed", attempt - 1);
             backoff.wait(self.shutdown).await;
+            RETRIES.add(&[self.queue], 1);
             match self.attempt(std::slice::from_ref(input)).await? {
                 Ok(handled) => {
                     self.take(std::slice::from_ref(message), handled, done);

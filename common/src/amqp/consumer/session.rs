@@ -4,7 +4,6 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{message::Delivery, options::BasicCancelOptions};
-use metrics::{counter, histogram};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, JoinSet},
@@ -21,6 +20,7 @@ use super::{
 use crate::{
     amqp::broker::Hold,
     batch::{BATCH_MAX, BatchingWindow},
+    metrics::{BATCH_MESSAGES, CONSUMED, REDELIVERED},
     watchdog::{idle, watched},
 };
 
@@ -140,7 +140,10 @@ impl<'a, H: Handler> Session<'a, H> {
         self.unreadable.add(queue, &arrived.dead);
         let batch = arrived.batch;
         window.start(batch.len());
-        histogram!("consumer_batch_messages", "queue" => queue).record(batch.len() as f64);
+        let messages: usize = arrived.begun.iter().map(|begun| begun.messages).sum();
+        CONSUMED.add(&[queue], messages as u64);
+        REDELIVERED.add(&[queue], arrived.redelivered);
+        BATCH_MESSAGES.record(&[queue], batch.len() as f64);
         let mut tags: Vec<_> = batch.iter().map(|item| item.origin.delivery).collect();
         let span = info_span!("batch", queue, messages = batch.len());
         let handled = self.attempts.handle(batch).instrument(span).await?;
@@ -234,6 +237,8 @@ struct Arrived<I> {
     batch: Vec<Item<I>>,
     dead: Dead,
     begun: Vec<Begun>,
+    /// Deliveries that came before.
+    redelivered: u64,
 }
 
 impl<I> Default for Arrived<I> {
@@ -242,6 +247,7 @@ impl<I> Default for Arrived<I> {
             batch: Vec::new(),
             dead: Dead::default(),
             begun: Vec::new(),
+            redelivered: 0,
         }
     }
 }
@@ -261,7 +267,7 @@ impl<I> Arrived<I> {
             &mut self.dead,
         );
         let messages = self.batch.len() - before;
-        counter!("consumer_messages_total", "queue" => queue).increment(messages as u64);
+        self.redelivered += u64::from(delivery.redelivered);
         self.begun.push(Begun {
             tag: delivery.delivery_tag,
             acker: delivery.acker,

@@ -1,4 +1,5 @@
 //! Tests of the fault kit that need a broker.
 
+mod counts;
 mod database;
 mod shuffle;

@@ -1,0 +1,118 @@
+//! Looks every few seconds how many sagas are open and parked, where, and since when.
+
+use std::collections::BTreeMap;
+
+use common::{
+    db,
+    gauges::{every_few_seconds, looked},
+    metrics::{Metric, OTHER},
+};
+use sqlx::{PgExecutor, Row};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Engine, Registry,
+    metrics::{NOW_PARKED, OLDEST, OPEN, OVERDUE, SAMPLED},
+    table::Table,
+};
+
+/// Open and parked sagas that are counted at most, each: what is more is not read.
+const COUNTED_MAX: i64 = 20_000;
+
+/// Looks until `stop`. Where the database does not tell, what was seen last stays.
+pub async fn run(engine: Engine, stop: CancellationToken) {
+    let look = || async {
+        if let Ok(seen) = db::in_time(look(engine.db(), engine.registry())).await {
+            seen.tell();
+            looked(&SAMPLED);
+        }
+    };
+    every_few_seconds(stop, look).await;
+}
+
+/// What was seen, with the zeros where nothing was.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    open: BTreeMap<[&'static str; 3], f64>,
+    parked: BTreeMap<[&'static str; 2], f64>,
+    oldest: BTreeMap<[&'static str; 1], f64>,
+    overdue: BTreeMap<[&'static str; 1], f64>,
+}
+
+impl Seen {
+    fn nothing(registry: &Registry) -> Self {
+        let mut seen = Self::default();
+        let steps = registry.definitions().flat_map(|definition| {
+            let table: &dyn Table = definition;
+            table
+                .plans()
+                .map(|plan| (definition.name(), plan.name))
+                .collect::<Vec<_>>()
+        });
+        for (name, step) in steps.chain([(OTHER, OTHER)]) {
+            for status in ["RUNNING", "COMPENSATING"] {
+                seen.open.insert([name, status, step], 0.0);
+            }
+            seen.parked.insert([name, step], 0.0);
+            seen.oldest.insert([name], 0.0);
+            seen.overdue.insert([name], 0.0);
+        }
+        seen
+    }
+
+    fn tell(&self) {
+        tell(&OPEN, &self.open);
+        tell(&NOW_PARKED, &self.parked);
+        tell(&OLDEST, &self.oldest);
+        tell(&OVERDUE, &self.overdue);
+    }
+
+    /// A step that a definition has; what only another version of the program knows is not told apart.
+    fn known(&self, name: &str, step: &str) -> [&'static str; 2] {
+        let mut known = self.parked.keys();
+        let known = known.find(|[its, own]| *its == name && *own == step);
+        known.copied().unwrap_or([OTHER, OTHER])
+    }
+}
+
+fn tell<const N: usize>(metric: &Metric, values: &BTreeMap<[&'static str; N], f64>) {
+    for (labels, value) in values {
+        metric.set(labels, *value);
+    }
+}
+
+async fn look(db: impl PgExecutor<'_>, registry: &Registry) -> sqlx::Result<Seen> {
+    // In the words of the partial indexes, which have nothing but these.
+    let rows = sqlx::query(
+        "SELECT type, status, COALESCE(current_step, '') AS step, count(*)::float8 AS sagas,
+                (count(*) FILTER (WHERE deadline_at < now() - interval '1 minute'))::float8 AS overdue,
+                GREATEST(0, EXTRACT(epoch FROM now() - min(created_at)))::float8 AS oldest
+         FROM ((SELECT type, status, current_step, created_at, deadline_at FROM sagas
+                WHERE deadline_at IS NOT NULL ORDER BY deadline_at LIMIT $1)
+               UNION ALL
+               (SELECT type, status, current_step, created_at, deadline_at FROM sagas
+                WHERE status = 'PARKED' ORDER BY id LIMIT $1)) AS waiting
+         GROUP BY type, status, current_step",
+    )
+    .bind(COUNTED_MAX)
+    .fetch_all(db)
+    .await?;
+    let mut seen = Seen::nothing(registry);
+    for row in &rows {
+        let [name, step] = seen.known(row.get("type"), row.get("step"));
+        let sagas: f64 = row.get("sagas");
+        let status = match row.get("status") {
+            "PARKED" => {
+                *seen.parked.entry([name, step]).or_default() += sagas;
+                continue;
+            }
+            "COMPENSATING" => "COMPENSATING",
+            _ => "RUNNING",
+        };
+        *seen.open.entry([name, status, step]).or_default() += sagas;
+        *seen.overdue.entry([name]).or_default() += row.get::<f64, _>("overdue");
+        let oldest = seen.oldest.entry([name]).or_default();
+        *oldest = oldest.max(row.get("oldest"));
+    }
+    Ok(seen)
+}
