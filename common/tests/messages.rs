@@ -7,9 +7,10 @@
 
 use std::{fs, path::Path};
 
+use chrono::DateTime;
 use common::contract::{
     Envelope, Message, Money, OrderId, PaymentId, Reason, ReturnId, SagaId, inventory as i,
-    order as o, payment as p,
+    order as o, payment as p, saga as s,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -217,6 +218,15 @@ fn every_message(fields: &Fields, mut check: impl FnMut(Checked)) {
     check(Checked::of(&o::OrderCancelled(fields.snapshot())));
     check(Checked::of(&o::OrderShipped(fields.snapshot())));
     check(Checked::of(&o::OrderDelivered(fields.snapshot())));
+    check(Checked::of(&s::SagaParked {
+        saga_id: SagaId(fields.id),
+        definition: f().text,
+        subject: f().text,
+        step: f().option,
+        reason: some.then_some(reason),
+        last_error: f().option,
+        parked_at: DateTime::from_timestamp_secs(i64::from(fields.quantity)).unwrap(),
+    }));
 }
 
 /// A message in its envelope, and how its type reads it and writes it again.

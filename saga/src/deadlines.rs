@@ -6,7 +6,13 @@
 
 use std::time::Duration;
 
-use common::{backoff::Backoff, contract::SagaId, db, watchdog::idle};
+use common::{
+    amqp::Message,
+    backoff::Backoff,
+    contract::{Envelope, SagaId},
+    db::{self, LazyTransaction},
+    watchdog::idle,
+};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -86,12 +92,35 @@ async fn one_by_one(engine: &Engine, db: &mut PgConnection) -> Result<usize, Err
             Err(error) if error.is_transient() => return Err(error),
             Err(problem) => {
                 error!(saga.id = %id, error = %problem, "quarantined: an operator has to look");
-                store::quarantine(&mut *db, id, &problem.to_string()).await?;
-                QUARANTINED.add(&[], 1);
+                quarantine(engine, db, id, &problem.to_string()).await?;
             }
         }
     }
     Ok(due.len())
+}
+
+/// Parks a saga that cannot be handled, and tells everybody.
+async fn quarantine(
+    engine: &Engine,
+    db: &mut PgConnection,
+    id: SagaId,
+    problem: &str,
+) -> Result<(), Error> {
+    let mut work = LazyTransaction::new(db);
+    let parked = store::quarantine(&mut **work.transaction().await?, id, problem).await?;
+    let told = parked.map(|parked| {
+        let envelope = Envelope::new(engine.program().source, &id.to_string(), &parked);
+        Message::event(Envelope {
+            sagaid: Some(id),
+            ..envelope
+        })
+    });
+    work.tally.add(&QUARANTINED, &[], u64::from(told.is_some()));
+    let told = told.into_iter().collect();
+    let enqueued = engine.outbox().enqueue(&mut work.writes, told);
+    work.commit().await?;
+    engine.outbox().hand_over(enqueued).await;
+    Ok(())
 }
 
 /// Handles due sagas, or `only` one of them, in one transaction.

@@ -1,6 +1,9 @@
 //! What was decided about one saga: ready to be followed, written and sent.
 
-use common::{amqp::Message, contract::Envelope};
+use common::{
+    amqp::Message,
+    contract::{Envelope, clock, saga::SagaParked},
+};
 use serde::de::DeserializeOwned;
 use tracing::{error, info};
 use uuid::Uuid;
@@ -103,6 +106,26 @@ impl Decision {
         // A participant's own words may hold what no text of PostgreSQL can.
         let plain = error.chars().map(|c| if c.is_control() { ' ' } else { c });
         Some(plain.take(LAST_ERROR_MAX).collect())
+    }
+
+    /// What everybody is told when it parks the saga, from the program `source`.
+    pub(crate) fn parked(&self, source: &str) -> Option<Message> {
+        let (saga, after) = (&self.saga, self.transition.state);
+        let State::Parked { step, reason } = after else {
+            return None;
+        };
+        let parked = SagaParked {
+            saga_id: saga.id,
+            definition: saga.definition.name().to_owned(),
+            subject: saga.subject.to_string(),
+            step: Some(step.to_owned()),
+            reason,
+            last_error: self.last_error(),
+            parked_at: clock::now(),
+        };
+        let envelope = Envelope::new(source, &saga.id.to_string(), &parked);
+        let is_new = saga.state != after;
+        is_new.then(|| Message::event(self.context().apply(envelope)))
     }
 
     /// Tells the log what somebody may have to know, when it is committed.

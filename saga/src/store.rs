@@ -8,7 +8,7 @@ mod write;
 use std::collections::{HashMap, HashSet};
 
 use common::{
-    contract::{Origin, Reason, SagaId},
+    contract::{Origin, Reason, SagaId, saga::SagaParked},
     db::{self, Writes, retention},
     participant::idempotency::{self, Record},
 };
@@ -214,13 +214,18 @@ pub async fn subject(db: impl PgExecutor<'_>, id: SagaId) -> sqlx::Result<Option
     row.map(|row| db::parsed(&row, "subject")).transpose()
 }
 
-/// Parks a saga that this program cannot go on with, whatever is wrong with its row or its log.
+/// Parks a saga that this program cannot go on with, whatever is wrong with its row or its log, and returns what everybody is
+/// to be told; none where it is parked or has ended.
 ///
 /// # Errors
 /// The database failed.
-pub async fn quarantine(db: impl PgExecutor<'_>, id: SagaId, problem: &str) -> sqlx::Result<()> {
+pub async fn quarantine(
+    db: impl PgExecutor<'_>,
+    id: SagaId,
+    problem: &str,
+) -> sqlx::Result<Option<SagaParked>> {
     // In one statement, and from the columns themselves: nothing of the saga need be understood for it.
-    sqlx::query(
+    let row = sqlx::query(
         "WITH entry AS (
              INSERT INTO saga_log (saga_id, seq, event, step, details)
              SELECT s.id, COALESCE((SELECT max(seq) FROM saga_log WHERE saga_id = s.id), 0) + 1, 'SAGA_QUARANTINED',
@@ -230,13 +235,27 @@ pub async fn quarantine(db: impl PgExecutor<'_>, id: SagaId, problem: &str) -> s
          UPDATE sagas s
          SET status = 'PARKED', attempt = 0, version = entry.seq, deadline_at = NULL, expires_at = NULL,
              updated_at = now(), last_error = left($2, 500)
-         FROM entry WHERE s.id = entry.saga_id",
+         FROM entry WHERE s.id = entry.saga_id
+         RETURNING s.type, s.subject, s.current_step, s.reason, s.last_error, s.updated_at",
     )
     .bind(id.0)
     .bind(problem)
-    .execute(db)
+    .fetch_optional(db)
     .await?;
-    Ok(())
+    let told = |row: PgRow| {
+        let reason: Option<&str> = row.get("reason");
+        SagaParked {
+            saga_id: id,
+            definition: row.get("type"),
+            subject: row.get("subject"),
+            step: row.get("current_step"),
+            // It may be what is wrong with the row.
+            reason: reason.and_then(|reason| reason.parse().ok()),
+            last_error: row.get("last_error"),
+            parked_at: row.get("updated_at"),
+        }
+    };
+    Ok(row.map(told))
 }
 
 /// Those of `ids` whose saga exists and is of a definition that `registry` does not have.

@@ -52,7 +52,7 @@ pub(super) fn all(messages: &[Documented]) -> Vec<Channel> {
         let messages = messages.iter().filter(move |message| of(message.role));
         messages.map(|message| id(message.kind)).collect::<Vec<_>>()
     };
-    let is_public = |role| matches!(role, Role::Outcome | Role::Event);
+    let is_public = |role| matches!(role, Role::Outcome | Role::Event | Role::Notice);
     let public = messages.iter().filter(|message| is_public(message.role));
     let public: Vec<_> = public.map(|message| message.kind).collect();
     let queue_names: Vec<_> = topology::QUEUES.iter().map(|queue| queue.name).collect();
@@ -317,7 +317,7 @@ fn answer(service: &Service, queue: &Queue, messages: &[Documented]) -> Option<V
 fn tell(service: &Service, messages: &[Documented]) -> Value {
     let events = id(topology::EVENTS);
     let is_told = |message: &&Documented| {
-        matches!(message.role, Role::Outcome | Role::Event)
+        matches!(message.role, Role::Outcome | Role::Event | Role::Notice)
             && message.service().program == service.program
     };
     let told = messages

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     contract::{
         Command, Envelope, Message, Money, OrderId, PaymentId, Reason, ReturnId, SagaId,
-        inventory as i, order as o, payment as p,
+        inventory as i, order as o, payment as p, saga as s,
     },
     fleet,
 };
@@ -30,6 +30,8 @@ pub(super) enum Role {
     Outcome,
     /// A public event and nothing else.
     Event,
+    /// A public event about a saga itself. Nobody numbers these.
+    Notice,
     /// Asks this participant something, as anybody may.
     Question(&'static str),
     /// Answers a question.
@@ -40,7 +42,7 @@ impl Documented {
     /// The service that says it; of a question, the one that is asked.
     pub(super) fn service(&self) -> &'static fleet::Service {
         let whose = match self.role {
-            Role::Command(_) => return &fleet::ORDER,
+            Role::Command(_) | Role::Notice => return &fleet::ORDER,
             Role::Outcome | Role::Event | Role::Question(_) | Role::Answer => self.family(),
         };
         let is_whose = |service: &&fleet::Service| service.database.short_name() == whose;
@@ -61,6 +63,7 @@ impl Documented {
             Role::Command(_) => &["sagaid", "sagastep", "replyto"],
             Role::Outcome => &["sagaid", "sagastep", "causationid", "sequence"],
             Role::Event => &["sequence"],
+            Role::Notice => &["sagaid"],
             Role::Question(_) => &[],
             Role::Answer => &["causationid"],
         }
@@ -224,6 +227,18 @@ pub(super) fn all() -> Vec<Documented> {
         event(&i::InventoryUpdated(level(100, 2))),
         event(&i::LowStock(level(11, 2))),
         event(&i::BackInStock(level(100, 0))),
+        documented(
+            Role::Notice,
+            &s::SagaParked {
+                saga_id: SAGA,
+                definition: "create_order".to_owned(),
+                subject: format!("order/{ORDER}"),
+                step: Some("payment".to_owned()),
+                reason: out_of_stock,
+                last_error: Some("payment: no reply to attempt 10 of the compensation".to_owned()),
+                parked_at: said_at(),
+            },
+        ),
     ]
 }
 
@@ -258,6 +273,11 @@ fn documented<M: Message>(role: Role, data: &M) -> Documented {
     message
 }
 
+/// When the examples are said.
+fn said_at() -> DateTime<Utc> {
+    DateTime::<Utc>::from_timestamp_secs(1_795_255_200).unwrap_or_default()
+}
+
 /// Says in the example who says it, and what about.
 fn complete(message: &mut Documented) {
     let is_of_a_saga = matches!(message.role, Role::Command(_) | Role::Outcome);
@@ -266,6 +286,7 @@ fn complete(message: &mut Documented) {
         _ => message.service().program.name,
     };
     let is_about_stock = message.role == Role::Event && message.family() == "inventory";
+    let is_notice = message.role == Role::Notice;
     let causes = matches!(
         message.role,
         Role::Command(_) | Role::Outcome | Role::Answer
@@ -278,13 +299,13 @@ fn complete(message: &mut Documented) {
     message.example = Envelope {
         id: uuid(5),
         source: source.to_owned(),
-        subject: if is_about_stock {
-            "prod-1".to_owned()
-        } else {
-            ORDER.to_string()
+        subject: match message.role {
+            Role::Notice => SAGA.to_string(),
+            _ if is_about_stock => "prod-1".to_owned(),
+            _ => ORDER.to_string(),
         },
-        time: DateTime::<Utc>::from_timestamp_secs(1_795_255_200).unwrap_or_default(),
-        sagaid: (is_of_a_saga || message.family() == "order").then_some(SAGA),
+        time: said_at(),
+        sagaid: (is_of_a_saga || is_notice || message.family() == "order").then_some(SAGA),
         sagastep: is_of_a_saga.then(|| step.to_owned()),
         correlationid: Some("request-1".to_owned()),
         causationid: causes.then_some(uuid(6)),

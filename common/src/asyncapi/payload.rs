@@ -31,7 +31,7 @@ pub(super) fn batched<'m>(
             queue.exchange == topology::COMMANDS && queue.routing_keys.contains(&participant)
         }
         Role::Outcome => queue.exchange == topology::REPLIES,
-        Role::Event | Role::Answer => false,
+        Role::Event | Role::Notice | Role::Answer => false,
     })
 }
 

@@ -10,7 +10,7 @@ use test_support::{
     eventually,
 };
 
-use crate::harness::{Api, System, text};
+use crate::harness::{Api, System, id, text};
 
 impl System {
     /// Sends an order on its way, and back.
@@ -31,6 +31,17 @@ impl System {
         self.until(order, "RETURNED").await;
     }
 
+    /// Damages the row of an order's saga, so that it is parked.
+    async fn damage(&self, order: &Value) {
+        let db = self.environment.pool("order").await;
+        let damage = sqlx::query(
+            "UPDATE sagas SET status = 'RUNNING', current_step = 'nonsense', attempt = 1, reason = NULL, deadline_at = now()
+             WHERE id = $1",
+        );
+        damage.bind(id(order, "sagaId")).execute(&db).await.unwrap();
+        self.until_saga(order, "PARKED").await;
+    }
+
     async fn until_open_sagas_are_none(&self, order: &Value) {
         let path = format!("/sagas?orderId={}", text(order, "orderId"));
         let none = |sagas: &Value| {
@@ -48,7 +59,7 @@ async fn patch(api: &Api, path: &str, body: &Value) {
 }
 
 /// Every type of message but the answer to a question, which goes to who asked.
-const TYPES: usize = 27;
+const TYPES: usize = 28;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_is_what_the_document_says() {
@@ -83,6 +94,7 @@ async fn every_message_is_what_the_document_says() {
     system.until(&cancelled, "CANCELLED").await;
     system.until(&scarce, "CANCELLED").await;
     system.deliver_and_send_back(&returned).await;
+    system.damage(&unknown).await;
 
     let asked = ask(&url, &contract).await;
     assert_eq!(asked, ["inventory.validated.v1"]);

@@ -1,13 +1,16 @@
 //! Deadlines: every silent step, sagas that nobody answers, and workers that compete.
 
-use common::{amqp::Broker, batch::AdmissionControl, config::DatabaseConfig, db, outbox::Outbox};
+use common::{
+    amqp::Broker, batch::AdmissionControl, config::DatabaseConfig, contract::topology, db,
+    outbox::Outbox,
+};
 use order_service::{
     follow::Orders,
     sagas::{self, SAGAS},
 };
 use saga::{Engine, Program, deadlines};
 use serde_json::json;
-use test_support::eventually;
+use test_support::{Amqp, eventually};
 
 use crate::harness::{
     Participants, System, count, events, id, processed, refunded, released, text,
@@ -43,6 +46,8 @@ async fn each_step_may_stay_silent() {
 async fn what_cannot_be_undone_is_parked_and_can_be_resumed() {
     let system = System::alone().await;
     let participants = Participants::of(&system.environment).await;
+    let amqp = Amqp::connect(&system.environment.rabbitmq_url()).await;
+    let told = amqp.listen(topology::EVENTS, "saga.parked.v1").await;
     let order = system.place("prod-1", 1).await;
     participants.command("payment").await;
     system.cancel(&order).await;
@@ -59,6 +64,20 @@ async fn what_cannot_be_undone_is_parked_and_can_be_resumed() {
     let stuck = system.orders.json("/sagas?stuck=true").await;
     assert_eq!(stuck["items"][0]["sagaId"], saga["sagaId"]);
 
+    let [event] = &amqp.next_events(&told, 1).await[..] else {
+        unreachable!("one was asked for")
+    };
+    assert_eq!(event["subject"], saga["sagaId"]);
+    assert_eq!(event["sagaid"], saga["sagaId"]);
+    assert_eq!(event["correlationid"], saga["correlationId"]);
+    let data = &event["data"];
+    assert_eq!(data["type"], "create_order");
+    let subject = format!("order/{}", text(&order, "orderId"));
+    assert_eq!(data["subject"], subject.as_str());
+    assert_eq!(data["step"], "payment");
+    assert_eq!(data["reason"], "CUSTOMER_REQUEST");
+    assert_eq!(data["lastError"], saga["lastError"]);
+
     let answer = system.orders.intervene(&saga, "retry").await;
     assert_eq!(answer.status(), 200);
     participants
@@ -72,6 +91,7 @@ async fn what_cannot_be_undone_is_parked_and_can_be_resumed() {
         "STEP_UNDONE",
         "SAGA_COMPENSATED"
     ]));
+    assert!(amqp.get(&told).await.is_none(), "it is told once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,6 +295,8 @@ async fn a_fault_of_the_database_is_no_fault_of_sagas() {
 async fn a_corrupt_saga_is_quarantined_and_the_others_go_on() {
     let system = System::alone().await;
     let participants = Participants::of(&system.environment).await;
+    let amqp = Amqp::connect(&system.environment.rabbitmq_url()).await;
+    let told = amqp.listen(topology::EVENTS, "saga.parked.v1").await;
     let mut orders = Vec::new();
     for _ in 0..4 {
         orders.push(system.place("prod-1", 1).await);
@@ -315,6 +337,12 @@ async fn a_corrupt_saga_is_quarantined_and_the_others_go_on() {
     }
     let parked = system.orders.json("/sagas?status=PARKED").await;
     assert_eq!(parked["items"].as_array().unwrap().len(), 3);
+    let parked = amqp.next_events(&told, 3).await;
+    for order in &orders[..3] {
+        let is_of = |event: &&serde_json::Value| event["subject"] == order["sagaId"];
+        let event = parked.iter().find(is_of).unwrap();
+        assert!(!text(&event["data"], "lastError").is_empty(), "{event}");
+    }
     let retried = system.orders.intervene(&orders[0], "retry").await;
     assert_eq!(retried.status(), 409);
     participants.reply(&[processed(&again)]).await;

@@ -398,6 +398,7 @@ impl<'c> Work<'c> {
         };
         parts.follower.follow(&mut following).await?;
         for decision in self.begun.iter().chain(&self.decided) {
+            self.messages.extend(decision.parked(parts.program.source));
             metrics::count(&mut self.transaction.tally, decision);
         }
         let scale = parts.program.deadline_scale;
