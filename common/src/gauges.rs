@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    amqp::Broker,
+    amqp::{Broker, Lane},
     contract::{clock, topology},
     db,
     metrics::{
@@ -70,13 +70,12 @@ fn look_at_pool(db: &PgPool) {
 }
 
 async fn look_at_outbox(outbox: &Outbox) {
-    let backlogs = db::in_time(outbox.backlogs()).await;
-    DATABASE_UP.set(&[], f64::from(u8::from(backlogs.is_ok())));
-    let Ok(backlogs) = backlogs else { return };
-    for (lane, backlog) in backlogs {
-        let lane = lane.to_string();
-        OUTBOX_ROWS.set(&[&lane], f64::from(backlog.messages));
-        OUTBOX_OLDEST.set(&[&lane], backlog.oldest.as_secs_f64());
+    let backlog = db::in_time(outbox.backlog()).await;
+    DATABASE_UP.set(&[], f64::from(u8::from(backlog.is_ok())));
+    let Ok(backlog) = backlog else { return };
+    OUTBOX_ROWS.set(&[], backlog.messages as f64);
+    for lane in [Lane::Saga, Lane::Events] {
+        OUTBOX_OLDEST.set(&[&lane.to_string()], backlog.oldest(lane).as_secs_f64());
     }
     looked(&OUTBOX_SAMPLED);
 }

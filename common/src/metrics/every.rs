@@ -190,7 +190,7 @@ pub static QUEUE_CONSUMERS: Metric = Metric::new(
 pub static DEAD_LETTERS: Metric = Metric::new(
     Sampled,
     "dead_letters",
-    "Dead letters that nobody has dealt with, by the queue that they come from.",
+    "Dead letters that nobody has dealt with, by the queue that they come from. They are fewer for a moment while somebody looks at them.",
     &[QUEUE],
 );
 /// When the queues were looked at.
@@ -221,14 +221,14 @@ pub static HELD_BACK: Metric = Metric::new(
 pub static OUTBOX_ROWS: Metric = Metric::new(
     Sampled,
     "outbox_rows",
-    "Messages in the outbox, of each lane at most 20 000 of those that wait.",
-    &[LANE],
+    "Messages in the outbox; more than 100 are as many as PostgreSQL's statistics say.",
+    &[],
 );
 /// The oldest row of the outbox.
 pub static OUTBOX_OLDEST: Metric = Metric::new(
     Sampled,
     "outbox_oldest_seconds",
-    "How long the oldest of these messages has been in the outbox.",
+    "How long the oldest message of the lane has been in the outbox; 0 where there is none.",
     &[LANE],
 );
 /// What a sweep published.

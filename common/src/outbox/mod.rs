@@ -142,12 +142,12 @@ impl Outbox {
         self.flow.pause(participants);
     }
 
-    /// How much is in the outbox, in the lanes for sagas and for events.
+    /// How much is in the outbox, and for how long.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn backlogs(&self) -> sqlx::Result<[(Lane, Backlog); 2]> {
-        backlog::of_lanes(&self.db).await
+    pub async fn backlog(&self) -> sqlx::Result<Backlog> {
+        backlog::look(&self.db).await
     }
 
     /// The message with this id, if it has not left, or has and is not confirmed.
