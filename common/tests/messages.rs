@@ -9,8 +9,8 @@ use std::{fs, path::Path};
 
 use chrono::DateTime;
 use common::contract::{
-    Envelope, Message, Money, OrderId, PaymentId, Reason, ReturnId, SagaId, inventory as i,
-    order as o, payment as p, saga as s,
+    Envelope, Message, Money, OrderId, PaymentId, Reason, ReturnId, SagaId, dead_letters as d,
+    inventory as i, order as o, payment as p, saga as s,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -226,6 +226,13 @@ fn every_message(fields: &Fields, mut check: impl FnMut(Checked)) {
         reason: some.then_some(reason),
         last_error: f().option,
         parked_at: DateTime::from_timestamp_secs(i64::from(fields.quantity)).unwrap(),
+    }));
+    check(Checked::of(&d::DeadLettersGrowing {
+        queue: f().text,
+        working_queue: f().text,
+        letters: fields.level,
+        told_before: fields.level / 2,
+        seen_at: DateTime::from_timestamp_secs(i64::from(fields.quantity)).unwrap(),
     }));
 }
 

@@ -18,6 +18,7 @@ mod m20261122_000010_finding;
 mod m20261122_000011_views;
 mod m20261122_000012_batches;
 mod m20261122_000013_pauses;
+mod m20261122_000014_letter_notices;
 mod plain;
 mod stepwise;
 
@@ -70,6 +71,7 @@ migrators! {
         m20261122_000011_views::ORDER,
         m20261122_000012_batches::ORDER,
         m20261122_000013_pauses::ORDER,
+        m20261122_000014_letter_notices::ORDER,
     ],
     /// payment_db
     Payment: [

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     batches,
-    dead_letters::{self, Desk},
+    dead_letters::{self, Desk, growth},
     follow::Orders,
     http,
     intake::{self, Intake},
@@ -202,6 +202,10 @@ impl App {
                 Worker::new("batches", batches::run(engine.clone(), stop.clone())),
                 Worker::new("redrives", redrives.run(stop.clone())),
                 Worker::new("live", live.run(stop.clone())),
+                Worker::new(
+                    "dead letters",
+                    growth::run(engine.clone(), broker.clone(), stop.clone()),
+                ),
                 Worker::new(
                     queue,
                     consumer::run(broker, db.clone(), queue, replies, stop),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     contract::{
         Command, Envelope, Message, Money, OrderId, PaymentId, Reason, ReturnId, SagaId,
-        inventory as i, order as o, payment as p, saga as s,
+        dead_letters as d, inventory as i, order as o, payment as p, saga as s, topology,
     },
     fleet,
 };
@@ -30,7 +30,7 @@ pub(super) enum Role {
     Outcome,
     /// A public event and nothing else.
     Event,
-    /// A public event about a saga itself. Nobody numbers these.
+    /// A public event about what needs an operator. Nobody numbers these.
     Notice,
     /// Asks this participant something, as anybody may.
     Question(&'static str),
@@ -63,7 +63,8 @@ impl Documented {
             Role::Command(_) => &["sagaid", "sagastep", "replyto"],
             Role::Outcome => &["sagaid", "sagastep", "causationid", "sequence"],
             Role::Event => &["sequence"],
-            Role::Notice => &["sagaid"],
+            Role::Notice if self.family() == "saga" => &["sagaid"],
+            Role::Notice => &[],
             Role::Question(_) => &[],
             Role::Answer => &["causationid"],
         }
@@ -239,6 +240,16 @@ pub(super) fn all() -> Vec<Documented> {
                 parked_at: said_at(),
             },
         ),
+        documented(
+            Role::Notice,
+            &d::DeadLettersGrowing {
+                queue: topology::dead_letter_queue(topology::PAYMENT_COMMANDS.name),
+                working_queue: topology::PAYMENT_COMMANDS.name.to_owned(),
+                letters: 3,
+                told_before: 1,
+                seen_at: said_at(),
+            },
+        ),
     ]
 }
 
@@ -286,7 +297,7 @@ fn complete(message: &mut Documented) {
         _ => message.service().program.name,
     };
     let is_about_stock = message.role == Role::Event && message.family() == "inventory";
-    let is_notice = message.role == Role::Notice;
+    let is_about_saga = message.family() == "saga";
     let causes = matches!(
         message.role,
         Role::Command(_) | Role::Outcome | Role::Answer
@@ -300,17 +311,19 @@ fn complete(message: &mut Documented) {
         id: uuid(5),
         source: source.to_owned(),
         subject: match message.role {
-            Role::Notice => SAGA.to_string(),
+            Role::Notice if is_about_saga => SAGA.to_string(),
+            Role::Notice => topology::dead_letter_queue(topology::PAYMENT_COMMANDS.name),
             _ if is_about_stock => "prod-1".to_owned(),
             _ => ORDER.to_string(),
         },
         time: said_at(),
-        sagaid: (is_of_a_saga || is_notice || message.family() == "order").then_some(SAGA),
+        sagaid: (is_of_a_saga || is_about_saga || message.family() == "order").then_some(SAGA),
         sagastep: is_of_a_saga.then(|| step.to_owned()),
-        correlationid: Some("request-1".to_owned()),
+        correlationid: (message.family() != "dead_letters").then(|| "request-1".to_owned()),
         causationid: causes.then_some(uuid(6)),
         sequence: is_counted.then_some(1),
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        traceparent: (message.family() != "dead_letters")
+            .then(|| "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         replyto: matches!(message.role, Role::Command(_)).then(|| "order".to_owned()),
         ..message.example.clone()
     };

@@ -4,16 +4,17 @@
 //! saga.commands   payment.{process|refund|refund_part}.v1  inventory.{reserve|release|commit|restock}.v1
 //!                 inventory.validate.v1, which is a question and no command
 //! saga.replies    the reply to each command, back to whoever sent it
-//! saga.events     every reply as a public event, what became of orders and stock, and sagas that need an operator, for
+//! saga.events     every reply as a public event, what became of orders and stock, and what needs an operator, for
 //!                 everybody
 //! ```
 //!
 //! A message is a CloudEvents [`Envelope`] whose `data` is one of the types in [`payment`], [`inventory`],
-//! [`order`] and [`saga`]. A type that changes its meaning gets a new name (`….v2`) beside the old one. [`asyncapi`](crate::asyncapi) makes the
+//! [`order`], [`saga`] and [`dead_letters`]. A type that changes its meaning gets a new name (`….v2`) beside the old one. [`asyncapi`](crate::asyncapi) makes the
 //! published documents from these types; a test keeps the committed copies honest.
 
 pub mod clock;
 mod currency;
+pub mod dead_letters;
 mod envelope;
 mod ids;
 pub mod inventory;

@@ -17,11 +17,12 @@ use super::{maintenance_url, shown};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The tables of all services; their partitions come and go.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "idempotency",
     "intents",
     "inventory_items",
     "kept_letters",
+    "letter_notices",
     "orders",
     "outbox",
     "participant_pauses",

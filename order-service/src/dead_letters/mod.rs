@@ -9,12 +9,15 @@
 //!   mend:    saga log, the original, and the edited message, in one transaction ─► ack   (kept)
 //! ```
 //!
+//! `growth` tells everybody when a queue has more of them than before.
+//!
 //! Only one of all replicas takes letters out of a queue at a time, so that they keep their order. A letter is acked last:
 //! whoever dies before that has lost nothing, and what is done twice is done to participants who do everything once.
 
 mod desk;
 mod error;
 mod fingerprint;
+pub(crate) mod growth;
 mod kept;
 mod lease;
 mod letter;

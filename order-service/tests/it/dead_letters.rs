@@ -1,6 +1,7 @@
 //! Operators look at dead letters and send them again.
 
 mod flood;
+mod growth;
 mod kill;
 mod mend;
 mod redrive;
