@@ -3,10 +3,9 @@
 //!
 //! What cannot be looked at keeps its last value, and the time of the last look shows how old that is.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,32 +18,11 @@ use crate::{
         QUEUES_SAMPLED,
     },
     outbox::Outbox,
-    watchdog::idle,
+    watchdog::Turns,
 };
 
 /// How often a look is taken.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// Takes a look again and again until `stop`.
-pub async fn every_few_seconds<F: Future<Output = ()>>(
-    stop: CancellationToken,
-    mut look: impl FnMut() -> F,
-) {
-    let mut turns = interval(LOOK_EVERY);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let ends = idle(async {
-            tokio::select! {
-                () = stop.cancelled() => true,
-                _ = turns.tick() => false,
-            }
-        });
-        if ends.await {
-            return;
-        }
-        look().await;
-    }
-}
+pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Notes in `metric` that a look was taken now.
 pub fn looked(metric: &Metric) {
@@ -54,12 +32,12 @@ pub fn looked(metric: &Metric) {
 
 /// Looks at what every service has, until `stop`.
 pub(crate) async fn run(db: PgPool, broker: Broker, outbox: Outbox, stop: CancellationToken) {
-    let look = || async {
+    let mut turns = Turns::new(LOOK_EVERY, stop);
+    while turns.next().await {
         look_at_pool(&db);
         look_at_outbox(&outbox).await;
         look_at_queues(&broker).await;
-    };
-    every_few_seconds(stop, look).await;
+    }
 }
 
 fn look_at_pool(db: &PgPool) {

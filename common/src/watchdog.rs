@@ -16,7 +16,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task_local, time::Instant};
+use tokio::{
+    task_local,
+    time::{Instant, Interval, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
 
 /// How long a worker may be busy with one thing. No unit of work takes longer than [`LONGEST`](crate::db::LONGEST).
 pub const STUCK_AFTER: Duration = Duration::from_secs(120);
@@ -110,6 +114,34 @@ pub async fn idle<T>(wait: impl Future<Output = T>) -> T {
     is(None);
     let _busy = Busy;
     wait.await
+}
+
+/// The turns of a worker that does something again and again: the first at once, the next when a period has passed.
+#[derive(Debug)]
+pub struct Turns {
+    period: Interval,
+    stop: CancellationToken,
+}
+
+impl Turns {
+    /// A turn every `period`, until `stop`.
+    #[must_use]
+    pub fn new(period: Duration, stop: CancellationToken) -> Self {
+        let mut period = interval(period);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { period, stop }
+    }
+
+    /// Waits for the next one. False: there is none any more.
+    pub async fn next(&mut self) -> bool {
+        idle(async {
+            tokio::select! {
+                () = self.stop.cancelled() => false,
+                _ = self.period.tick() => true,
+            }
+        })
+        .await
+    }
 }
 
 /// Says that the worker gets on.

@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::{db, outbox::Outbox, watchdog::idle};
+use common::{db, outbox::Outbox, watchdog::Turns};
 use sqlx::{PgPool, Row, postgres::PgRow};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// How often a replica looks.
@@ -84,18 +83,8 @@ pub(crate) async fn resume(
 
 /// Tells `outbox` who is paused, until `stop`. Where the database does not tell, whoever was paused stays so.
 pub(crate) async fn run(db: PgPool, outbox: Outbox, stop: CancellationToken) {
-    let mut turns = interval(LOOK_EVERY);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let ends = idle(async {
-            tokio::select! {
-                () = stop.cancelled() => true,
-                _ = turns.tick() => false,
-            }
-        });
-        if ends.await {
-            return;
-        }
+    let mut turns = Turns::new(LOOK_EVERY, stop);
+    while turns.next().await {
         if let Ok(pauses) = db::in_time(all(&db)).await {
             let paused: Vec<_> = pauses.into_iter().map(|one| one.participant).collect();
             outbox.hold_back(&paused);

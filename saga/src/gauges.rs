@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use common::{
     db,
-    gauges::{every_few_seconds, looked},
+    gauges::{LOOK_EVERY, looked},
     metrics::{Metric, OTHER},
+    watchdog::Turns,
 };
 use sqlx::{PgExecutor, Row};
 use tokio_util::sync::CancellationToken;
@@ -21,13 +22,13 @@ const COUNTED_MAX: i64 = 20_000;
 
 /// Looks until `stop`. Where the database does not tell, what was seen last stays.
 pub async fn run(engine: Engine, stop: CancellationToken) {
-    let look = || async {
+    let mut turns = Turns::new(LOOK_EVERY, stop);
+    while turns.next().await {
         if let Ok(seen) = db::in_time(look(engine.db(), engine.registry())).await {
             seen.tell();
             looked(&SAMPLED);
         }
-    };
-    every_few_seconds(stop, look).await;
+    }
 }
 
 /// What was seen, with the zeros where nothing was.

@@ -18,10 +18,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -30,7 +27,7 @@ use crate::{
     amqp::{Broker, Destination, Lane, Message, QueueState, consumer::PREFETCH},
     contract::topology,
     metrics::{COMMANDS_WAITING, HELD_BACK},
-    watchdog::idle,
+    watchdog::Turns,
 };
 
 /// How often the queues are looked at.
@@ -229,19 +226,9 @@ impl Flow {
 
     /// Looks at the queues until `shutdown`.
     pub(super) async fn watch(&self, broker: &Broker, table: &Table, shutdown: &CancellationToken) {
-        let mut turns = interval(LOOK_EVERY);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turns = Turns::new(LOOK_EVERY, shutdown.clone());
         let mut turn = 0_u32;
-        loop {
-            let ends = idle(async {
-                tokio::select! {
-                    () = shutdown.cancelled() => true,
-                    _ = turns.tick() => false,
-                }
-            });
-            if ends.await {
-                return;
-            }
+        while turns.next().await {
             self.report();
             if !broker.is_connected(Lane::Saga) {
                 continue;

@@ -9,11 +9,11 @@ use common::{
     amqp::{Broker, Message},
     contract::{Envelope, clock, dead_letters::DeadLettersGrowing},
     db::{self, LazyTransaction},
-    gauges::every_few_seconds,
+    gauges::LOOK_EVERY,
+    watchdog::Turns,
 };
 use saga::Engine;
 use sqlx::{PgConnection, Row};
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -28,14 +28,13 @@ type Seen = HashMap<String, VecDeque<i64>>;
 
 /// Looks at the queues until `stop`.
 pub(crate) async fn run(engine: Engine, broker: Broker, stop: CancellationToken) {
-    let seen = Mutex::new(Seen::new());
-    let look = || async {
-        let mut seen = seen.lock().await;
+    let mut seen = Seen::new();
+    let mut turns = Turns::new(LOOK_EVERY, stop);
+    while turns.next().await {
         if let Err(error) = db::in_time(look(&engine, &broker, &mut seen)).await {
             warn!(%error, "cannot tell of dead letters");
         }
-    };
-    every_few_seconds(stop, look).await;
+    }
 }
 
 async fn look(engine: &Engine, broker: &Broker, seen: &mut Seen) -> sqlx::Result<()> {

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use common::{db, watchdog::idle};
+use common::{db, watchdog::Turns};
 use sqlx::PgPool;
-use tokio::{
-    sync::broadcast,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::{look::Looker, news::News};
@@ -17,19 +14,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Tells `news` until `stop`.
 pub(super) async fn run(db: PgPool, news: broadcast::Sender<News>, stop: CancellationToken) {
-    let mut turns = interval(LOOK_EVERY);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looker = Looker::new(db.clone(), None);
-    loop {
-        let ends = idle(async {
-            tokio::select! {
-                () = stop.cancelled() => true,
-                _ = turns.tick() => false,
-            }
-        });
-        if ends.await {
-            return;
-        }
+    let mut turns = Turns::new(LOOK_EVERY, stop);
+    while turns.next().await {
         if news.receiver_count() == 0 {
             looker = Looker::new(db.clone(), None);
             continue;

@@ -338,6 +338,9 @@ async fn two_replicas_send_each_letter_once_also_where_the_first_one_stops() {
 async fn letters_stay_where_nobody_takes_them() {
     let world = World::new().await;
     let ids = world.kill_some(10).await;
+    // What connects declares the queues, and the service is ready for orders before it is connected.
+    let health = || async { world.system.orders.get("/health").await.status() };
+    test_support::eventually("it is connected", health, StatusCode::is_success).await;
     let channel = world.amqp.channel();
     let deleted = channel
         .queue_delete(WORKING.into(), Default::default())
