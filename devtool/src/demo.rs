@@ -97,16 +97,17 @@ fn print_links(
     paint: Paint,
 ) -> Result<()> {
     println!("\n{}", paint.bold("Where to look next"));
+    println!("{:18} {}", "the page", api.page());
+    let example = outcomes.iter().find(|outcome| outcome.is_example);
+    if let Some(saga) = example.and_then(|outcome| outcome.saga_id.as_deref()) {
+        println!("{:18} {}ui/sagas/{saga}", "that saga", api.page());
+    }
     for service in services::all() {
         println!(
             "{:18} {}/api/docs",
             service.name(),
             service.url(environment)?
         );
-    }
-    let example = outcomes.iter().find(|outcome| outcome.is_example);
-    if let Some(saga) = example.and_then(|outcome| outcome.saga_id.as_deref()) {
-        println!("{:18} curl -s {}", "that saga", api.saga_url(saga));
     }
     let used = environment.get(RABBITMQ_URL).map_or("", String::as_str);
     let ours = Infra::load(workspace)?.rabbitmq;
@@ -117,7 +118,7 @@ fn print_links(
         println!("{:18} http://localhost:{port} (user {user})", "RabbitMQ");
     }
     println!(
-        "{:18} ./dev status, ./dev logs, ./dev audit; ./dev down stops it",
+        "{:18} ./dev status, ./dev logs, ./dev sagactl, ./dev audit; ./dev down stops it",
         "commands"
     );
     Ok(())

@@ -187,12 +187,14 @@ impl Api {
         Ok(page.items)
     }
 
-    pub(super) fn saga_url(&self, id: &str) -> String {
-        format!("{}/sagas/{id}", self.order)
+    /// Where the page for operators is.
+    pub(super) fn page(&self) -> String {
+        format!("{}/", self.order)
     }
 
     pub(super) async fn saga(&self, id: &str) -> Result<Saga> {
-        send(self.client.get(self.saga_url(id))).await
+        let path = format!("/sagas/{id}");
+        send(self.request(Method::GET, &self.order, &path)).await
     }
 
     pub(super) async fn payments(&self, order: &str) -> Result<Vec<Payment>> {
