@@ -1,6 +1,6 @@
 //! Chromium, which a test drives as a person would.
 
-use std::{process::Stdio, time::Duration};
+use std::{env::temp_dir, fs, path::PathBuf, process::Stdio, time::Duration};
 
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -12,6 +12,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
+use uuid::Uuid;
 
 /// A browser with one window.
 pub(crate) struct Browser {
@@ -25,6 +26,8 @@ pub(crate) struct Browser {
 struct Driver {
     process: Child,
     address: String,
+    /// Where the browser keeps what it keeps.
+    directory: PathBuf,
 }
 
 impl Drop for Driver {
@@ -33,14 +36,18 @@ impl Drop for Driver {
         if let Some(group) = id.and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);
         }
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
 impl Driver {
     async fn start() -> Self {
         let missing = "chromedriver is missing: run `apt-get install chromium-driver` as root";
+        let directory = temp_dir().join(format!("order-saga-{}", Uuid::now_v7()));
+        fs::create_dir(&directory).unwrap();
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
+            .env("TMPDIR", &directory)
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -55,7 +62,11 @@ impl Driver {
             }
         };
         let address = format!("http://127.0.0.1:{port}");
-        Self { process, address }
+        Self {
+            process,
+            address,
+            directory,
+        }
     }
 }
 
