@@ -10,7 +10,7 @@ use common::{
     amqp::Message,
     backoff::Backoff,
     contract::{Envelope, SagaId},
-    db::{self, LazyTransaction},
+    db,
     watchdog::idle,
 };
 use sqlx::{PgConnection, Row, postgres::PgRow};
@@ -106,21 +106,17 @@ async fn quarantine(
     id: SagaId,
     problem: &str,
 ) -> Result<(), Error> {
-    let mut work = LazyTransaction::new(db);
+    let mut work = engine.work(db);
     let parked = store::quarantine(&mut **work.transaction().await?, id, problem).await?;
-    let told = parked.map(|parked| {
+    if let Some(parked) = parked {
         let envelope = Envelope::new(engine.program().source, &id.to_string(), &parked);
-        Message::event(Envelope {
+        work.tell(Message::event(Envelope {
             sagaid: Some(id),
             ..envelope
-        })
-    });
-    work.tally.add(&QUARANTINED, &[], u64::from(told.is_some()));
-    let told = told.into_iter().collect();
-    let enqueued = engine.outbox().enqueue(&mut work.writes, told);
-    work.commit().await?;
-    engine.outbox().hand_over(enqueued).await;
-    Ok(())
+        }));
+        work.tally().add(&QUARANTINED, &[], 1);
+    }
+    work.commit().await
 }
 
 /// Handles due sagas, or `only` one of them, in one transaction.

@@ -8,11 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use common::{
     amqp::{Broker, Message},
     contract::{Envelope, clock, dead_letters::DeadLettersGrowing},
-    db::{self, LazyTransaction},
+    db,
     gauges::LOOK_EVERY,
     watchdog::Turns,
 };
-use saga::Engine;
+use saga::{Engine, Error};
 use sqlx::{PgConnection, Row};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -37,7 +37,7 @@ pub(crate) async fn run(engine: Engine, broker: Broker, stop: CancellationToken)
     }
 }
 
-async fn look(engine: &Engine, broker: &Broker, seen: &mut Seen) -> sqlx::Result<()> {
+async fn look(engine: &Engine, broker: &Broker, seen: &mut Seen) -> Result<(), Error> {
     let mut letters = Vec::new();
     for queue in Queue::all() {
         // Where RabbitMQ does not tell, it is asked again soon.
@@ -79,8 +79,8 @@ async fn tell(
     db: &mut PgConnection,
     queue: &Queue,
     letters: i64,
-) -> sqlx::Result<()> {
-    let mut work = LazyTransaction::new(db);
+) -> Result<(), Error> {
+    let mut work = engine.work(db);
     let tx = work.transaction().await?;
     sqlx::query(
         "INSERT INTO letter_notices (queue, letters) VALUES ($1, 0) ON CONFLICT DO NOTHING",
@@ -99,20 +99,17 @@ async fn tell(
     let Some(before) = before else {
         return Ok(());
     };
-    work.writes
+    work.writes()
         .add(
             "UPDATE letter_notices SET letters = $2, told_at = CASE WHEN $2 > letters THEN now() ELSE told_at END
              WHERE queue = $1",
         )
         .bind(queue.name.clone())
         .bind(letters);
-    let growing = (letters > before).then(|| growing(engine, queue, letters, before));
-    let enqueued = engine
-        .outbox()
-        .enqueue(&mut work.writes, growing.into_iter().collect());
-    work.commit().await?;
-    engine.outbox().hand_over(enqueued).await;
-    Ok(())
+    if letters > before {
+        work.tell(growing(engine, queue, letters, before));
+    }
+    work.commit().await
 }
 
 fn growing(engine: &Engine, queue: &Queue, letters: i64, before: i64) -> Message {
