@@ -60,9 +60,7 @@ impl Question {
         let envelope = Envelope {
             correlationid: asked.correlationid.clone(),
             causationid: Some(asked.id),
-            traceparent: asked.traceparent.clone(),
-            tracestate: asked.tracestate.clone(),
-            ..Envelope::new(SOURCE, &asked.subject, &data)
+            ..Envelope::new(SOURCE, &asked.subject, &data).traced(asked.trace().as_ref())
         };
         Raw::response(&self.reply_to, self.correlation_id.as_deref(), &envelope)
     }

@@ -8,7 +8,7 @@ mod write;
 use std::collections::{HashMap, HashSet};
 
 use common::{
-    contract::{Origin, Reason, SagaId, saga::SagaParked},
+    contract::{Origin, Reason, SagaId, Trace, saga::SagaParked},
     db::{self, Writes, retention},
     participant::idempotency::{self, Record},
 };
@@ -124,8 +124,7 @@ fn read(registry: &Registry, row: &PgRow) -> Result<Saga, Error> {
         version: row.get("version"),
         origin: Origin {
             correlation_id: row.get("correlation_id"),
-            traceparent: row.get("traceparent"),
-            tracestate: row.get("tracestate"),
+            trace: Trace::stored(row.get("traceparent"), row.get("tracestate")),
         },
     })
 }
@@ -183,8 +182,8 @@ pub async fn set_origin(
     )
     .bind(id.0)
     .bind(&origin.correlation_id)
-    .bind(&origin.traceparent)
-    .bind(&origin.tracestate)
+    .bind(origin.trace.as_ref().map(Trace::parent))
+    .bind(origin.trace.as_ref().and_then(Trace::state))
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Message, SagaId, clock};
+use super::{Message, SagaId, Trace, clock};
 
 /// Bytes of a message that is read; what is larger was not made here.
 pub(crate) const MESSAGE_MAX: usize = 1024 * 1024;
@@ -204,6 +204,22 @@ impl Envelope {
             return Err(Unreadable::Envelope(problem));
         }
         Ok(())
+    }
+
+    /// Where in a trace it was made, if it says so as it should.
+    #[must_use]
+    pub fn trace(&self) -> Option<Trace> {
+        Trace::stored(self.traceparent.as_deref(), self.tracestate.clone())
+    }
+
+    /// The message, made there in a trace.
+    #[must_use]
+    pub fn traced(self, trace: Option<&Trace>) -> Self {
+        Self {
+            traceparent: trace.map(|trace| trace.parent().to_owned()),
+            tracestate: trace.and_then(Trace::state).map(str::to_owned),
+            ..self
+        }
     }
 
     /// The data as `M`.

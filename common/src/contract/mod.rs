@@ -25,6 +25,7 @@ pub mod payment;
 mod reason;
 pub mod saga;
 pub mod topology;
+mod trace;
 
 pub use currency::{Currency, NoCurrency};
 pub(crate) use envelope::MESSAGE_MAX;
@@ -33,6 +34,7 @@ pub use ids::{OrderId, PaymentId, ReturnId, SagaId};
 pub use money::{Money, MoneyError, decimal};
 pub use origin::Origin;
 pub use reason::{InvalidReason, Reason};
+pub use trace::Trace;
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,16 +1,14 @@
 //! Where messages come from: which request, and which trace.
 
-use super::Envelope;
+use super::{Envelope, Trace};
 
 /// Where a message comes from. All that follows from it, across services, repeats it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Ties together all that one request caused.
     pub correlation_id: String,
-    /// W3C trace context of the request.
-    pub traceparent: Option<String>,
-    /// What the request's tracing systems add to it.
-    pub tracestate: Option<String>,
+    /// Where in the request's trace.
+    pub trace: Option<Trace>,
 }
 
 impl Origin {
@@ -19,9 +17,7 @@ impl Origin {
     pub fn apply(&self, envelope: Envelope) -> Envelope {
         Envelope {
             correlationid: Some(self.correlation_id.clone()),
-            traceparent: self.traceparent.clone(),
-            tracestate: self.tracestate.clone(),
-            ..envelope
+            ..envelope.traced(self.trace.as_ref())
         }
     }
 }

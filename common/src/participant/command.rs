@@ -3,7 +3,7 @@
 use super::idempotency::{Direction, Key};
 use crate::{
     amqp::consumer::Incoming,
-    contract::{Envelope, Message, Unreadable},
+    contract::{Envelope, Message, Trace, Unreadable},
 };
 
 /// A command with what the envelope says about it.
@@ -19,8 +19,7 @@ pub struct Command<B> {
     pub(super) reply_to: String,
     pub(super) id: uuid::Uuid,
     correlation: Option<String>,
-    traceparent: Option<String>,
-    tracestate: Option<String>,
+    trace: Option<Trace>,
 }
 
 impl<B> Command<B> {
@@ -42,8 +41,7 @@ impl<B> Command<B> {
             reply_to: envelope.replyto.clone().ok_or_else(missing("replyto"))?,
             id: envelope.id,
             correlation: envelope.correlationid.clone(),
-            traceparent: envelope.traceparent.clone(),
-            tracestate: envelope.tracestate.clone(),
+            trace: envelope.trace(),
         })
     }
 
@@ -63,9 +61,7 @@ impl<B> Command<B> {
         Envelope {
             correlationid: self.correlation.clone(),
             causationid: Some(self.id),
-            traceparent: self.traceparent.clone(),
-            tracestate: self.tracestate.clone(),
-            ..envelope
+            ..envelope.traced(self.trace.as_ref())
         }
     }
 }

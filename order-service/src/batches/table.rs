@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::{
-    contract::{Origin, clock},
+    contract::{Origin, Trace, clock},
     db,
 };
 use saga::Verb;
@@ -113,8 +113,8 @@ pub(crate) async fn place(
     .bind(&request.actor)
     .bind(&request.reason)
     .bind(&request.origin.correlation_id)
-    .bind(&request.origin.traceparent)
-    .bind(&request.origin.tracestate)
+    .bind(request.origin.trace.as_ref().map(Trace::parent))
+    .bind(request.origin.trace.as_ref().and_then(Trace::state))
     .bind(idempotency.map(|one| one.plain().to_owned()))
     .bind(idempotency.map(|one| one.hash.clone()))
     .fetch_optional(db)
@@ -207,8 +207,7 @@ pub(super) fn read(row: &PgRow) -> sqlx::Result<Batch> {
         reason: row.try_get("reason")?,
         origin: Origin {
             correlation_id: row.try_get("correlation_id")?,
-            traceparent: row.try_get("traceparent")?,
-            tracestate: row.try_get("tracestate")?,
+            trace: Trace::stored(row.try_get("traceparent")?, row.try_get("tracestate")?),
         },
         status: db::parsed(row, "status")?,
         done: row.try_get("done")?,

@@ -61,8 +61,10 @@ pub fn insert(writes: &mut Writes, decisions: &[Decision], deadline_scale: f64) 
         .bind(column(decisions, |d| d.saga.definition.name()))
         .bind(column(decisions, |d| d.saga.definition.version()))
         .bind(column(decisions, |d| d.saga.origin.correlation_id.as_str()))
-        .bind(column(decisions, |d| d.saga.origin.traceparent.as_deref()))
-        .bind(column(decisions, |d| d.saga.origin.tracestate.as_deref()));
+        .bind(column(decisions, |d| {
+            Some(d.saga.origin.trace.as_ref()?.parent())
+        }))
+        .bind(column(decisions, |d| d.saga.origin.trace.as_ref()?.state()));
     append(writes, decisions);
 }
 

@@ -70,8 +70,7 @@ impl Story {
                 version: 0,
                 origin: Origin {
                     correlation_id: "scenario".to_owned(),
-                    traceparent: None,
-                    tracestate: None,
+                    trace: None,
                 },
             },
             clock: Duration::ZERO,
