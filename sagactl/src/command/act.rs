@@ -5,6 +5,7 @@
 //! ```
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -34,10 +35,43 @@ pub(crate) struct Why {
     pub(crate) reason: String,
     /// Only show what would follow
     #[arg(long, conflicts_with = "yes")]
-    pub(crate) dry_run: bool,
+    dry_run: bool,
     /// Do it without asking
     #[arg(long, short)]
-    pub(crate) yes: bool,
+    yes: bool,
+}
+
+impl Why {
+    /// Whether it is to be done. What `would` follow is shown: as the answer of a dry run, or aside, before the question.
+    ///
+    /// # Errors
+    /// What is asked for makes no sense; that is said first. The answer is not yes, or nobody is there to be asked.
+    pub(crate) async fn agreed<W: DeserializeOwned>(
+        &self,
+        context: &Context,
+        would: impl Future<Output = Result<Value, Failure>>,
+        show: impl FnOnce(bool, &W) -> Result<(), Failure>,
+        question: impl FnOnce(&W) -> String,
+    ) -> Result<bool, Failure> {
+        if self.yes {
+            return Ok(true);
+        }
+        let (screen, would) = (&context.screen, would.await?);
+        if self.dry_run && screen.is_json() {
+            screen.json(&would)?;
+            return Ok(false);
+        }
+        let would = read(&would)?;
+        if self.dry_run {
+            show(false, &would)?;
+            return Ok(false);
+        }
+        if screen.can_ask() {
+            show(true, &would)?;
+        }
+        screen.confirm(&question(&would))?;
+        Ok(true)
+    }
 }
 
 /// When a saga is looked at again, and why.
@@ -74,20 +108,11 @@ impl Act {
             let request = context.orders.post(&["sagas", &id, verb], body);
             request.by_actor()?.if_version(version)
         };
-        let is_asked = !self.why.yes && screen.can_ask();
-        if self.why.dry_run || !self.why.yes {
-            // Also where nobody can be asked: what makes no sense is said before what is missing.
-            let would = request()?.dry_run(true).json().await?;
-            if self.why.dry_run && screen.is_json() {
-                return screen.json(&would);
-            }
-            if self.why.dry_run || is_asked {
-                preview(context, !self.why.dry_run, verb, &seen, &read(&would)?)?;
-            }
-            if self.why.dry_run {
-                return Ok(());
-            }
-            screen.confirm(&format!("{verb} saga {id}?"))?;
+        let would = request()?.dry_run(true).json();
+        let show = |aside, would: &Value| preview(context, aside, verb, &seen, &read(would)?);
+        let question = |_: &Value| format!("{verb} saga {id}?");
+        if !self.why.agreed(context, would, show, question).await? {
+            return Ok(());
         }
         let done = request()?.once(Uuid::new_v4())?.json().await?;
         if screen.is_json() {

@@ -120,7 +120,6 @@ impl Batch {
 
 impl Run {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let screen = &context.screen;
         let filter = self.filter.parameters();
         if filter.is_empty() {
             let why = "say which sagas, by at least one filter: a batch is never about all of them";
@@ -135,20 +134,14 @@ impl Run {
         });
         let body = without_nulls(body);
         let request = || context.orders.post(&["sagas", "batch"], &body).by_actor();
-        if !self.why.yes {
-            let would = request()?.dry_run(true).json().await?;
-            if self.why.dry_run && screen.is_json() {
-                return screen.json(&would);
-            }
-            let would: Preview = read(&would)?;
-            if self.why.dry_run || screen.can_ask() {
-                preview(context, !self.why.dry_run, &self.verb, &would)?;
-            }
-            if self.why.dry_run {
-                return Ok(());
-            }
+        let would = request()?.dry_run(true).json();
+        let shown = |aside, would: &Preview| preview(context, aside, &self.verb, would);
+        let question = |would: &Preview| {
             let about = counted(would.matched, would.matched_all);
-            screen.confirm(&format!("{} {about}?", self.verb))?;
+            format!("{} {about}?", self.verb)
+        };
+        if !self.why.agreed(context, would, shown, question).await? {
+            return Ok(());
         }
         let placed = request()?.once(Uuid::new_v4())?.json().await?;
         let view: View = read(&placed)?;

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    future::ready,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -75,12 +76,10 @@ impl Edit {
         let seen = look(context, &self.letter).await?;
         let would = json!({ "instead": seen["body"], "sent": event });
         let question = format!("send this instead of {message}?");
-        if !confirmed(context, &self.why, &would, &question)? {
-            return Ok(());
-        }
         let body = json!({ "reason": self.why.reason, "body": event, "force": self.force });
         let path = ["dead-letters", queue, message, "redrive"];
-        done(context, context.orders.post(&path, &body)).await
+        let request = context.orders.post(&path, &body);
+        once_agreed(context, &self.why, would, question, request).await
     }
 }
 
@@ -90,12 +89,10 @@ impl Remove {
         let seen = look(context, &self.letter).await?;
         let would = json!({ "removed": seen });
         let question = format!("take {message} out of {queue} for good?");
-        if !confirmed(context, &self.why, &would, &question)? {
-            return Ok(());
-        }
         let body = json!({ "reason": self.why.reason });
         let path = ["dead-letters", queue, message];
-        done(context, context.orders.delete(&path, &body)).await
+        let request = context.orders.delete(&path, &body);
+        once_agreed(context, &self.why, would, question, request).await
     }
 }
 
@@ -104,25 +101,26 @@ async fn look(context: &Context, letter: &Letter) -> Result<Value, Failure> {
     context.orders.get(&path).json().await
 }
 
-/// Shows what would be done, and whether to do it.
-fn confirmed(context: &Context, why: &Why, would: &Value, question: &str) -> Result<bool, Failure> {
-    if why.dry_run {
-        context.screen.json(would)?;
-        return Ok(false);
+/// Shows as JSON what would be done, and does it if somebody wants that.
+async fn once_agreed(
+    context: &Context,
+    why: &Why,
+    would: Value,
+    question: String,
+    request: Request<'_>,
+) -> Result<(), Failure> {
+    let screen = &context.screen;
+    let show = |aside, would: &Value| match aside {
+        true => screen.tell_json(would),
+        false => screen.json(would),
+    };
+    let would = ready(Ok(would));
+    if !why.agreed(context, would, show, |_| question).await? {
+        return Ok(());
     }
-    if !why.yes {
-        if context.screen.can_ask() {
-            context.screen.tell_json(would)?;
-        }
-        context.screen.confirm(question)?;
-    }
-    Ok(true)
-}
-
-async fn done(context: &Context, request: Request<'_>) -> Result<(), Failure> {
     let answer = request.by_actor()?.once(Uuid::new_v4())?.json().await?;
-    if context.screen.is_json() {
-        return context.screen.json(&answer);
+    if screen.is_json() {
+        return screen.json(&answer);
     }
     let kept: Kept = read(&answer)?;
     let mut facts = vec![
@@ -133,7 +131,7 @@ async fn done(context: &Context, request: Request<'_>) -> Result<(), Failure> {
     ];
     let edited = kept.edited_as.map(|id| Text::plain(id.to_string()));
     facts.extend(edited.map(|id| ("sent as", id)));
-    context.screen.facts(facts)
+    screen.facts(facts)
 }
 
 /// The message in a file, or on standard input.

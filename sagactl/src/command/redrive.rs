@@ -130,7 +130,6 @@ impl Redrives {
 
 impl Redrive {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let screen = &context.screen;
         let ids = Some(&self.messages).filter(|ids| !ids.is_empty());
         let body = without_nulls(json!({
             "reason": self.why.reason,
@@ -143,19 +142,11 @@ impl Redrive {
         }));
         let path = ["dead-letters", &self.queue, "redrive"];
         let request = || context.orders.post(&path, &body).by_actor();
-        if !self.why.yes {
-            let would = request()?.dry_run(true).json().await?;
-            if self.why.dry_run && screen.is_json() {
-                return screen.json(&would);
-            }
-            let would: Preview = read(&would)?;
-            if self.why.dry_run || screen.can_ask() {
-                preview(context, !self.why.dry_run, &self.queue, &would)?;
-            }
-            if self.why.dry_run {
-                return Ok(());
-            }
-            screen.confirm(&format!("send {} again?", letters(would.would_redrive)))?;
+        let would = request()?.dry_run(true).json();
+        let shown = |aside, would: &Preview| preview(context, aside, &self.queue, would);
+        let question = |would: &Preview| format!("send {} again?", letters(would.would_redrive));
+        if !self.why.agreed(context, would, shown, question).await? {
+            return Ok(());
         }
         let accepted = request()?.once(Uuid::new_v4())?.json().await?;
         let view: View = read(&accepted)?;
