@@ -16,6 +16,7 @@ mod command;
 mod context;
 mod docs;
 mod failure;
+mod input;
 mod live;
 mod screen;
 mod service;

@@ -1,13 +1,12 @@
 //! Reading an export line by line, whoever wrote it.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read},
     path::Path,
 };
 
 use super::line::Line;
-use crate::failure::Failure;
+use crate::{failure::Failure, input};
 
 /// The most bytes of a line.
 const LONGEST: u64 = 64 << 20;
@@ -25,16 +24,8 @@ impl Lines {
     /// The lines of the file at `path`, or of standard input where that is `-`.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let wrong = |why: String| Failure::File(format!("{name} cannot be read: {why}"));
-        let from: Box<dyn Read> = if path == Path::new("-") {
-            Box::new(io::stdin())
-        } else {
-            let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
-            if fs::metadata(path).is_ok_and(|file| file.is_dir()) {
-                return Err(wrong("it is a directory".to_owned()));
-            }
-            Box::new(file)
-        };
+        let from = input::open(path)
+            .map_err(|error| Failure::File(format!("{name} cannot be read: {error}")))?;
         Ok(Self {
             from: BufReader::new(from),
             name,

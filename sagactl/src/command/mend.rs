@@ -1,9 +1,8 @@
 //! `dlq edit` and `dlq rm`: one letter, replaced or taken away. The original is kept.
 
 use std::{
-    fs::{self, File},
     future::ready,
-    io::{self, Read},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +15,7 @@ use super::act::Why;
 use crate::{
     context::Context,
     failure::Failure,
+    input,
     screen::{Text, when},
     service::{Request, read},
 };
@@ -139,15 +139,7 @@ fn event(path: &Path) -> Result<Map<String, Value>, Failure> {
     let name = path.display();
     let wrong = |why: &dyn std::fmt::Display| Failure::File(format!("{name}: {why}"));
     let mut text = Vec::new();
-    let from: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        let is_dir = fs::metadata(path).is_ok_and(|file| file.is_dir());
-        if is_dir {
-            return Err(wrong(&"it is a directory"));
-        }
-        Box::new(File::open(path).map_err(|error| wrong(&error))?)
-    };
+    let from = input::open(path).map_err(|error| wrong(&error))?;
     let mut from = from.take(BODY_MAX + 1);
     from.read_to_end(&mut text).map_err(|error| wrong(&error))?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > BODY_MAX {
