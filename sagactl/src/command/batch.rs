@@ -13,7 +13,7 @@ use super::{
     filter::Filter,
     job::{Job, until_ended},
     page::{Page, Part, paged, without_nulls},
-    saga::{Summary, option, table},
+    saga::{Summary, table, when_if_ever},
 };
 use crate::{
     context::Context,
@@ -225,10 +225,7 @@ fn show(context: &Context, answer: &Value) -> Result<(), Failure> {
         ("by", Text::plain(&batch.actor)),
         ("reason", Text::plain(&batch.reason)),
         ("created", when(batch.created_at)),
-        (
-            "finished",
-            batch.finished_at.map_or_else(|| option(None), when),
-        ),
+        ("finished", when_if_ever(batch.finished_at)),
     ];
     let more = [
         ("last refusal", &batch.last_refusal),

@@ -10,12 +10,12 @@ use super::{
     mend::{Edit, Letter, Remove},
     page::{Page, paged},
     redrive::Redrive,
-    saga::option,
+    saga::{option, when_if_ever},
 };
 use crate::{
     context::Context,
     failure::Failure,
-    screen::{BOLD, FAINT, Table, Text, relative, when},
+    screen::{BOLD, FAINT, Table, Text, relative},
     service::read,
 };
 
@@ -227,7 +227,7 @@ fn show(context: &Context, letter: &LetterView) -> Result<(), Failure> {
         ("why", Text::plain(&letter.reason.kind)),
         ("error", Text::plain(&letter.reason.error)),
         ("attempts", option(attempts.as_deref())),
-        ("died", letter.failed_at.map_or_else(|| option(None), when)),
+        ("died", when_if_ever(letter.failed_at)),
         ("saga", option(saga.as_deref())),
         ("step", option(letter.step.as_deref())),
         ("correlation", option(letter.correlation_id.as_deref())),

@@ -10,7 +10,7 @@ use super::{
     act::Why,
     job::{Job, until_ended},
     page::{Page, Part, paged, without_nulls},
-    saga::option,
+    saga::{option, when_if_ever},
 };
 use crate::{
     context::Context,
@@ -220,10 +220,7 @@ fn show(context: &Context, answer: &Value) -> Result<(), Failure> {
         ("by", Text::plain(&redrive.actor)),
         ("reason", Text::plain(&redrive.reason)),
         ("created", when(redrive.created_at)),
-        (
-            "finished",
-            redrive.finished_at.map_or_else(|| option(None), when),
-        ),
+        ("finished", when_if_ever(redrive.finished_at)),
     ];
     context.screen.facts(facts)?;
     for refusal in &redrive.refusals {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::screen::{BAD, FAINT, Table, Text, of_day, relative};
+use crate::screen::{BAD, FAINT, Table, Text, of_day, relative, when};
 
 /// A saga without its log.
 #[derive(Debug, Deserialize)]
@@ -168,4 +168,9 @@ pub(crate) fn details(details: &Value) -> String {
 /// The text, or a sign that there is none.
 pub(crate) fn option(text: Option<&str>) -> Text {
     text.map_or_else(|| Text::styled(FAINT, "-"), Text::plain)
+}
+
+/// When it was or will be, or a sign that there is no such time.
+pub(crate) fn when_if_ever(at: Option<DateTime<Utc>>) -> Text {
+    at.map_or_else(|| option(None), when)
 }

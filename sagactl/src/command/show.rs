@@ -3,7 +3,7 @@
 use clap::Args;
 use uuid::Uuid;
 
-use super::saga::{Details, log, option};
+use super::saga::{Details, log, option, when_if_ever};
 use crate::{
     context::Context,
     failure::Failure,
@@ -52,10 +52,7 @@ fn show(context: &Context, details: &Details) -> Result<(), Failure> {
         ("version", Text::plain(saga.version.to_string())),
         ("created", when(saga.created_at)),
         ("changed", when(saga.updated_at)),
-        (
-            "deadline",
-            saga.deadline_at.map_or_else(|| option(None), when),
-        ),
+        ("deadline", when_if_ever(saga.deadline_at)),
         ("last error", option(saga.last_error.as_deref())),
         ("correlation", Text::plain(&saga.correlation_id)),
         ("can be done", Text::plain(listed(&details.verbs))),
