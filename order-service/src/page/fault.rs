@@ -60,10 +60,6 @@ impl Fault {
         )
     }
 
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
-    }
-
     /// Whether the one who sent the form can do something about it.
     pub(super) fn is_the_senders(&self) -> bool {
         self.status.is_client_error() && self.status != StatusCode::NOT_FOUND
@@ -96,4 +92,10 @@ pub(super) fn show(template: &impl Template) -> Response {
         Ok(html) => Html(html).into_response(),
         Err(error) => ApiError::Internal(error.into()).into_response(),
     }
+}
+
+/// The same for a page that shows what was refused, if anything was: with the status of that.
+pub(super) fn show_form(template: &impl Template, fault: Option<&Fault>) -> Response {
+    let status = fault.map(|fault| fault.status).unwrap_or_default();
+    (status, show(template)).into_response()
 }

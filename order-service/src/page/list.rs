@@ -10,7 +10,7 @@ use axum::{
 use url::form_urlencoded::Serializer;
 
 use super::{
-    fault::{Fault, show as page},
+    fault::{Fault, show_form},
     state::Page,
     view::{Part, Saga},
 };
@@ -90,9 +90,8 @@ pub(super) async fn show(
         Ok(part) => (part.items, part.next_cursor, None),
         Err(fault) => (vec![], None, Some(fault)),
     };
-    let status = fault.as_ref().map(Fault::status).unwrap_or_default();
     let next = next.map(|cursor| format!("/ui/sagas?{}", asked.query(Some(&cursor))));
-    let mut response = page(&ListPage {
+    let list = ListPage {
         nav: "sagas",
         // The first page is where something happens.
         live: asked.is("cursor", "").then(|| "/sagas/events".to_owned()),
@@ -100,7 +99,6 @@ pub(super) async fn show(
         sagas,
         next,
         fault,
-    });
-    *response.status_mut() = status;
-    response
+    };
+    show_form(&list, list.fault.as_ref())
 }

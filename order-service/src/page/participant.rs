@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     backend::segment,
-    fault::{Fault, show as page},
+    fault::{Fault, show as page, show_form},
     form::{Ours, actor, done},
     state::Page,
 };
@@ -74,11 +74,8 @@ pub(super) async fn act(
     match backend.post::<Value>(&path, &headers, &actor, &body).await {
         Ok(_) => Ok(done("/", &filled.actor)),
         Err(fault) if fault.is_the_senders() => {
-            let status = fault.status();
             let form = ParticipantPage::new(name, &verb, filled, Some(fault))?;
-            let mut response = page(&form);
-            *response.status_mut() = status;
-            Ok(response)
+            Ok(show_form(&form, form.fault.as_ref()))
         }
         Err(fault) => Err(fault),
     }

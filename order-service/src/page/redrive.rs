@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     backend::segment,
-    fault::{Fault, show as page},
+    fault::{Fault, show as page, show_form},
     form::{Ours, actor, done, new_key},
     state::Page,
     view::Part,
@@ -92,17 +92,15 @@ pub(super) async fn ask(
 }
 
 fn form(queue: String, filled: Filled, would: Option<Preview>, fault: Option<Fault>) -> Response {
-    let status = fault.as_ref().map(Fault::status).unwrap_or_default();
-    let mut response = page(&FormPage {
+    let form = FormPage {
         nav: "letters",
         live: None,
         queue,
         filled,
         would,
         fault,
-    });
-    *response.status_mut() = status;
-    response
+    };
+    show_form(&form, form.fault.as_ref())
 }
 
 pub(super) async fn act(

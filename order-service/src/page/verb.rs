@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     backend::segment,
-    fault::{Fault, show as page},
+    fault::{Fault, show as page, show_form},
     form::{Ours, actor, done, new_key},
     state::Page,
     view::{Details, Entry, Explained, Saga},
@@ -196,7 +196,6 @@ pub(super) async fn act(
         Err(fault) if fault.is_the_senders() => (None, Some(fault)),
         Err(fault) => return Err(fault),
     };
-    let status = fault.as_ref().map(Fault::status).unwrap_or_default();
     let ready = ready(&state, &id, verb).await?;
     // Where the saga has changed, what is shown now is what is to be decided about.
     let version = if fault.is_some() {
@@ -204,12 +203,11 @@ pub(super) async fn act(
     } else {
         filled.version
     };
-    let mut response = page(&VerbPage {
+    let form = VerbPage {
         filled: Filled { version, ..filled },
         would,
         fault,
         ..ready
-    });
-    *response.status_mut() = status;
-    Ok(response)
+    };
+    Ok(show_form(&form, form.fault.as_ref()))
 }
