@@ -96,6 +96,12 @@
     }, SOON);
   }
 
+  function listen() {
+    if (!events || source) return;
+    source = new EventSource(events);
+    for (const name of ["entry", "saga", "skipped"]) source.addEventListener(name, soon);
+  }
+
   // A browser has few connections to one server, so a page that nobody looks at gives its own away.
   function look() {
     if (document.hidden) {
@@ -103,20 +109,14 @@
       source = null;
       return;
     }
-    if (events && !source) {
-      source = new EventSource(events);
-      for (const name of ["entry", "saga", "skipped"]) source.addEventListener(name, soon);
-    }
+    listen();
     refresh();
   }
 
   document.addEventListener("visibilitychange", look);
   addEventListener("pagehide", () => source?.close());
   if (!document.hidden) {
-    if (events) {
-      source = new EventSource(events);
-      for (const name of ["entry", "saga", "skipped"]) source.addEventListener(name, soon);
-    }
+    listen();
     later(ALWAYS);
   }
 })();
