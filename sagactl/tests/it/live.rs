@@ -287,7 +287,6 @@ async fn the_service_tells_what_happens_to_all_sagas() {
     let happening = async {
         loop {
             system.place("prod-1", 1).await;
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
     let tailed = tokio::select! {
