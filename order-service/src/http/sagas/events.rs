@@ -23,7 +23,6 @@ use common::{
 };
 use futures_util::stream;
 use saga::store;
-use sea_orm::EntityTrait;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{OwnedSemaphorePermit, broadcast::error::RecvError, mpsc},
@@ -32,9 +31,11 @@ use tokio::{
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::view::{LogEntry, SagaSummary};
+use super::{
+    one,
+    view::{LogEntry, SagaSummary},
+};
 use crate::{
-    entity::saga as row,
     http::api::Api,
     live::{Happening, News},
 };
@@ -170,8 +171,7 @@ async fn of_one(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let last = last_id(&headers, "the number of a log entry", |id| id.parse().ok())?;
-    let no_such_saga = || ApiError::NotFound(format!("there is no saga {id}"));
-    find(&api, id).await?.ok_or_else(no_such_saga)?;
+    one::row(&api, id).await?;
     let stream = Stream::open(&api)?;
     let mut last: i32 = last.unwrap_or(0);
     Ok(stream.answer(async move |client| {
@@ -180,7 +180,7 @@ async fn of_one(
         loop {
             turns.tick().await;
             // Where the database does not tell, the next look does.
-            let Ok(Some(saga)) = find(&api, id).await else {
+            let Ok(saga) = one::row(&api, id).await else {
                 continue;
             };
             if saga.version <= last {
@@ -201,10 +201,6 @@ async fn of_one(
             client.send(event, SagaSummary::from(saga)).await?;
         }
     }))
-}
-
-async fn find(api: &Api, id: SagaId) -> Result<Option<row::Model>, ApiError> {
-    Ok(row::Entity::find_by_id(id.0).one(&api.reads).await?)
 }
 
 /// What `Last-Event-ID` says, where it is there.
