@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use common::{
     amqp::{Raw, consumer::Incoming},
     contract::{
-        Envelope, Unreadable,
+        Envelope, Trace, Unreadable,
         inventory::{StockAvailability, StockItem, StockValidated, ValidateStock},
     },
 };
@@ -20,6 +20,7 @@ pub(crate) struct Question {
     items: Vec<StockItem>,
     reply_to: String,
     correlation_id: Option<String>,
+    trace: Option<Trace>,
 }
 
 impl Question {
@@ -34,6 +35,7 @@ impl Question {
             items: merge(&event.envelope, items)?,
             reply_to: reply_to.ok_or(Unreadable::Attribute("reply_to"))?,
             correlation_id: event.correlation_id.clone(),
+            trace: event.trace.clone(),
             envelope: event.envelope.clone(),
         })
     }
@@ -60,7 +62,7 @@ impl Question {
         let envelope = Envelope {
             correlationid: asked.correlationid.clone(),
             causationid: Some(asked.id),
-            ..Envelope::new(SOURCE, &asked.subject, &data).traced(asked.trace().as_ref())
+            ..Envelope::new(SOURCE, &asked.subject, &data).traced(self.trace.as_ref())
         };
         Raw::response(&self.reply_to, self.correlation_id.as_deref(), &envelope)
     }

@@ -5,7 +5,7 @@ use common::{
     contract::{Envelope, clock, saga::SagaParked},
 };
 use serde::de::DeserializeOwned;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 use uuid::Uuid;
 
 use crate::{
@@ -131,6 +131,14 @@ impl Decision {
     /// Tells the log what somebody may have to know, when it is committed.
     pub(crate) fn report(&self) {
         let saga = &self.saga;
+        debug!(
+            saga.id = %saga.id,
+            saga.step = self.transition.state.step(),
+            saga.entries = self.transition.log.len(),
+            correlation_id = saga.origin.correlation_id,
+            command.id = self.command_id.map(tracing::field::display),
+            "decided"
+        );
         match self.transition.state {
             State::Completed | State::Compensated { .. } => {}
             State::Parked { step, .. } => {

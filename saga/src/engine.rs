@@ -9,6 +9,7 @@
 
 mod error;
 mod follow;
+mod trace;
 mod work;
 
 use std::sync::Arc;

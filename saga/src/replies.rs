@@ -37,7 +37,7 @@ impl Handler for Replies {
     type Input = Result<Reply, UnknownReply>;
 
     fn decode(&self, event: &Incoming) -> Result<Self::Input, Unreadable> {
-        Reply::read(self.engine.registry(), &event.envelope)
+        Reply::read(self.engine.registry(), event)
     }
 
     async fn handle(

@@ -1,7 +1,8 @@
 //! A participant's reply, and what it tells its saga.
 
 use common::{
-    contract::{Envelope, SagaId, Unreadable},
+    amqp::consumer::Incoming,
+    contract::{SagaId, Trace, Unreadable},
     participant::idempotency::{Key, Record},
 };
 use uuid::Uuid;
@@ -20,6 +21,8 @@ pub struct Reply {
     pub(crate) saga: SagaId,
     /// The command that it answers, if it says so.
     pub(crate) asked: Option<Uuid>,
+    /// Where in its trace it is handled.
+    pub(crate) trace: Option<Trace>,
     step: String,
     kind: String,
     reading: Reading,
@@ -33,7 +36,9 @@ impl Reply {
     /// It is not what its type promises, or an attribute is missing.
     pub(crate) fn read(
         registry: &Registry,
-        envelope: &Envelope,
+        Incoming {
+            envelope, trace, ..
+        }: &Incoming,
     ) -> Result<Result<Self, UnknownReply>, Unreadable> {
         let step = envelope
             .sagastep
@@ -57,6 +62,7 @@ impl Reply {
             id,
             saga,
             asked: envelope.causationid,
+            trace: trace.clone(),
             step,
             kind,
             reading,

@@ -6,6 +6,7 @@ use super::{
     Destination, Message, Outgoing, Raw,
     properties::{batch_properties, message_properties},
 };
+use crate::telemetry::{Span, messaging};
 
 /// Bytes of messages that share an AMQP message. RabbitMQ 4 takes 16 MiB at most, and whoever reads has all of it in memory.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
@@ -16,8 +17,8 @@ pub(super) struct Frame {
     /// Which line it takes: for a message, where it goes.
     pub(super) line: Destination,
     pub(super) message: AmqpMessage,
-    /// Which messages of the batch it carries, by position.
-    pub(super) carries: Vec<usize>,
+    /// Which messages of the batch it carries, by position, and that they are being sent.
+    pub(super) carries: Vec<(usize, Span)>,
 }
 
 /// What `basic.publish` takes.
@@ -89,7 +90,7 @@ fn frame_of_raw(position: usize, raw: &Raw) -> Frame {
             properties: raw.properties().clone(),
             payload: raw.body().to_vec(),
         },
-        carries: vec![position],
+        carries: vec![(position, Span::default())],
     }
 }
 
@@ -112,8 +113,16 @@ fn frame_of_messages(messages: &[(usize, &Message)]) -> Frame {
             properties,
             payload,
         },
-        carries: messages.iter().map(|(position, _)| *position).collect(),
+        carries: messages
+            .iter()
+            .map(|(position, one)| (*position, send(one)))
+            .collect(),
     }
+}
+
+fn send(message: &Message) -> Span {
+    let to = message.destination();
+    messaging::send((to.exchange(), to.routing_key()), message.envelope())
 }
 
 fn batch_payload(messages: &[(usize, &Message)]) -> Vec<u8> {
@@ -168,6 +177,13 @@ mod tests {
         assert_eq!(sizes(1), [1, 1, 1, 1, 1]);
     }
 
+    /// The positions of what each AMQP message carries.
+    fn carried(messages: &[Outgoing]) -> Vec<Vec<usize>> {
+        let frames = frames(messages, 64).into_iter();
+        let positions = |frame: Frame| frame.carries.into_iter().map(|(position, _)| position);
+        frames.map(|frame| positions(frame).collect()).collect()
+    }
+
     #[test]
     fn large_commands_share_a_message_only_as_far_as_it_can_be_taken() {
         let large = || {
@@ -176,11 +192,7 @@ mod tests {
             Message::command("payment", envelope).into()
         };
         let messages = [large(), large(), large(), command(), large()];
-        let carried: Vec<_> = frames(&messages, 64)
-            .into_iter()
-            .map(|f| f.carries)
-            .collect();
-        assert_eq!(carried, [vec![0, 1], vec![2, 3, 4]]);
+        assert_eq!(carried(&messages), [vec![0, 1], vec![2, 3, 4]]);
     }
 
     #[test]
@@ -221,11 +233,7 @@ mod tests {
             event(),
             event(),
         ];
-        let carried: Vec<_> = frames(&messages, 64)
-            .into_iter()
-            .map(|f| f.carries)
-            .collect();
-        assert_eq!(carried, [vec![0, 2], vec![1], vec![3], vec![4]]);
+        assert_eq!(carried(&messages), [vec![0, 2], vec![1], vec![3], vec![4]]);
     }
 
     #[test]

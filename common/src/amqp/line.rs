@@ -28,7 +28,7 @@ use super::{
     frame::{AmqpMessage, Frame},
     patience::{Patience, UNCONFIRMED_LONGEST, UnderWay},
 };
-use crate::metrics::PUBLISHED;
+use crate::{metrics::PUBLISHED, telemetry::Span};
 
 /// AMQP messages under way on a channel, give or take a batch. RabbitMQ reads 400 for a channel that is held up, and then
 /// nothing more of the whole connection.
@@ -47,6 +47,17 @@ pub enum NotPublished {
     /// There is no connection, it broke, or the confirm did not come: the broker may have the message or not.
     #[error("the connection was lost before the confirm")]
     Lost,
+}
+
+impl NotPublished {
+    /// A stable word for it, in metrics and spans.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unroutable => "unroutable",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// The line to one destination.
@@ -223,8 +234,8 @@ async fn confirmed(channel: Channel, message: AmqpMessage) -> Confirmed {
 /// Confirms of one destination that are on their way.
 #[must_use = "a message is with the broker only when it is confirmed"]
 pub(crate) struct Confirms {
-    /// Which messages each AMQP message carries, by position.
-    carried: Vec<Vec<usize>>,
+    /// Which messages each AMQP message carries, by position, and that they are being sent.
+    carried: Vec<Vec<(usize, Span)>>,
     sent: Option<Sent>,
     patience: Arc<Patience>,
 }
@@ -248,20 +259,29 @@ impl Confirms {
         };
         count(self.patience.lane(), &results);
         let each = self.carried.into_iter().zip(results);
-        each.flat_map(|(carries, result)| carries.into_iter().map(move |one| (one, result)))
-            .collect()
+        let each = each.flat_map(|(carries, result)| {
+            carries.into_iter().map(move |(position, sent)| {
+                match result {
+                    Ok(()) => sent.end(),
+                    Err(why) => sent.fail(why.name(), why.to_string()),
+                }
+                (position, result)
+            })
+        });
+        each.collect()
     }
 }
 
 /// Counts AMQP messages by what became of them.
 fn count(lane: Lane, results: &[Result<(), NotPublished>]) {
     let lane = lane.to_string();
-    for (name, outcome) in [
-        ("confirmed", Ok(())),
-        ("unroutable", Err(NotPublished::Unroutable)),
-        ("refused", Err(NotPublished::Refused)),
-        ("lost", Err(NotPublished::Lost)),
+    for outcome in [
+        Ok(()),
+        Err(NotPublished::Unroutable),
+        Err(NotPublished::Refused),
+        Err(NotPublished::Lost),
     ] {
+        let name = outcome.err().map_or("confirmed", NotPublished::name);
         let messages = results.iter().filter(|result| **result == outcome);
         PUBLISHED.add(&[&lane, name], messages.count() as u64);
     }

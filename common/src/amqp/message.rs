@@ -1,11 +1,14 @@
 //! A message and where it goes: plain data, which an outbox can store.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, mem, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
 use super::Destination;
-use crate::contract::{Envelope, Unreadable, clock, topology};
+use crate::{
+    contract::{Envelope, Unreadable, clock, topology},
+    telemetry::{Span, messaging},
+};
 
 /// How long a message is postponed at least, ...
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -21,6 +24,8 @@ pub struct Message {
     json: Arc<str>,
     row_id: Uuid,
     pause: Duration,
+    /// That it was made, until that is told.
+    created: Span,
 }
 
 impl Message {
@@ -76,10 +81,13 @@ impl Message {
             json: json.into(),
             row_id,
             pause: Duration::ZERO,
+            created: Span::default(),
         })
     }
 
     fn new(destination: Destination, envelope: Envelope) -> Self {
+        let (envelope, created) =
+            created(envelope, destination.exchange(), destination.routing_key());
         let json = envelope.to_json();
         Self {
             destination,
@@ -87,7 +95,13 @@ impl Message {
             envelope: Arc::new(envelope),
             json: json.into(),
             pause: Duration::ZERO,
+            created,
         }
+    }
+
+    /// Takes out the span of its creation, to be ended when it is committed that there is such a message.
+    pub(crate) fn take_created(&mut self) -> Span {
+        mem::take(&mut self.created)
     }
 
     /// The message's id.
@@ -156,15 +170,19 @@ pub struct Reply {
     envelope: Arc<Envelope>,
     /// The envelope as JSON, which is made once.
     json: Arc<str>,
+    created: Span,
 }
 
 impl Reply {
     /// A new reply.
     #[must_use]
     pub fn new(envelope: Envelope) -> Self {
+        // Who asked is not known here, and all others hear of it, too.
+        let (envelope, created) = created(envelope, topology::REPLIES, "");
         Self {
             json: envelope.to_json().into(),
             envelope: Arc::new(envelope),
+            created,
         }
     }
 
@@ -176,7 +194,14 @@ impl Reply {
         Ok(Self {
             envelope: Arc::new(Envelope::parse(json.as_bytes())?),
             json: json.into(),
+            created: Span::default(),
         })
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
     }
 
     /// The message's id.
@@ -195,12 +220,13 @@ impl Reply {
     #[must_use]
     pub fn messages(&self, reply_to: &str) -> [Message; 2] {
         let id = self.id();
-        let to = |exchange: &'static str, routing_key: &str, row_id| Message {
+        let to = |exchange: &'static str, routing_key: &str, row_id, created| Message {
             destination: Destination::new(exchange, routing_key),
             envelope: Arc::clone(&self.envelope),
             json: Arc::clone(&self.json),
             row_id,
             pause: Duration::ZERO,
+            created,
         };
         // One message twice, and two rows.
         [
@@ -208,10 +234,21 @@ impl Reply {
                 topology::REPLIES,
                 reply_to,
                 Uuid::from_u128(id.as_u128() ^ 1),
+                self.created.clone(),
             ),
-            to(topology::EVENTS, &self.envelope.kind, id),
+            to(topology::EVENTS, &self.envelope.kind, id, Span::default()),
         ]
     }
+}
+
+/// The message as it names the place of its creation in its trace, and the span of that.
+fn created(envelope: Envelope, exchange: &str, routing_key: &str) -> (Envelope, Span) {
+    let span = messaging::create((exchange, routing_key), &envelope);
+    let envelope = match span.trace() {
+        Some(trace) => envelope.traced(Some(trace)),
+        None => envelope,
+    };
+    (envelope, span)
 }
 
 #[cfg(test)]

@@ -216,7 +216,7 @@ impl Envelope {
     #[must_use]
     pub fn traced(self, trace: Option<&Trace>) -> Self {
         Self {
-            traceparent: trace.map(|trace| trace.parent().to_owned()),
+            traceparent: trace.map(Trace::parent),
             tracestate: trace.and_then(Trace::state).map(str::to_owned),
             ..self
         }

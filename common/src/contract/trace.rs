@@ -7,11 +7,31 @@ use uuid::Uuid;
 /// Source: <https://www.w3.org/TR/trace-context/>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    parent: String,
+    id: u128,
+    span: u64,
+    flags: u8,
     state: Option<String>,
 }
 
 impl Trace {
+    /// The span of the trace with this id, with what tracing systems add.
+    #[must_use]
+    pub fn at(id: u128, span: u64, flags: u8, state: Option<String>) -> Self {
+        Self {
+            id,
+            span,
+            flags,
+            state,
+        }
+    }
+
+    /// A trace that begins here.
+    #[must_use]
+    pub fn new() -> Self {
+        let span = Uuid::new_v4().as_u64_pair().0 | 1;
+        Self::at(Uuid::new_v4().as_u128(), span, 1, None)
+    }
+
     /// What `parent` and `state` say, if they say it as this version of the format does. Of a later version, what this
     /// one knows is kept.
     ///
@@ -20,22 +40,17 @@ impl Trace {
     pub fn read(parent: &str, state: Option<String>) -> Option<Self> {
         let (known, rest) = parent.split_at_checked(55)?;
         let mut parts = known.splitn(4, '-');
-        let mut next = || parts.next();
-        let (version, trace, span, flags) = (next()?, next()?, next()?, next()?);
-        let is_hex = |part: &str, length| {
-            part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        let mut hex = |length| {
+            let part = parts.next()?;
+            let is_hex = part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            let number = u128::from_str_radix(part, 16).ok()?;
+            (part.len() == length && is_hex).then_some(number)
         };
-        let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|b| b != b'0');
-        let ends = rest.is_empty() || version != "00" && rest.starts_with('-');
-        let is_trace = is_hex(version, 2)
-            && version != "ff"
-            && is_id(trace, 32)
-            && is_id(span, 16)
-            && is_hex(flags, 2);
-        (is_trace && ends).then(|| Self {
-            parent: format!("00-{trace}-{span}-{flags}"),
-            state,
-        })
+        let (version, id, span, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+        let ends = rest.is_empty() || version != 0 && rest.starts_with('-');
+        let is_trace = version != 0xff && id != 0 && span != 0 && ends;
+        let (span, flags) = (u64::try_from(span).ok()?, u8::try_from(flags).ok()?);
+        is_trace.then(|| Self::at(id, span, flags, state))
     }
 
     /// What is stored of it.
@@ -44,20 +59,13 @@ impl Trace {
         Self::read(parent?, state)
     }
 
-    /// A trace that begins here.
-    #[must_use]
-    pub fn new() -> Self {
-        let (trace, span) = (Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0 | 1);
-        Self {
-            parent: format!("00-{trace}-{span:016x}-01"),
-            state: None,
-        }
-    }
-
     /// The `traceparent` of what follows.
     #[must_use]
-    pub fn parent(&self) -> &str {
-        &self.parent
+    pub fn parent(&self) -> String {
+        let Self {
+            id, span, flags, ..
+        } = self;
+        format!("00-{id:032x}-{span:016x}-{flags:02x}")
     }
 
     /// The `tracestate` of what follows: what tracing systems add.
@@ -68,8 +76,26 @@ impl Trace {
 
     /// The trace's id.
     #[must_use]
-    pub fn id(&self) -> &str {
-        &self.parent[3..35]
+    pub fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// The trace's id as tracing systems show it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{:032x}", self.id)
+    }
+
+    /// The id of the span that what follows has as its parent.
+    #[must_use]
+    pub fn span(&self) -> u64 {
+        self.span
+    }
+
+    /// Whether the trace is sampled, and what else is said about it.
+    #[must_use]
+    pub fn flags(&self) -> u8 {
+        self.flags
     }
 }
 
@@ -86,7 +112,7 @@ mod tests {
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn read(parent: &str) -> Option<String> {
-        Trace::read(parent, None).map(|trace| trace.parent().to_owned())
+        Trace::read(parent, None).map(|trace| trace.parent())
     }
 
     #[test]
@@ -95,7 +121,7 @@ mod tests {
         let later = format!("cc{}-what-comes-later", &TRACE[2..]);
         assert_eq!(read(&later).as_deref(), Some(TRACE));
         let trace = Trace::read(TRACE, Some("a=1".to_owned())).unwrap();
-        assert_eq!(trace.id(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(trace.name(), "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(trace.state(), Some("a=1"));
         for wrong in [
             "",
@@ -116,6 +142,6 @@ mod tests {
     #[test]
     fn a_trace_that_begins_here_can_be_read() {
         let new = Trace::new();
-        assert_eq!(Trace::read(new.parent(), None), Some(new));
+        assert_eq!(Trace::read(&new.parent(), None), Some(new));
     }
 }

@@ -14,6 +14,7 @@ mod page;
 mod probe;
 pub mod problem;
 mod server;
+mod traced;
 
 pub use connections::listen;
 pub use created::{Created, id_after, time};

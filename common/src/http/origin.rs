@@ -14,7 +14,7 @@ pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id
 /// Characters of a correlation id.
 pub(super) const CORRELATION_ID_MAX: usize = 128;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Characters of a trace state that are handed on. Source: <https://www.w3.org/TR/trace-context/#tracestate-limits>
 const TRACESTATE_MAX: usize = 512;
@@ -57,7 +57,7 @@ pub fn origin(headers: &HeaderMap) -> Origin {
 }
 
 /// Where in a trace the request was made, if it says so.
-fn trace(headers: &HeaderMap) -> Option<Trace> {
+pub(super) fn trace(headers: &HeaderMap) -> Option<Trace> {
     Trace::read(only(headers, &TRACEPARENT)?, tracestate(headers))
 }
 
@@ -110,7 +110,7 @@ mod tests {
     fn a_trace_is_kept_and_what_is_none_is_replaced() {
         let parent = |pairs: &[(&'static str, &str)]| {
             let trace = origin(&headers(pairs)).trace.unwrap();
-            (trace.parent().to_owned(), trace.state().map(str::to_owned))
+            (trace.parent(), trace.state().map(str::to_owned))
         };
         assert_eq!(parent(&[("traceparent", TRACE)]).0, TRACE);
         for wrong in [

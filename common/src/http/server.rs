@@ -24,8 +24,9 @@ use super::{
     extract::BODY_MAX,
     gate::{self, Gate},
     health,
-    origin::{CORRELATION_ID, correlate},
+    origin::{CORRELATION_ID, correlate, trace},
     problem::{self, types},
+    traced,
 };
 use crate::metrics::{self, HTTP_REQUESTS, HTTP_SECONDS};
 
@@ -78,6 +79,7 @@ pub fn api(mut routes: OpenApiRouter, probes: OpenApiRouter, pages: Router) -> R
                 .make_span_with(span)
                 .on_failure(()),
         )
+        .layer(middleware::from_fn(traced::record))
         .layer(middleware::from_fn(correlate))
         .layer(middleware::map_response(protect))
         .layer(middleware::from_fn(measure))
@@ -108,7 +110,8 @@ fn span(request: &Request) -> Span {
         .headers()
         .get(&CORRELATION_ID)
         .and_then(|id| id.to_str().ok());
-    info_span!("request", method = %request.method(), path = request.uri().path(), correlation_id)
+    let trace_id = trace(request.headers()).map(|trace| trace.name());
+    info_span!("request", method = %request.method(), path = request.uri().path(), correlation_id, trace_id)
 }
 
 /// Serves until `shutdown`, and then until the requests in flight are answered.

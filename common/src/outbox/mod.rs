@@ -46,6 +46,7 @@ use crate::{
     contract::topology,
     crash,
     db::Writes,
+    telemetry::{Span, is_collected},
 };
 
 /// How long whoever asks about a queue waits for the answer.
@@ -69,7 +70,11 @@ pub struct Outbox {
 /// go out twice.
 #[derive(Debug)]
 #[must_use = "what is not handed over waits until a sweep finds it"]
-pub struct Enqueued(Vec<Message>);
+pub struct Enqueued {
+    messages: Vec<Message>,
+    /// The creation of all that it enqueued.
+    created: Vec<Span>,
+}
 
 impl Outbox {
     /// An outbox in `db` and its relay, which is to be run. Its sweep of commands asks `admission`.
@@ -97,13 +102,20 @@ impl Outbox {
     }
 
     /// Adds `messages` to what the caller writes. After the commit, the result is to be handed over.
-    pub fn enqueue(&self, writes: &mut Writes, messages: Vec<Message>) -> Enqueued {
+    pub fn enqueue(&self, writes: &mut Writes, mut messages: Vec<Message>) -> Enqueued {
+        let created = match is_collected() {
+            true => messages.iter_mut().map(Message::take_created).collect(),
+            false => Vec::new(),
+        };
         let (now, later): (Vec<_>, Vec<_>) = messages
             .into_iter()
             .partition(|message| self.goes_out(message.destination()));
         insert(writes, &now);
         insert_waiting(writes, &later);
-        Enqueued(now)
+        Enqueued {
+            messages: now,
+            created,
+        }
     }
 
     /// Whether what is for `destination` is published at once.
@@ -162,7 +174,8 @@ impl Outbox {
     ///
     /// Waits while the broker is slower than the callers, but not while it is away or confirms nothing: the sweep
     /// publishes the messages then.
-    pub async fn hand_over(&self, Enqueued(messages): Enqueued) {
+    pub async fn hand_over(&self, Enqueued { messages, created }: Enqueued) {
+        created.into_iter().for_each(Span::end);
         if messages.is_empty() {
             return;
         }

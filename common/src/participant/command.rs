@@ -41,7 +41,7 @@ impl<B> Command<B> {
             reply_to: envelope.replyto.clone().ok_or_else(missing("replyto"))?,
             id: envelope.id,
             correlation: envelope.correlationid.clone(),
-            trace: envelope.trace(),
+            trace: message.trace.clone(),
         })
     }
 

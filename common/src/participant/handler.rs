@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sqlx::PgConnection;
-use tracing::info;
+use tracing::{debug, info};
 use uuid::Uuid;
 
 use super::{
@@ -120,6 +120,9 @@ impl<P: Participant> CommandHandler<P> {
             self.outbox.hand_over(enqueued).await;
             let reply_to = new.iter().map(|one| one.command.reply_to.as_str());
             replies.extend(reply_to.zip(new_replies));
+        }
+        for (reply_to, reply) in &replies {
+            say_answered(reply_to, reply.envelope());
         }
         let outgoing = replies
             .iter()
@@ -251,6 +254,19 @@ impl<P: Participant> CommandHandler<P> {
         }
         (records, numbered_replies)
     }
+}
+
+/// A line for whoever looks at each message.
+fn say_answered(reply_to: &str, reply: &Envelope) {
+    debug!(
+        reply_to,
+        message.id = %reply.id,
+        message.kind = reply.kind,
+        saga.id = reply.sagaid.map(tracing::field::display),
+        saga.step = reply.sagastep,
+        correlation_id = reply.correlationid,
+        "answered"
+    );
 }
 
 /// What `found` says about the command under `key`, and its reply.

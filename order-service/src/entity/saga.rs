@@ -23,6 +23,7 @@ pub(crate) struct Model {
     pub(crate) overruled: bool,
     pub(crate) command_id: Option<Uuid>,
     pub(crate) correlation_id: String,
+    pub(crate) traceparent: Option<String>,
     pub(crate) deadline_at: Option<DateTimeUtc>,
     pub(crate) expires_at: Option<DateTimeUtc>,
     pub(crate) created_at: DateTimeUtc,

@@ -100,6 +100,7 @@ pub(super) async fn show(
         ("correlationId", saga.correlation_id.as_str()),
     ];
     values.extend(saga.order_id.as_deref().map(|order| ("orderId", order)));
+    values.extend(saga.trace_id.as_deref().map(|trace| ("traceId", trace)));
     let (moments, still) = moments(&details);
     Ok(page(&SagaPage {
         nav: "sagas",

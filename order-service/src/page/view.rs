@@ -31,6 +31,7 @@ pub(super) struct Saga {
     pub(super) version: i32,
     pub(super) overruled: bool,
     pub(super) correlation_id: String,
+    pub(super) trace_id: Option<String>,
     pub(super) created_at: When,
     pub(super) updated_at: When,
     pub(super) deadline_at: Option<When>,

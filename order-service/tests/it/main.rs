@@ -38,5 +38,6 @@ mod returns;
 mod slow_broker;
 mod sql;
 mod timeouts;
+mod traces;
 mod upgrade;
 mod verbs;

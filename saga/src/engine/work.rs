@@ -7,11 +7,12 @@ use common::{
     db::{LazyTransaction, Writes},
     metrics::Tally,
     participant::idempotency,
+    telemetry::Span,
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Engine, Error, Following, Program};
+use super::{Engine, Error, Following, Program, trace};
 use crate::{
     AnyDefinition, Data, Definition, Event, Table,
     decision::Decision,
@@ -49,6 +50,8 @@ pub struct Work<'c> {
     begun: Vec<Decision>,
     decided: Vec<Decision>,
     messages: Vec<Message>,
+    /// What is told of it when it is committed, beside its messages.
+    spans: Vec<Span>,
 }
 
 /// What a [`Work`] would do, as its transaction sees it.
@@ -80,6 +83,7 @@ impl Engine {
             begun: Vec::new(),
             decided: Vec::new(),
             messages: Vec::new(),
+            spans: Vec::new(),
         }
     }
 }
@@ -188,8 +192,11 @@ impl<'c> Work<'c> {
     /// It makes no sense in the saga's state, or the database failed.
     pub async fn apply(&mut self, saga: Saga, event: &Event, origin: Origin) -> Result<(), Error> {
         let (id, before) = (saga.id, self.decided.len());
+        let span = trace::span(&saga, event, origin.trace.as_ref());
+        let span = span.linked(&saga.origin.trace);
         let saga = Saga { origin, ..saga };
-        self.decide(saga, event, None)?;
+        self.decide(trace::within(&span, saga), event, None)?;
+        self.spans.push(span);
         if let Some(decision) = self.decided.get(before) {
             let origin = &decision.saga.origin;
             let overrules = decision
@@ -234,8 +241,10 @@ impl<'c> Work<'c> {
         let tx = self.transaction.transaction().await?;
         let mut sagas = store::lock(tx, &self.engine.0.registry, &ids, &[]).await?;
         for (id, event) in events {
-            let locked = sagas.remove(id).ok_or(Error::NoSuchSaga(*id))?;
-            self.decide(locked?.saga, event, None)?;
+            let saga = sagas.remove(id).ok_or(Error::NoSuchSaga(*id))??.saga;
+            let span = trace::span(&saga, event, saga.origin.trace.as_ref());
+            self.decide(trace::within(&span, saga), event, None)?;
+            self.spans.push(span);
         }
         Ok(())
     }
@@ -295,6 +304,7 @@ impl<'c> Work<'c> {
 
     fn take_one(&mut self, saga: Saga, reply: &Reply) -> Result<(), Error> {
         let (event, before) = (reply.event(&saga)?, self.decided.len());
+        let saga = trace::after(reply.trace.as_ref(), saga);
         self.decide(saga, &event, Some(reply.id))?;
         if let Some(decision) = self.decided.get(before) {
             metrics::count_reply(&mut self.transaction.tally, decision, reply.asked);
@@ -369,6 +379,7 @@ impl<'c> Work<'c> {
             crash::point("engine.decided");
         }
         self.transaction.commit().await?;
+        self.spans.into_iter().for_each(Span::end);
         done();
         self.decided.iter().for_each(Decision::report);
         parts.outbox.hand_over(enqueued).await;

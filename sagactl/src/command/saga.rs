@@ -23,6 +23,8 @@ pub(crate) struct Summary {
     pub(crate) version: i64,
     pub(crate) overruled: bool,
     pub(crate) correlation_id: String,
+    #[serde(default)]
+    pub(crate) trace_id: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) deadline_at: Option<DateTime<Utc>>,

@@ -55,6 +55,7 @@ fn show(context: &Context, details: &Details) -> Result<(), Failure> {
         ("deadline", when_if_ever(saga.deadline_at)),
         ("last error", option(saga.last_error.as_deref())),
         ("correlation", Text::plain(&saga.correlation_id)),
+        ("trace", option(saga.trace_id.as_deref())),
         ("can be done", Text::plain(listed(&details.verbs))),
     ];
     screen.facts(facts)?;

@@ -102,14 +102,20 @@ impl Saying {
     pub(super) async fn publish(
         broker: &Broker,
         outgoing: Vec<Outgoing>,
-        postponed: Vec<Message>,
+        mut postponed: Vec<Message>,
     ) -> Self {
+        for message in &mut postponed {
+            message.take_created().end();
+        }
         let mut saying = Self {
             unsent: postponed,
             ..Self::default()
         };
         let (mut replies, mut events, mut responses) = (Vec::new(), Vec::new(), Vec::new());
-        for one in outgoing {
+        for mut one in outgoing {
+            if let Outgoing::Message(message) = &mut one {
+                message.take_created().end();
+            }
             match one {
                 Outgoing::Message(message) if !broker.takes(message.destination()) => {
                     saying.unsent.push(message);

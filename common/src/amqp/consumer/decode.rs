@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lapin::{BasicProperties, message::Delivery};
 use serde_json::value::RawValue;
+use tracing::debug;
 
 use super::{
     super::{
@@ -15,7 +16,10 @@ use super::{
     handler::{Handler, Incoming},
     slow::Slow,
 };
-use crate::contract::{Envelope, Unreadable};
+use crate::{
+    contract::{Envelope, Trace, Unreadable},
+    telemetry::{Span, messaging},
+};
 
 /// A message that could be read, and what the handler made of it.
 pub(super) struct Item<I> {
@@ -30,6 +34,43 @@ pub(super) struct Origin {
     pub(super) delivery: DeliveryTag,
     /// Set when it was too slow by itself.
     pub(super) slow: Option<Slow>,
+    /// That it is being handled.
+    span: Span,
+}
+
+impl Origin {
+    /// Says that nothing more is done about it here: it is done, or it failed, for which there is a stable word and the
+    /// reason.
+    pub(super) fn over(&self, queue: &'static str, failure: Option<(&str, &str)>) {
+        let span = self.span.clone();
+        match failure {
+            None => {
+                say(queue, &self.message, "done");
+                span.end();
+            }
+            Some((kind, error)) => {
+                say(queue, &self.message, kind);
+                span.fail(kind, error.to_owned());
+            }
+        }
+    }
+}
+
+/// A line for whoever looks at each message.
+fn say(queue: &'static str, message: &Incoming, what: &str) {
+    let Incoming {
+        envelope, trace, ..
+    } = message;
+    debug!(
+        queue,
+        message.id = %envelope.id,
+        message.kind = envelope.kind,
+        saga.id = envelope.sagaid.map(tracing::field::display),
+        saga.step = envelope.sagastep,
+        correlation_id = envelope.correlationid,
+        trace_id = trace.as_ref().map(Trace::name),
+        "{what}"
+    );
 }
 
 /// Deliveries are numbered in the order in which they come on a channel.
@@ -53,12 +94,13 @@ pub(super) fn decode<H: Handler>(
     let data = std::mem::take(&mut delivery.data);
     let properties = &delivery.properties;
     for json in messages(&data, properties) {
-        match read(handler, json, properties) {
-            Ok((message, input)) => batch.push(Item {
+        match read((queue, handler), json, properties) {
+            Ok((message, span, input)) => batch.push(Item {
                 origin: Origin {
                     message: Arc::new(message),
                     delivery: delivery.delivery_tag,
                     slow: None,
+                    span,
                 },
                 input,
             }),
@@ -96,18 +138,27 @@ fn messages<'d>(data: &'d [u8], properties: &BasicProperties) -> Vec<&'d [u8]> {
 }
 
 fn read<H: Handler>(
-    handler: &H,
+    (queue, handler): (&'static str, &H),
     json: &[u8],
     properties: &BasicProperties,
-) -> Result<(Incoming, H::Input), Unreadable> {
+) -> Result<(Incoming, Span, H::Input), Unreadable> {
     let text =
         |property: &Option<lapin::types::ShortString>| property.as_ref().map(ToString::to_string);
+    let envelope = Envelope::parse(json).or_else(|_| foreign::read(json, properties))?;
+    let span = messaging::process(queue, &envelope);
     let message = Incoming {
-        envelope: Envelope::parse(json).or_else(|_| foreign::read(json, properties))?,
+        trace: span.trace_or(envelope.trace()),
+        envelope,
         reply_to: text(properties.reply_to()),
         correlation_id: text(properties.correlation_id()),
         redriven: marks_of_redrive(properties),
     };
-    let input = handler.decode(&message)?;
-    Ok((message, input))
+    say(queue, &message, "taken");
+    match handler.decode(&message) {
+        Ok(input) => Ok((message, span, input)),
+        Err(reason) => {
+            span.fail(reason.kind(), reason.to_string());
+            Err(reason)
+        }
+    }
 }

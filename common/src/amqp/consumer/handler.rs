@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::super::{Message, Outgoing};
-use crate::contract::{Envelope, Unreadable};
+use crate::contract::{Envelope, Trace, Unreadable};
 
 /// Deliveries that RabbitMQ sends ahead of their acks, unless a handler wants fewer.
 pub(crate) const PREFETCH: u16 = 384;
@@ -52,6 +52,8 @@ impl From<sqlx::Error> for Error {
 pub struct Incoming {
     /// The message.
     pub envelope: Envelope,
+    /// Where in its trace it is being handled: what follows from it has this as its parent.
+    pub trace: Option<Trace>,
     /// On requests: the queue that the response goes to.
     pub reply_to: Option<String>,
     /// On requests: what the response repeats.

@@ -1,6 +1,10 @@
 //! Handles a batch: again while a dependency is away, and one by one when something in it is at fault or too slow.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use lapin::Channel;
@@ -124,16 +128,28 @@ impl<H: Handler> Attempts<'_, H> {
             later,
         } = handled;
         done.outgoing.extend(outgoing);
+        let ids = refused.iter().chain(&postponed).map(|(id, _)| *id);
+        let left_out: HashSet<_> = ids.chain(later.iter().map(|(id, _)| *id)).collect();
+        for origin in messages {
+            if !left_out.contains(&origin.message.envelope.id) {
+                origin.over(self.queue, None);
+            }
+        }
         self.say(&refused, "dead letters: nothing can be done with them");
         self.say(&postponed, "postponed: they come again after a pause");
         for (origin, why) in named(messages, refused) {
             let why = format!("{why:#}");
+            origin.over(self.queue, Some(("refused", &why)));
             let letter = self.dead_letter(&origin.message, "refused", &why, 1);
             done.outgoing.push(letter);
         }
-        for (origin, _) in named(messages, postponed) {
-            let again = Message::postponed(self.queue, origin.message.envelope.clone());
-            done.postponed.push(again);
+        for (origin, why) in named(messages, postponed) {
+            origin.over(self.queue, Some(("postponed", &format!("{why:#}"))));
+            let Incoming {
+                envelope, trace, ..
+            } = &*origin.message;
+            let again = envelope.clone().traced(trace.as_ref());
+            done.postponed.push(Message::postponed(self.queue, again));
         }
         done.later.extend(named(messages, later));
     }
@@ -202,6 +218,7 @@ impl<H: Handler> Attempts<'_, H> {
             }
         }
         error!(message.id = %envelope.id, saga.id = ?envelope.sagaid, correlation_id = envelope.correlationid, error = last_error, "dead letter: every attempt failed");
+        message.over(self.queue, Some(("handler-failed", &last_error)));
         let letter = self.dead_letter(
             &message.message,
             "handler-failed",

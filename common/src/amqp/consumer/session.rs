@@ -21,6 +21,7 @@ use crate::{
     amqp::broker::Hold,
     batch::{BATCH_MAX, BatchingWindow},
     metrics::{BATCH_MESSAGES, CONSUMED, REDELIVERED},
+    telemetry::{Span, is_collected, messaging},
     watchdog::{idle, watched},
 };
 
@@ -146,7 +147,9 @@ impl<'a, H: Handler> Session<'a, H> {
         BATCH_MESSAGES.record(&[queue], batch.len() as f64);
         let mut tags: Vec<_> = batch.iter().map(|item| item.origin.delivery).collect();
         let span = info_span!("batch", queue, messages = batch.len());
+        let together = together(queue, &batch);
         let handled = self.attempts.handle(batch).instrument(span).await?;
+        together.end();
         let Done {
             mut outgoing,
             postponed,
@@ -196,6 +199,18 @@ impl<'a, H: Handler> Session<'a, H> {
         }
         arrived
     }
+}
+
+/// The span of handling messages together, where there are several that are traced.
+fn together<I>(queue: &'static str, batch: &[Item<I>]) -> Span {
+    if !is_collected() || batch.len() < 2 {
+        return Span::default();
+    }
+    let places = batch
+        .iter()
+        .filter_map(|item| item.origin.message.envelope.trace());
+    let places: Vec<_> = places.collect();
+    messaging::process_batch(queue, batch.len(), &places)
 }
 
 /// The next delivery, when it may be taken; `None` when no more come.

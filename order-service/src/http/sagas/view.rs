@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use common::contract::{OrderId, SagaId};
+use common::contract::{OrderId, SagaId, Trace};
 use saga::{Registry, Status, Verb, store::Written};
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +49,9 @@ pub(super) struct SagaSummary {
     /// Whether an operator has skipped a step or forced the end: then it need not say what its participants did.
     overruled: bool,
     correlation_id: String,
+    /// The trace that it is in. Its spans are collected where `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    trace_id: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     /// When it is looked at again if no reply comes.
@@ -115,6 +118,7 @@ impl From<row::Model> for SagaSummary {
             version: row.version,
             overruled: row.overruled,
             correlation_id: row.correlation_id,
+            trace_id: Trace::stored(row.traceparent.as_deref(), None).map(|trace| trace.name()),
             created_at: row.created_at,
             updated_at: row.updated_at,
             deadline_at: row.deadline_at,
