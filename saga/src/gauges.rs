@@ -8,17 +8,15 @@ use common::{
     metrics::{Metric, OTHER},
     watchdog::Turns,
 };
-use sqlx::{PgExecutor, Row};
+use sqlx::PgExecutor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Engine, Registry,
     metrics::{NOW_PARKED, OLDEST, OPEN, OVERDUE, SAMPLED},
+    store,
     table::Table,
 };
-
-/// Open and parked sagas that are counted at most, each: what is more is not read.
-const COUNTED_MAX: i64 = 20_000;
 
 /// Looks until `stop`. Where the database does not tell, what was seen last stays.
 pub async fn run(engine: Engine, stop: CancellationToken) {
@@ -83,26 +81,11 @@ fn tell<const N: usize>(metric: &Metric, values: &BTreeMap<[&'static str; N], f6
 }
 
 async fn look(db: impl PgExecutor<'_>, registry: &Registry) -> sqlx::Result<Seen> {
-    // In the words of the partial indexes, which have nothing but these.
-    let rows = sqlx::query(
-        "SELECT type, status, COALESCE(current_step, '') AS step, count(*)::float8 AS sagas,
-                (count(*) FILTER (WHERE deadline_at < now() - interval '1 minute'))::float8 AS overdue,
-                GREATEST(0, EXTRACT(epoch FROM now() - min(created_at)))::float8 AS oldest
-         FROM ((SELECT type, status, current_step, created_at, deadline_at FROM sagas
-                WHERE deadline_at IS NOT NULL ORDER BY deadline_at LIMIT $1)
-               UNION ALL
-               (SELECT type, status, current_step, created_at, deadline_at FROM sagas
-                WHERE status = 'PARKED' ORDER BY id LIMIT $1)) AS waiting
-         GROUP BY type, status, current_step",
-    )
-    .bind(COUNTED_MAX)
-    .fetch_all(db)
-    .await?;
     let mut seen = Seen::nothing(registry);
-    for row in &rows {
-        let [name, step] = seen.known(row.get("type"), row.get("step"));
-        let sagas: f64 = row.get("sagas");
-        let status = match row.get("status") {
+    for waiting in store::waiting(db).await? {
+        let [name, step] = seen.known(&waiting.name, &waiting.step);
+        let sagas = waiting.count as f64;
+        let status = match &*waiting.status {
             "PARKED" => {
                 *seen.parked.entry([name, step]).or_default() += sagas;
                 continue;
@@ -111,9 +94,9 @@ async fn look(db: impl PgExecutor<'_>, registry: &Registry) -> sqlx::Result<Seen
             _ => "RUNNING",
         };
         *seen.open.entry([name, status, step]).or_default() += sagas;
-        *seen.overdue.entry([name]).or_default() += row.get::<f64, _>("overdue");
+        *seen.overdue.entry([name]).or_default() += waiting.overdue as f64;
         let oldest = seen.oldest.entry([name]).or_default();
-        *oldest = oldest.max(row.get("oldest"));
+        *oldest = oldest.max(waiting.oldest_seconds);
     }
     Ok(seen)
 }

@@ -3,6 +3,7 @@
 //! All statements are set-based: one a table, whatever the number of sagas.
 
 mod log;
+mod waiting;
 mod write;
 
 use std::collections::{HashMap, HashSet};
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 pub use self::{
     log::{Written, load, load_after, under_key, written},
+    waiting::{COUNTED_MAX, Waiting, waiting},
     write::{insert, update},
 };
 use crate::{

@@ -46,8 +46,9 @@ impl fmt::Display for When {
 
 /// A time span in one unit, or in two where one says too little.
 pub(super) fn lasting(span: TimeDelta) -> String {
-    let ms = span.num_milliseconds();
-    let seconds = span.num_seconds();
+    // Clocks of replicas may differ a little.
+    let ms = span.num_milliseconds().max(0);
+    let seconds = ms / 1000;
     match seconds {
         0 => format!("{ms} ms"),
         1..10 => format!("{:.1} s", ms as f64 / 1000.0),
@@ -65,6 +66,7 @@ mod tests {
     #[test]
     fn spans_are_told_in_the_unit_that_fits() {
         for (ms, words) in [
+            (-5_000, "0 ms"),
             (0, "0 ms"),
             (999, "999 ms"),
             (1_500, "1.5 s"),

@@ -8,7 +8,10 @@ use common::{
     contract::SagaId,
     http::{ApiError, extract::Query},
 };
-use saga::Status;
+use saga::{
+    Status,
+    store::{self, COUNTED_MAX},
+};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, Row, postgres::PgRow};
 use utoipa::{IntoParams, ToSchema};
@@ -16,8 +19,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::super::api::Api;
 
-/// Open, parked and ended sagas that are counted at most, each: what is more is not read.
-const COUNTED_MAX: i64 = 20_000;
 /// Minutes that are looked at when the request does not say, and at most.
 const MINUTES_MAX: i32 = 60;
 
@@ -77,6 +78,19 @@ struct Waiting {
     oldest: SagaId,
     /// When it began.
     oldest_at: DateTime<Utc>,
+}
+
+impl From<store::Waiting> for Waiting {
+    fn from(waiting: store::Waiting) -> Self {
+        Self {
+            kind: waiting.name,
+            status: waiting.status,
+            step: waiting.step,
+            count: waiting.count,
+            oldest: waiting.oldest,
+            oldest_at: waiting.oldest_at,
+        }
+    }
 }
 
 /// Sagas that ended of late. A saga counts as ended when it changed last: a reply that comes too late moves that.
@@ -143,37 +157,18 @@ async fn stats(
 }
 
 async fn waiting(db: &PgPool) -> sqlx::Result<(Vec<Waiting>, bool)> {
-    // In the order of the partial indexes, which have nothing but these.
-    let rows = sqlx::query(
-        "SELECT type, status, current_step, count(*) AS count, min(created_at) AS oldest_at,
-                (array_agg(id ORDER BY created_at))[1] AS oldest
-         FROM ((SELECT id, type, status, current_step, created_at FROM sagas
-                WHERE deadline_at IS NOT NULL ORDER BY deadline_at LIMIT $1)
-               UNION ALL
-               (SELECT id, type, status, current_step, created_at FROM sagas
-                WHERE status = 'PARKED' ORDER BY id LIMIT $1)) AS waiting
-         GROUP BY type, status, current_step ORDER BY type, status, current_step",
-    )
-    .bind(COUNTED_MAX)
-    .fetch_all(db)
-    .await?;
-    let of = |row: &PgRow| Waiting {
-        kind: row.get("type"),
-        status: row.get("status"),
-        step: row.get("current_step"),
-        count: row.get("count"),
-        oldest: SagaId(row.get("oldest")),
-        oldest_at: row.get("oldest_at"),
-    };
-    let waiting: Vec<_> = rows.iter().map(of).collect();
+    let waiting = store::waiting(db).await?;
     let count = |is_parked| {
         let of = waiting
             .iter()
-            .filter(move |one| (one.status == "PARKED") == is_parked);
+            .filter(|one| (one.status == "PARKED") == is_parked);
         of.map(|one| one.count).sum::<i64>()
     };
     let is_complete = count(true) < COUNTED_MAX && count(false) < COUNTED_MAX;
-    Ok((waiting, is_complete))
+    Ok((
+        waiting.into_iter().map(Waiting::from).collect(),
+        is_complete,
+    ))
 }
 
 async fn ended(db: &PgPool, minutes: i32) -> sqlx::Result<(DateTime<Utc>, Ended)> {
