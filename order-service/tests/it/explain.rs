@@ -168,6 +168,23 @@ async fn it_says_what_is_wrong_with_a_saga_that_cannot_go_on() {
     )
     .await;
 
+    let misunderstood = system.place("prod-1", 1).await;
+    let mut reply = processed(&participants.command("payment").await);
+    system.until_outbox_is_empty().await;
+    reply["type"] = json!("payment.misunderstood.v1");
+    participants.reply(&[reply]).await;
+    let said = until(
+        &system,
+        &misunderstood,
+        &[
+            "; order.saga.replies.dlq holds a dead letter, where its command or the reply may be",
+            text(&misunderstood, "sagaId"),
+        ],
+    )
+    .await;
+    let letters = json!([{ "queue": "order.saga.replies.dlq", "messages": 1 }]);
+    assert_eq!(said["deadLetters"], letters);
+
     let foreign = system.place("prod-1", 1).await;
     take().await;
     change(

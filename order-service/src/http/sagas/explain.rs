@@ -39,7 +39,7 @@ struct SagaExplanation {
 
 /// Explain a saga: what it waits for, since when and why, and what happens next.
 ///
-/// It joins the saga, its log, the outbox and its participant's queue. What cannot be asked, because RabbitMQ is away, is
+/// It joins the saga, its log, the outbox, its participant's queue and the dead letters beside it. What cannot be asked, because RabbitMQ is away, is
 /// said to be unknown; the answer comes within two seconds all the same.
 #[utoipa::path(get, path = "/sagas/{sagaId}/explain", operation_id = "explainSaga", tag = "sagas", params(("sagaId" = SagaId, Path)),
     responses((status = 200, description = "Why it is where it is", body = SagaExplanation),

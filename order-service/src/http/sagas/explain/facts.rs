@@ -1,8 +1,11 @@
 //! What is known of why a saga is where it is.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use common::{
-    contract::{Reason, SagaId, clock},
+    amqp::Broker,
+    contract::{Reason, SagaId, clock, topology},
     http::ApiError,
     outbox::{Held, Outbox, Route, Unsent},
 };
@@ -13,10 +16,14 @@ use saga::{
 };
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::super::one;
 use crate::{entity::saga as row, http::api::Api};
+
+/// How long RabbitMQ may take to count dead letters.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What is known of a saga. What does not apply, or cannot be known, is null.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -51,6 +58,9 @@ pub(super) struct Facts {
     pub(super) undone: Option<Undone>,
     /// Why it is parked.
     pub(super) parked: Option<Parked>,
+    /// The dead-letter queues that may hold its command or the reply, where they are not empty. They are counted only:
+    /// `GET /dead-letters/{queue}?sagaId=` looks into them.
+    pub(super) dead_letters: Vec<DeadLetters>,
     /// What follows if no reply comes.
     pub(super) next: Option<Next>,
     /// Who said last that something of it is done or undone, whatever its participants did; null where nobody has, or its log
@@ -110,6 +120,15 @@ pub(super) struct Queue {
     /// AMQP messages that nobody has taken.
     pub(super) messages: u32,
     pub(super) consumers: u32,
+}
+
+/// Dead letters, whoever they belong to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DeadLettersNearby)]
+pub(super) struct DeadLetters {
+    #[schema(example = "inventory.commands.dlq")]
+    pub(super) queue: String,
+    pub(super) messages: u32,
 }
 
 /// Why a saga is or was undone.
@@ -250,7 +269,44 @@ pub(super) async fn gather(api: &Api, id: SagaId) -> Result<Facts, ApiError> {
         let (unsent, route) = tokio::join!(unsent, outbox.route(plan.participant));
         facts.waits = Some(waits(plan, state, &row, &log, unsent?, route));
     }
+    if let Some(participant) = may_have_died(&facts) {
+        let looking = dead_letters(&api.broker, participant);
+        facts.dead_letters = timeout(LOOK_TIMEOUT, looking).await.unwrap_or_default();
+    }
     Ok(facts)
+}
+
+/// The participant that got a command and has not answered, if that may be because something became a dead letter. Where
+/// RabbitMQ did not tell how the queue is, it is not asked again.
+fn may_have_died(facts: &Facts) -> Option<&str> {
+    match (&facts.waits, &facts.parked) {
+        (Some(waits), None) if waits.unsent.is_none() && waits.queue.is_some() => {
+            Some(&waits.participant)
+        }
+        (None, Some(parked)) if parked.attempts.is_some() => parked.participant.as_deref(),
+        _ => None,
+    }
+}
+
+/// Where what `participant` was told, or what it said, may be.
+async fn dead_letters(broker: &Broker, participant: &str) -> Vec<DeadLetters> {
+    let queues = [
+        topology::commands_queue(participant),
+        topology::ORDER_REPLIES.name.to_owned(),
+    ];
+    let mut letters = Vec::new();
+    for queue in queues.map(|queue| topology::dead_letter_queue(&queue)) {
+        let state = broker.look(&queue).await;
+        letters.extend(
+            state
+                .filter(|state| state.messages > 0)
+                .map(|state| DeadLetters {
+                    queue,
+                    messages: state.messages,
+                }),
+        );
+    }
+    letters
 }
 
 /// What an entry means, also where it is about a step that the definition does not have.
@@ -299,7 +355,7 @@ fn waits(
         held: route.held,
         broker_connected: route.is_connected,
         queue: route.queue.map(|queue| Queue {
-            name: common::contract::topology::commands_queue(plan.participant),
+            name: topology::commands_queue(plan.participant),
             messages: queue.messages,
             consumers: queue.consumers,
         }),

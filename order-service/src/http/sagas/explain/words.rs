@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use common::outbox::{Held, Unsent};
 
-use super::facts::{CauseKind, Facts, Next, Parked, Queue, Undone, Unreadable, Waits};
+use super::facts::{CauseKind, DeadLetters, Facts, Next, Parked, Queue, Undone, Unreadable, Waits};
 
 /// A saga that nobody has looked at for so long after its deadline is overdue.
 const OVERDUE: TimeDelta = TimeDelta::seconds(10);
@@ -90,8 +90,9 @@ fn of_parked(facts: &Facts, parked: &Parked) -> String {
         .as_ref()
         .map(|undone| format!(", after {}", cause(undone)));
     format!(
-        "has been parked for {since}{}: it {what} without a reply; when {who} works again, {retry} {again}",
-        why.unwrap_or_default()
+        "has been parked for {since}{}: it {what} without a reply{}; when {who} works again, {retry} {again}",
+        why.unwrap_or_default(),
+        letters(facts)
     )
 }
 
@@ -118,7 +119,8 @@ fn of_waiting(facts: &Facts, waits: &Waits) -> String {
         .as_ref()
         .map(|next| after_that(facts, waits, next));
     format!(
-        "{begin} waited for {to_do} for {waited} (attempt {attempt} of {attempts}): {why}{}",
+        "{begin} waited for {to_do} for {waited} (attempt {attempt} of {attempts}): {why}{}{}",
+        letters(facts),
         next.unwrap_or_default()
     )
 }
@@ -203,6 +205,25 @@ fn silent_because(now: DateTime<Utc>, waits: &Waits) -> String {
             format!("its queue {name} holds {count} for {many} consumers, which are behind")
         }
     }
+}
+
+/// Where else its command or the reply may be.
+fn letters(facts: &Facts) -> String {
+    let mut queues = facts.dead_letters.iter();
+    let Some(first) = queues.next() else {
+        return String::new();
+    };
+    let holds = |one: &DeadLetters| match one.messages {
+        1 => format!("{} holds a dead letter", one.queue),
+        many => format!("{} holds {many} dead letters", one.queue),
+    };
+    let others: String = queues.map(|one| format!(" and {}", holds(one))).collect();
+    format!(
+        "; {}{others}, where its command or the reply may be (GET /dead-letters/{}?sagaId={})",
+        holds(first),
+        first.queue,
+        facts.saga_id
+    )
 }
 
 /// What follows.

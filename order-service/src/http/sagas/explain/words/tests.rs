@@ -52,6 +52,13 @@ fn queue(messages: u32, consumers: u32) -> Queue {
     }
 }
 
+fn letters(queue: &str, messages: u32) -> DeadLetters {
+    DeadLetters {
+        queue: queue.to_owned(),
+        messages,
+    }
+}
+
 fn unsent(attempts: i32, last_error: Option<&str>) -> Option<Unsent> {
     Some(Unsent {
         since: at(-100),
@@ -166,6 +173,18 @@ fn cases() -> Vec<(Facts, String)> {
         is_sent(
             "its command was sent 4 min ago, and RabbitMQ cannot be reached, so nobody can tell how its queue is",
             |_, waits, _| (waits.queue, waits.broker_connected) = (None, false),
+        ),
+        is_sent(
+            "its command was sent 4 min ago and taken out of inventory.commands, and no reply has come; \
+             inventory.commands.dlq holds 3 dead letters and order.saga.replies.dlq holds a dead letter, where its command or \
+             the reply may be (GET /dead-letters/inventory.commands.dlq?sagaId=$ID)",
+            |facts, waits, _| {
+                waits.queue = Some(queue(0, 2));
+                facts.dead_letters = vec![
+                    letters("inventory.commands.dlq", 3),
+                    letters("order.saga.replies.dlq", 1),
+                ];
+            },
         ),
         // It has not left.
         is_unsent(
