@@ -80,13 +80,20 @@ impl Operator {
 
     /// Does something about all that need somebody.
     async fn batch(&self) -> Result<()> {
-        let body = match rand::rng().random_bool(0.5) {
-            true => {
-                json!({ "filter": { "status": "PARKED" }, "verb": "retry", "reason": "torture" })
-            }
-            false => {
-                json!({ "filter": { "stuck": "true" }, "verb": "reschedule", "delaySeconds": 0,
-                             "reason": "torture", "perSecond": 200 })
+        let body = match rand::rng().random_range(0..4) {
+            0 => json!({ "filter": { "status": "PARKED" }, "verb": "retry", "reason": "torture" }),
+            1 => json!({ "filter": { "stuck": "true" }, "verb": "reschedule", "delaySeconds": 0,
+                         "reason": "torture", "perSecond": 200 }),
+            dice => {
+                let page = self.read("/sagas?status=RUNNING&limit=5").await?;
+                let sagas = page["items"].as_array().map_or(&[][..], Vec::as_slice);
+                let [newest, .., oldest] = sagas else {
+                    return Ok(());
+                };
+                let verb = if dice == 2 { "abort" } else { "skip" };
+                json!({ "filter": { "status": "RUNNING", "createdFrom": oldest["createdAt"],
+                                    "createdBefore": newest["createdAt"] },
+                        "verb": verb, "reason": "torture" })
             }
         };
         let url = format!("{}/sagas/batch", self.replica());

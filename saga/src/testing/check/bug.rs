@@ -13,6 +13,7 @@ use crate::{
     table::{StepPlan, Table, Tries, Undo},
     testing::plans::Plans,
     transition::{Deadline, Event, IllegalEvent, Transition, transition},
+    verb::Verb,
 };
 
 /// What somebody may get wrong.
@@ -54,11 +55,15 @@ pub enum Bug {
     ForwardOnlyGivenUp,
     /// A saga whose time is over is undone, also behind the point of no return.
     ExpiredBehindNoReturn,
+    /// What an operator skips is written down as if its participant had done it.
+    SkippedIsDone,
+    /// A command that an operator has sent again gets no deadline.
+    NoDeadlineForTheRetry,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::NoTombstone,
         Self::NoIntent,
         Self::NotClosed,
@@ -77,6 +82,8 @@ impl Bug {
         Self::ForwardOnlyUndone,
         Self::ForwardOnlyGivenUp,
         Self::ExpiredBehindNoReturn,
+        Self::SkippedIsDone,
+        Self::NoDeadlineForTheRetry,
     ];
 
     /// The guarantee that it breaks; none where it does no harm.
@@ -89,10 +96,10 @@ impl Bug {
             Self::NoOutcome | Self::ForwardOnlyRepeated => Some(ONCE),
             Self::AckBeforeCommit | Self::NoOutbox | Self::CountedBeforeDecided => Some(MOVES),
             Self::CountedTwice => None,
-            Self::NoDeadlineForTheSecondAttempt => Some(ARMED),
+            Self::NoDeadlineForTheSecondAttempt | Self::NoDeadlineForTheRetry => Some(ARMED),
             Self::ParkedIsDeaf => Some(GOES_ON),
             Self::UndoneFromTheStepBefore | Self::CompensationForgotten => Some(CLEAN),
-            Self::LateSuccessCounts => Some(COMPLETE),
+            Self::LateSuccessCounts | Self::SkippedIsDone => Some(COMPLETE),
             Self::ForwardOnlyUndone => Some(NEVER_UNDONE),
             Self::ForwardOnlyGivenUp | Self::ExpiredBehindNoReturn => Some(NO_RETURN),
         }
@@ -115,9 +122,12 @@ impl Bug {
             Self::AckBeforeCommit
             | Self::NoOutbox
             | Self::CountedBeforeDecided
-            | Self::CountedTwice => true,
+            | Self::CountedTwice
+            | Self::SkippedIsDone => true,
             Self::NoDeadlineForTheSecondAttempt => plans.any(|step| step.tries.attempts > 1),
-            Self::ParkedIsDeaf => plans.has_way_back() || plans.has_point_of_no_return(),
+            Self::ParkedIsDeaf | Self::NoDeadlineForTheRetry => {
+                plans.has_way_back() || plans.has_point_of_no_return()
+            }
             Self::UndoneFromTheStepBefore
             | Self::CompensationForgotten
             | Self::LateSuccessCounts => plans.has_way_back(),
@@ -187,6 +197,23 @@ pub(crate) fn decide(
                 deadline: Deadline::Never,
             })
         }
+        (
+            Some(Bug::SkippedIsDone),
+            State::Running { step, .. },
+            Event::Intervened {
+                verb: Verb::Skip, ..
+            },
+        ) => transition(saga, state, &Event::Succeeded(step)),
+        (
+            Some(Bug::NoDeadlineForTheRetry),
+            _,
+            Event::Intervened {
+                verb: Verb::Retry, ..
+            },
+        ) => Ok(Transition {
+            deadline: Deadline::Never,
+            ..transition(saga, state, event)?
+        }),
         (Some(Bug::ForwardOnlyUndone | Bug::CompensationForgotten), ..)
         | (Some(Bug::ForwardOnlyGivenUp), _, Event::DeadlinePassed)
         | (Some(Bug::ExpiredBehindNoReturn), _, Event::Expired) => {
