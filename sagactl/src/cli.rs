@@ -181,8 +181,8 @@ fn default_url(port: u16) -> Url {
 /// The address of a service.
 fn url(text: &str) -> Result<Url, String> {
     let url: Url = text.parse().map_err(|error| format!("{error}"))?;
-    if url.scheme() == "http" && url.has_host() {
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
         return Ok(url);
     }
-    Err("it must begin with http://, for the services speak nothing else".to_owned())
+    Err("it must begin with http:// or https://".to_owned())
 }

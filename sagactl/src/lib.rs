@@ -16,6 +16,7 @@ mod command;
 mod context;
 mod docs;
 mod failure;
+mod http;
 mod input;
 mod live;
 mod screen;

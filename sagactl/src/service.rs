@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::{
-    Client, Method, Response, StatusCode,
+use hyper::{
+    Method, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER},
 };
 use serde::de::DeserializeOwned;
@@ -12,7 +12,10 @@ use tokio::time::{sleep, timeout};
 use url::Url;
 use uuid::Uuid;
 
-use crate::failure::{Failure, Problem};
+use crate::{
+    failure::{Failure, Problem},
+    http::{self, Answer, Http},
+};
 
 /// The largest answer that is read, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
@@ -20,13 +23,11 @@ const ANSWER_MAX: usize = 64 << 20;
 const TRIES: u32 = 4;
 /// ... and how long after the first time it is sent for the second; then twice as long after that.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// A service, and who asks it.
 #[derive(Debug)]
 pub(crate) struct Service {
-    http: Client,
+    http: Http,
     base: Url,
     patience: Duration,
     actor: Option<String>,
@@ -49,12 +50,11 @@ impl Service {
         actor: Option<String>,
         patience: Duration,
     ) -> Result<Self, Failure> {
-        let http = Client::builder()
-            .connect_timeout(CONNECT)
-            .user_agent(concat!("sagactl/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .build()
-            .map_err(|error| Failure::Away(format!("there is no HTTP here: {error}")))?;
+        let http = Http::new(&base).map_err(|error| {
+            Failure::Away(format!(
+                "no certificate can be checked here: {error}. SSL_CERT_FILE names a file with those to trust"
+            ))
+        })?;
         Ok(Self {
             http,
             base,
@@ -190,17 +190,17 @@ impl<'s> Request<'s> {
     ///
     /// # Errors
     /// The service does not begin to answer.
-    pub(crate) async fn stream(self) -> Result<Response, Failure> {
+    pub(crate) async fn stream(self) -> Result<Answer, Failure> {
         let (patience, too_slow) = (self.service.patience, self.too_slow());
         let begun = timeout(patience, self.once_answered()).await;
         begun.unwrap_or(Err(too_slow))
     }
 
-    async fn once_answered(self) -> Result<Response, Failure> {
+    async fn once_answered(self) -> Result<Answer, Failure> {
         let answer = self
             .send()
             .await
-            .map_err(|error| self.unreachable(&error))?;
+            .map_err(|error| self.unreachable(&*error))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -216,7 +216,7 @@ impl<'s> Request<'s> {
                 Ok((status, _, body)) if status.is_success() => return Ok(body),
                 Ok((StatusCode::SERVICE_UNAVAILABLE, wait, _)) if left > 0 => wait,
                 Ok((status, _, body)) => return Err(self.refusal(status, &body)),
-                Err(error) if left == 0 => return Err(self.unreachable(&error)),
+                Err(error) if left == 0 => return Err(self.unreachable(&*error)),
                 Err(_) => None,
             };
             sleep(wait.unwrap_or(pause)).await;
@@ -225,20 +225,17 @@ impl<'s> Request<'s> {
     }
 
     /// Sends it once: the status, when to ask again, and the body of the answer.
-    async fn exchanged(&self) -> reqwest::Result<(StatusCode, Option<Duration>, Vec<u8>)> {
+    async fn exchanged(&self) -> Result<(StatusCode, Option<Duration>, Vec<u8>), http::Error> {
         let answer = self.send().await?;
         let (status, wait) = (answer.status(), retry_after(&answer));
         Ok((status, wait, whole(answer).await?))
     }
 
-    async fn send(&self) -> reqwest::Result<Response> {
+    async fn send(&self) -> Result<Answer, http::Error> {
+        let body = self.body.clone().unwrap_or_default();
         let http = &self.service.http;
-        let mut request = http.request(self.method.clone(), self.url.clone());
-        request = request.headers(self.headers.clone());
-        if let Some(body) = &self.body {
-            request = request.body(body.clone());
-        }
-        request.send().await
+        http.send(self.method.clone(), &self.url, &self.headers, body)
+            .await
     }
 
     fn too_slow(&self) -> Failure {
@@ -252,9 +249,9 @@ impl<'s> Request<'s> {
         ))
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+    fn unreachable(&self, error: &dyn std::error::Error) -> Failure {
         let name = self.service.name();
-        let mut cause: &dyn std::error::Error = error;
+        let mut cause = error;
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
@@ -278,15 +275,15 @@ impl<'s> Request<'s> {
     }
 }
 
-fn retry_after(answer: &Response) -> Option<Duration> {
+fn retry_after(answer: &Answer) -> Option<Duration> {
     let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(seconds.parse().ok()?))
 }
 
 /// The whole body, if it is not too large; what is larger is cut off, and so is no JSON any more.
-async fn whole(mut answer: Response) -> reqwest::Result<Vec<u8>> {
+async fn whole(mut answer: Answer) -> Result<Vec<u8>, http::Error> {
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(chunk) = http::next(&mut answer).await? {
         let room = ANSWER_MAX - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if body.len() == ANSWER_MAX {

@@ -2,12 +2,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use reqwest::{Response, header::CONTENT_TYPE};
+use hyper::header::CONTENT_TYPE;
 use tokio::time::{sleep, timeout};
 
 use super::sse::{Event, Parser};
 use crate::{
     failure::Failure,
+    http::{self, Answer},
     screen::{FAINT, Screen, Text},
     service::Service,
 };
@@ -29,7 +30,7 @@ pub(crate) struct Live<'a> {
     query: Vec<(&'static str, String)>,
     /// The id of the last event.
     last: Option<String>,
-    open: Option<Response>,
+    open: Option<Answer>,
     parser: Parser,
     ready: VecDeque<Event>,
     /// Connections in a row that brought nothing.
@@ -76,7 +77,7 @@ impl<'a> Live<'a> {
                 self.was_open = true;
                 continue;
             };
-            let said = match timeout(SILENCE, open.chunk()).await {
+            let said = match timeout(SILENCE, http::next(open)).await {
                 Ok(Ok(Some(bytes))) => {
                     self.in_vain = 0;
                     let events = self.parser.feed(&bytes);
@@ -94,7 +95,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    async fn connected(&mut self) -> Result<Response, Failure> {
+    async fn connected(&mut self) -> Result<Answer, Failure> {
         loop {
             if self.was_open {
                 let pause = PAUSE.saturating_mul(2_u32.saturating_pow(self.in_vain));
@@ -108,7 +109,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    async fn connect(&self) -> Result<Response, Failure> {
+    async fn connect(&self) -> Result<Answer, Failure> {
         let request = self.service.get(&self.path).query(self.query.clone());
         let mut request = request.accept("text/event-stream")?;
         if let Some(last) = self.last.as_ref().filter(|last| !last.is_empty()) {

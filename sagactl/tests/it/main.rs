@@ -11,3 +11,4 @@ mod live;
 mod looking;
 mod manual;
 mod terminal;
+mod tls;
