@@ -8,6 +8,7 @@ use axum::{
 };
 use common::contract::clock;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::fault::Fault;
 
@@ -76,6 +77,14 @@ pub(super) fn actor(headers: &HeaderMap) -> String {
 /// A key under which what a form asks for is done once, however often the form is sent.
 pub(super) fn new_key() -> String {
     clock::new_id().to_string()
+}
+
+/// A number that was typed. What is none is for the API to refuse.
+pub(super) fn number(typed: &str) -> Value {
+    let typed = typed.trim();
+    typed
+        .parse::<u32>()
+        .map_or(json!(typed), |number| json!(number))
 }
 
 /// What was asked for is done: the browser goes on at `path`, and remembers who it was.

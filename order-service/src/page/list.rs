@@ -7,9 +7,9 @@ use axum::{
     extract::{Query, State},
     response::Response,
 };
-use url::form_urlencoded::Serializer;
 
 use super::{
+    asked::{Asked, query},
     fault::{Fault, show_form},
     state::Page,
     view::{Part, Saga},
@@ -44,31 +44,12 @@ struct ListPage {
     fault: Option<Fault>,
 }
 
-/// What is in the address.
-struct Asked(Vec<(String, String)>);
-
-impl Asked {
-    fn value(&self, name: &str) -> &str {
-        let found = self.0.iter().find(|(asked, _)| asked == name);
-        found.map_or("", |(_, value)| value.as_str())
-    }
-
-    fn is(&self, name: &str, value: &str) -> bool {
-        self.value(name) == value
-    }
-
-    /// The same, with another cursor.
-    fn query(&self, cursor: Option<&str>) -> String {
-        let mut query = Serializer::new(String::new());
-        let asked = self
-            .0
-            .iter()
-            .filter(|(name, _)| name != "cursor" || cursor.is_none());
-        query.extend_pairs(asked);
-        if let Some(cursor) = cursor {
-            query.append_pair("cursor", cursor);
-        }
-        query.finish()
+impl ListPage {
+    /// Where something is done about all sagas that fit, if it is said which these are.
+    fn batch(&self) -> Option<String> {
+        let filter = self.asked.filter();
+        let is_some = !filter.is_empty() && (!self.sagas.is_empty() || self.next.is_some());
+        is_some.then(|| format!("/ui/sagas/batch?{}", query(&filter)))
     }
 }
 
@@ -76,13 +57,7 @@ pub(super) async fn show(
     State(Page { backend, .. }): State<Page>,
     Query(asked): Query<HashMap<String, String>>,
 ) -> Response {
-    // A form sends what is empty, too.
-    let mut asked: Vec<_> = asked
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .collect();
-    asked.sort_unstable();
-    let asked = Asked(asked);
+    let asked = Asked::from(asked);
     let found = backend
         .get::<Part<Saga>>(&format!("/sagas?{}", asked.query(None)))
         .await;

@@ -7,8 +7,11 @@
 //! It is a client like any other: it shows what the API says and does what the API does, by the same rules. Every page is
 //! rendered here and works without JavaScript; with it, a page that is open shows what happens.
 
+mod asked;
 mod assets;
 mod backend;
+mod batch;
+mod batches;
 mod board;
 mod chart;
 mod fault;
@@ -51,8 +54,15 @@ pub(crate) fn routes(api: Router, links: Links) -> Router {
     Router::new()
         .route("/", get(board::show))
         .route("/ui/sagas", get(list::show))
+        .route("/ui/sagas/batch", get(batch::ask).post(batch::act))
         .route("/ui/sagas/{saga}", get(saga::show))
         .route("/ui/sagas/{saga}/{verb}", get(verb::ask).post(verb::act))
+        .route("/ui/batches", get(batches::list))
+        .route("/ui/batches/{batch}", get(batches::show))
+        .route(
+            "/ui/batches/{batch}/cancel",
+            get(batches::ask).post(batches::cancel),
+        )
         .route(
             "/ui/participants/{name}/{verb}",
             get(participant::ask).post(participant::act),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     backend::segment,
     fault::{Fault, show as page, show_form},
-    form::{Ours, actor, done, new_key},
+    form::{Ours, actor, done, new_key, number},
     state::Page,
     view::{Details, Entry, Explained, Saga},
 };
@@ -30,7 +30,8 @@ pub(super) struct Verb {
     pub(super) is_grave: bool,
 }
 
-const VERBS: [Verb; 6] = [
+/// What can be done about a saga, or about many.
+pub(super) const VERBS: [Verb; 6] = [
     Verb {
         name: "retry",
         title: "Retry",
@@ -70,7 +71,7 @@ const VERBS: [Verb; 6] = [
 ];
 
 impl Verb {
-    fn find(name: &str) -> Result<&'static Self, Fault> {
+    pub(super) fn find(name: &str) -> Result<&'static Self, Fault> {
         let found = VERBS.iter().find(|verb| verb.name == name);
         found.ok_or_else(|| Fault::not_found("There is no such verb."))
     }
@@ -102,11 +103,7 @@ impl Filled {
     fn body(&self, verb: &Verb) -> Value {
         let mut body = json!({ "reason": self.reason });
         if verb.name == "reschedule" {
-            // What is no number is for the API to refuse.
-            let delay = self.delay_seconds.trim();
-            body["delaySeconds"] = delay
-                .parse::<u32>()
-                .map_or(json!(delay), |delay| json!(delay));
+            body["delaySeconds"] = number(&self.delay_seconds);
         }
         body
     }

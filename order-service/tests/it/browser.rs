@@ -151,6 +151,16 @@ impl Browser {
         field.send_keys(text).await.unwrap();
     }
 
+    /// Chooses what has this label.
+    pub(crate) async fn choose(&self, label: &str) {
+        let label = format!("//main//label[normalize-space()='{label}']");
+        self.element(Locator::XPath(&label))
+            .await
+            .click()
+            .await
+            .unwrap();
+    }
+
     /// What a script on the page returns.
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.client.execute(script, vec![]).await.unwrap()

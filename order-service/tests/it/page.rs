@@ -157,6 +157,182 @@ async fn a_parked_saga_is_retried_by_clicking() {
     browser.close().await;
 }
 
+/// Orders that were cancelled, and whose refund nobody has answered.
+async fn parked(system: &System, participants: &Participants, orders: usize) -> Vec<Value> {
+    let mut placed = Vec::new();
+    for _ in 0..orders {
+        let order = system.place("prod-1", 1).await;
+        participants.command("payment").await;
+        system.cancel(&order).await;
+        participants.command("payment").await;
+        placed.push(order);
+    }
+    system.until_outbox_is_empty().await;
+    let db = system.environment.pool("order").await;
+    let last = "UPDATE sagas SET attempt = 10, deadline_at = now()";
+    sqlx::query(last).execute(&db).await.unwrap();
+    for order in &placed {
+        system.until_saga(order, "PARKED").await;
+    }
+    placed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_sagas_that_fit_are_retried_by_clicking() {
+    let system = System::alone().await;
+    let participants = Participants::of(&system.environment).await;
+    let orders = parked(&system, &participants, 3).await;
+    let other = system.place("prod-1", 1).await;
+    participants.command("payment").await;
+
+    let browser = open(&system).await;
+    browser.go("/ui/sagas?status=PARKED&limit=2").await;
+    browser.click("Do something about all that fit").await;
+    browser
+        .until(&["all sagas that fit", "status=PARKED"])
+        .await;
+    browser.choose("Retry").await;
+    browser.fill("Your name", "ada").await;
+    browser.fill("Why", "the gateway is back").await;
+    browser
+        .fill("How many are done in a second, if not 50", "1")
+        .await;
+    browser.click("Show what would follow").await;
+    let would = browser
+        .until(&[
+            "3 sagas fit now",
+            "By ada: “the gateway is back”, 1 a second",
+        ])
+        .await;
+    for order in &orders {
+        let saga = text(order, "sagaId");
+        assert!(would.contains(&saga[saga.len() - 12..]), "{would}");
+    }
+    // Nothing is done so far.
+    let none = system.orders.json("/sagas/batch").await;
+    assert_eq!(none["items"], json!([]));
+    browser.click("Do it about all of them now").await;
+    browser.until(&["of 3 that fitted"]).await;
+    // It would be gone if the page were loaded again.
+    browser.run("document.body.dataset.mark = 'here'").await;
+    let done = browser
+        .until(&["DONE", "3 done, 0 refused, of 3 that fitted"])
+        .await;
+    assert!(!done.contains("Stop it"), "{done}");
+    assert_eq!(
+        browser.run("return document.body.dataset.mark").await,
+        "here"
+    );
+    for _ in &orders {
+        let refund = participants.command("payment").await;
+        participants.reply(&[refunded(&refund)]).await;
+    }
+    for order in &orders {
+        let saga = system.until_saga(order, "COMPENSATED").await;
+        let log = saga["log"].as_array().unwrap().iter();
+        let retried = log.filter(|entry| entry["details"]["actor"] == "ada");
+        assert_eq!(retried.count(), 1, "{saga}");
+    }
+    assert_eq!(system.saga(&other).await["status"], "RUNNING");
+    browser.click("All that was done about many at once").await;
+    browser
+        .until(&["Retry", "DONE", "the gateway is back"])
+        .await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_about_many_sagas_is_stopped_by_clicking() {
+    let system = System::alone().await;
+    let browser = open(&system).await;
+    for _ in 0..30 {
+        system.place("prod-1", 1).await;
+    }
+    let slow = json!({ "filter": { "step": "payment" }, "verb": "skip", "reason": "paid by hand", "perSecond": 1 });
+    let request = system.orders.request(Method::POST, "/sagas/batch");
+    let batch = request.header("x-actor", "bob").json(&slow).send().await;
+    let batch: Value = batch.unwrap().json().await.unwrap();
+    browser.go("/ui/batches").await;
+    browser.until(&["Skip the step", "RUNNING", "bob"]).await;
+    let path = format!("/ui/batches/{}", text(&batch, "batchId"));
+    browser.go(&path).await;
+    browser.click("Stop it").await;
+    browser
+        .until(&["What was done stays done", "paid by hand"])
+        .await;
+    browser.fill("Your name", "ada").await;
+    browser.click("Stop it now").await;
+    browser.until(&["CANCELLED", "Stopped by\nada"]).await;
+    assert_eq!(browser.path().await, path);
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_about_many_sagas_does_it_once_and_says_what_is_wrong() {
+    let system = System::alone().await;
+    system.place("prod-1", 1).await;
+    let send = async |filter: &str, form: &[(&str, &str)]| {
+        let path = format!("/ui/sagas/batch{filter}");
+        let common = [("actor", "ada"), ("reason", "paid by hand"), ("key", "k")];
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(common)
+            .extend_pairs(form)
+            .finish();
+        let request = system
+            .orders
+            .request(Method::POST, &path)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let confirmed = [("verb", "skip"), ("confirmed", "true")];
+    for (filter, form, wrong) in [
+        ("", &confirmed[..], "by at least one filter"),
+        ("?status=STUCK", &[("verb", "skip")], "filter.status"),
+        ("?colour=red", &[("verb", "skip")], "filter.colour"),
+        ("?step=payment", &[], "must be one of"),
+        ("?step=payment", &[("verb", "explode")], "must be one of"),
+        (
+            "?step=payment",
+            &[("verb", "reschedule"), ("delaySeconds", "soon")],
+            "delaySeconds",
+        ),
+        (
+            "?step=payment",
+            &[("verb", "skip"), ("perSecond", "501")],
+            "must be from 1 to 500",
+        ),
+    ] {
+        let (status, html) = send(filter, form).await;
+        assert!(status.is_client_error(), "{filter} {form:?}: {status}");
+        assert!(html.contains(wrong), "{filter} {form:?}: {html}");
+        assert!(html.contains("value=\"paid by hand\""), "{html}");
+    }
+    // Somebody clicks twice.
+    for _ in 0..2 {
+        let (status, html) = send("?step=payment", &confirmed).await;
+        assert_eq!(status, StatusCode::OK, "{html}");
+        assert!(html.contains("of 1 that fitted"), "{html}");
+    }
+    // Somebody goes back, and wants something else: the next form can be sent.
+    let (status, html) = send("?step=payment", &[("verb", "abort"), ("confirmed", "true")]).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(html.contains("the key was used before"), "{html}");
+    assert!(!html.contains(r#"name="key" value="k""#), "{html}");
+    let batches = system.orders.json("/sagas/batch").await;
+    assert_eq!(batches["items"].as_array().unwrap().len(), 1, "{batches}");
+    let (status, html) = send("?step=nowhere", &[("verb", "skip")]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("no saga fits"), "{html}");
+    assert!(!html.contains("name=\"confirmed\""), "{html}");
+    let unknown = format!("/ui/batches/{}", uuid::Uuid::now_v7());
+    assert_eq!(
+        system.orders.get(&unknown).await.status(),
+        StatusCode::NOT_FOUND
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_decides_about_a_saga_that_has_changed_meanwhile_is_shown_how_it_is_now() {
     let system = System::alone().await;
@@ -255,6 +431,11 @@ async fn a_hundred_thousand_sagas_are_read_a_page_at_a_time() {
 async fn the_page_can_be_used_with_the_keyboard_and_says_what_things_are() {
     let system = System::alone().await;
     let order = system.place("prod-1", 1).await;
+    let batch = json!({ "filter": { "status": "RUNNING" }, "verb": "retry", "reason": "r" });
+    let request = system.orders.request(Method::POST, "/sagas/batch");
+    let batch = request.header("x-actor", "ada").json(&batch).send().await;
+    let batch: Value = batch.unwrap().json().await.unwrap();
+    let batch = format!("/ui/batches/{}", text(&batch, "batchId"));
     let browser = open(&system).await;
     for path in [
         "/",
@@ -263,6 +444,10 @@ async fn the_page_can_be_used_with_the_keyboard_and_says_what_things_are() {
         &format!("{}/abort", page(&order)),
         "/ui/dead-letters",
         "/ui/redrives",
+        "/ui/sagas/batch?status=RUNNING",
+        "/ui/batches",
+        &batch,
+        &format!("{batch}/cancel"),
     ] {
         browser.go(path).await;
         browser.until(&[]).await;
