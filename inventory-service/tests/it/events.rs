@@ -131,6 +131,7 @@ async fn an_event_names_the_command_of_its_batch_that_it_follows_from() {
     for product in ["c", "a", "b"] {
         let mut command = Saga::new().reserve(&[(product, 5)]);
         command["correlationid"] = json!(format!("who wants {product}"));
+        command["traceparent"] = json!(TRACE);
         command["tracestate"] = json!(format!("of={product}"));
         commands.push(command);
     }
