@@ -270,11 +270,11 @@ pub async fn main<F: Future<Output = anyhow::Result<()>>>(
         _ => {}
     }
     let started = async {
-        let logs = telemetry::init(name, &vars)?;
+        let telemetry = telemetry::init(name, &vars)?;
         crash::arm(&vars)?;
-        anyhow::Ok((logs, shutdown::on_signal()?))
+        anyhow::Ok((telemetry, shutdown::on_signal()?))
     };
-    let (_logs, shutdown) = match started.await {
+    let (_telemetry, shutdown) = match started.await {
         Ok(started) => started,
         Err(error) => {
             eprintln!("{name}: {error:#}");

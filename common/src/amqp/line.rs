@@ -263,7 +263,7 @@ impl Confirms {
             carries.into_iter().map(move |(position, sent)| {
                 match result {
                     Ok(()) => sent.end(),
-                    Err(why) => sent.fail(why.name(), why.to_string()),
+                    Err(why) => sent.fail(why.name(), &why.to_string()),
                 }
                 (position, result)
             })

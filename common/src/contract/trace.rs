@@ -53,7 +53,7 @@ impl Trace {
         is_trace.then(|| Self::at(id, span, flags, state))
     }
 
-    /// What is stored of it.
+    /// The same, where it may not be there at all.
     #[must_use]
     pub fn stored(parent: Option<&str>, state: Option<String>) -> Option<Self> {
         Self::read(parent?, state)
@@ -97,6 +97,21 @@ impl Trace {
     pub fn flags(&self) -> u8 {
         self.flags
     }
+
+    /// Whether spans of the trace are collected, by whoever does that.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
+    }
+
+    /// The place of another span of the same trace; what is said about the trace stays.
+    #[must_use]
+    pub fn moved_to(&self, other: &Self) -> Option<Self> {
+        (self.id == other.id).then(|| Self {
+            span: other.span,
+            ..self.clone()
+        })
+    }
 }
 
 impl Default for Trace {
@@ -137,6 +152,14 @@ mod tests {
         ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_place_in_another_trace_is_none() {
+        let own = Trace::at(7, 1, 1, Some("a=1".to_owned()));
+        let moved = own.moved_to(&Trace::at(7, 2, 0, Some("b=2".to_owned())));
+        assert_eq!(moved, Some(Trace::at(7, 2, 1, Some("a=1".to_owned()))));
+        assert_eq!(own.moved_to(&Trace::at(8, 2, 1, None)), None);
     }
 
     #[test]

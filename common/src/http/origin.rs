@@ -15,7 +15,7 @@ pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id
 pub(super) const CORRELATION_ID_MAX: usize = 128;
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Characters of a trace state that are handed on. Source: <https://www.w3.org/TR/trace-context/#tracestate-limits>
 const TRACESTATE_MAX: usize = 512;
 

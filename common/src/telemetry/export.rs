@@ -34,6 +34,10 @@ const PROTOCOLS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
 ];
+const COMPRESSIONS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+];
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",
@@ -61,7 +65,7 @@ impl Tracer {
         TRACER.get()
     }
 
-    /// Has `span` sent with others. While the collector is away, the oldest are lost.
+    /// Has `span` sent with others. What does not fit into the queue, for the collector is away or slow, is lost.
     pub(super) fn record(&self, span: SpanData) {
         self.processor.on_end(span);
     }
@@ -87,10 +91,14 @@ pub(super) fn init(name: &str, vars: &Vars) -> Result<Option<Guard>, config::Err
     }
     check(vars)?;
     let exporter = OtlpExporter::builder().with_tonic().build();
-    let exporter = exporter.map_err(|error| {
-        let (variable, value) = endpoint(vars).unwrap_or_default();
-        let expected = format!("a URL such as http://localhost:4317, but: {error}");
-        config::Error::new(variable, &value, &expected)
+    let exporter = exporter.map_err(|_| {
+        // There may be a password in it.
+        let variable = endpoint(vars).unwrap_or_default();
+        config::Error::new(
+            variable,
+            "[redacted]",
+            "a URL such as http://localhost:4317",
+        )
     })?;
     let mut processor = BatchSpanProcessor::builder(Reporting {
         exporter,
@@ -120,9 +128,10 @@ fn is_wanted(vars: &Vars) -> bool {
         && !is("OTEL_TRACES_EXPORTER", "none")
 }
 
-fn endpoint(vars: &Vars) -> Option<(&'static str, String)> {
-    let mut endpoints = ENDPOINTS.iter();
-    endpoints.find_map(|name| Some((*name, vars.optional(name)?)))
+/// The variable that says where spans go.
+fn endpoint(vars: &Vars) -> Option<&'static str> {
+    let mut endpoints = ENDPOINTS.into_iter();
+    endpoints.find(|name| vars.optional(name).is_some())
 }
 
 /// Refuses what the SDK would only warn of, or take for something else.
@@ -133,6 +142,13 @@ fn check(vars: &Vars) -> Result<(), config::Error> {
         {
             let expected = "grpc, which collectors take at port 4317";
             return Err(config::Error::new(name, &protocol, expected));
+        }
+    }
+    for name in COMPRESSIONS {
+        if let Some(compression) = vars.optional(name)
+            && compression != "none"
+        {
+            return Err(config::Error::new(name, &compression, "none"));
         }
     }
     if let Some(sampler) = vars.optional("OTEL_TRACES_SAMPLER")
@@ -151,21 +167,19 @@ fn check(vars: &Vars) -> Result<(), config::Error> {
     Ok(())
 }
 
-/// Who tells: the program, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` know better, and which replica of it.
+/// Who tells: the program, and which replica of it, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` know better.
 fn resource(name: &str) -> Resource {
     let given = Resource::builder().build();
-    let service = Key::from_static_str("service.name");
-    let is_named = given
-        .get(&service)
-        .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    let builder = Resource::builder().with_attribute(KeyValue::new(
-        "service.instance.id",
-        clock::new_id().to_string(),
-    ));
-    match is_named {
-        true => builder.build(),
-        false => builder.with_service_name(name.to_owned()).build(),
+    let knows = |key: &'static str| given.get(&Key::from_static_str(key));
+    let mut own = Vec::new();
+    if knows("service.name").is_none_or(|name| name.as_str().starts_with("unknown_service")) {
+        own.push(KeyValue::new("service.name", name.to_owned()));
     }
+    if knows("service.instance.id").is_none() {
+        let id = clock::new_id().to_string();
+        own.push(KeyValue::new("service.instance.id", id));
+    }
+    Resource::builder().with_attributes(own).build()
 }
 
 /// Says once that the collector does not take spans, and once that it does again.
@@ -242,6 +256,7 @@ mod tests {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_TRACES_SAMPLER", "xray"),
             ("OTEL_TRACES_SAMPLER_ARG", "25"),
         ] {

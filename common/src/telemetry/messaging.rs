@@ -25,12 +25,7 @@ pub(crate) fn send(to: (&str, &str), envelope: &Envelope) -> Span {
 
 /// The span of handling the message `envelope` of `queue`.
 pub(crate) fn process(queue: &'static str, envelope: &Envelope) -> Span {
-    begin(
-        SpanKind::Consumer,
-        "process",
-        (topology::DEFAULT, queue),
-        envelope,
-    )
+    begin(SpanKind::Consumer, "process", (queue, ""), envelope)
 }
 
 fn begin(

@@ -17,8 +17,9 @@ use crate::config::{self, Vars};
 #[derive(Debug)]
 #[must_use = "what is buffered goes out when it is dropped"]
 pub struct Telemetry {
-    _logs: WorkerGuard,
+    // Dropped first: what becomes of the last spans is logged.
     _spans: Option<export::Guard>,
+    _logs: WorkerGuard,
 }
 
 /// Starts telling what the program `name` does: logs to standard output, and spans to the collector that `vars` name.

@@ -18,6 +18,11 @@ use opentelemetry_sdk::trace::{
 use super::export::Tracer;
 use crate::contract::{Trace, clock};
 
+/// Links of a span at most, as the SDK has it: a batch may be as large as whoever sends it wants.
+const LINKS_MAX: usize = 128;
+/// Longest text of an error, in characters.
+const ERROR_MAX: usize = 1000;
+
 /// A span that has begun. While nobody collects spans, it is nothing and costs nothing. One that is dropped and not ended
 /// was in vain: nobody hears of it.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +116,7 @@ impl Span {
             let links = to
                 .into_iter()
                 .map(|trace| Link::with_context(context(trace)));
-            begun.links.extend(links);
+            begun.links.extend(links.take(LINKS_MAX));
         }
         self
     }
@@ -126,8 +131,12 @@ impl Span {
     }
 
     /// It is over, and failed: `kind` is a stable word for the reason, `error` the reason.
-    pub fn fail(self, kind: &str, error: impl Into<Cow<'static, str>>) {
+    pub fn fail(self, kind: &str, error: &str) {
+        if self.0.is_none() {
+            return;
+        }
         let kind = kind.to_owned();
+        let error: String = error.chars().take(ERROR_MAX).collect();
         self.with(|| [KeyValue::new("error.type", kind)])
             .record(Status::error(error));
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use common::contract::topology;
-use test_support::{Amqp, Environment, Proxy, eventually};
+use serde_json::Value;
+use test_support::{Amqp, Environment, PATIENCE, Proxy, eventually, wait_until};
 use url::Url;
 
 use crate::harness::{System, text};
@@ -19,7 +20,14 @@ async fn behind(variable: &str, url: &Url, environment: Environment) -> System {
 async fn assert_goes_on(system: &System) {
     let placed = || async { system.try_place("prod-1").await };
     let order = eventually("an order is accepted", placed, Option::is_some).await;
-    system.until(&order.unwrap(), "COMPLETED").await;
+    let path = format!("/orders/{}", text(&order.unwrap(), "orderId"));
+    // Of the connections that nobody has used since, each has to find out by itself that it is dead.
+    let is_completed = || async {
+        let answer = system.orders.get(&path).await;
+        let order: Value = answer.json().await.unwrap();
+        order["status"] == "COMPLETED"
+    };
+    wait_until(PATIENCE, "it is completed", is_completed).await;
     system.audit().await;
 }
 

@@ -357,6 +357,11 @@ async fn what_is_not_sampled_is_not_collected_and_says_so_to_others() {
         "{parent}"
     );
     assert_eq!(command["tracestate"], "vendor=kept");
+    let stranger = orders.api.request(Method::POST, "/orders");
+    let stranger = stranger.header("tracestate", "of=nothing").json(&body);
+    assert_eq!(stranger.send().await.unwrap().status(), 201);
+    let command = participants.command("payment").await;
+    assert_eq!(command["tracestate"], Value::Null, "a state of no trace");
     // What comes afterwards is there when this one would be, too.
     ask(&orders.api, OTHER, "01", "/orders", &body).await;
     let sent = || async {

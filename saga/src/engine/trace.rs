@@ -38,9 +38,9 @@ fn name(event: &Event) -> String {
         Event::Expired => "expire".to_owned(),
         Event::CancelRequested { .. } => "cancel".to_owned(),
         Event::Intervened { verb, .. } => verb.to_string(),
-        Event::DeadLettersRedriven(_) => "redriven".to_owned(),
-        Event::DeadLetterDeleted(_) => "deleted".to_owned(),
+        // Replies have the span of their message, and notes about dead letters that of their request.
         Event::Succeeded(_) | Event::Rejected { .. } | Event::Undone(_) => "reply".to_owned(),
+        Event::DeadLettersRedriven(_) | Event::DeadLetterDeleted(_) => "note".to_owned(),
     }
 }
 
@@ -50,12 +50,12 @@ pub(super) fn within(span: &Span, mut saga: Saga) -> Saga {
     saga
 }
 
-/// The saga, as what it says follows from a message that was handled at `place`. A saga stays in its trace: a place in
-/// another one is none.
+/// The saga, as what it says follows from a message that was handled at `place`. A saga stays in its trace, which is sampled
+/// as before: a place in another one is none.
 pub(super) fn after(place: Option<&Trace>, mut saga: Saga) -> Saga {
-    let own = saga.origin.trace.as_ref().map(Trace::id);
-    if let Some(place) = place.filter(|place| own == Some(place.id())) {
-        saga.origin.trace = Some(place.clone());
+    let own = saga.origin.trace.as_ref();
+    if let Some(there) = own.and_then(|own| own.moved_to(place?)) {
+        saga.origin.trace = Some(there);
     }
     saga
 }

@@ -381,7 +381,8 @@ impl<'c> Work<'c> {
         self.transaction.commit().await?;
         self.spans.into_iter().for_each(Span::end);
         done();
-        self.decided.iter().for_each(Decision::report);
+        let decisions = self.begun.iter().chain(&self.decided);
+        decisions.for_each(Decision::report);
         parts.outbox.hand_over(enqueued).await;
         Ok(())
     }

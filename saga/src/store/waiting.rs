@@ -34,12 +34,12 @@ pub struct Waiting {
 /// # Errors
 /// The database failed.
 pub async fn waiting(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Waiting>> {
-    // In the words and in the order of the partial indexes, which have nothing but these.
+    // In the words and in the order of the partial indexes, which have nothing but these. Ids begin with the time.
     let rows = sqlx::query(
         "SELECT type, status, current_step, count(*) AS count, min(created_at) AS oldest_at,
                 count(*) FILTER (WHERE deadline_at < now() - interval '1 minute') AS overdue,
                 GREATEST(0, EXTRACT(epoch FROM now() - min(created_at)))::float8 AS oldest_seconds,
-                (array_agg(id ORDER BY created_at))[1] AS oldest
+                min(id::text)::uuid AS oldest
          FROM ((SELECT id, type, status, current_step, created_at, deadline_at FROM sagas
                 WHERE deadline_at IS NOT NULL ORDER BY deadline_at LIMIT $1)
                UNION ALL

@@ -50,7 +50,7 @@ impl Origin {
             }
             Some((kind, error)) => {
                 say(queue, &self.message, kind);
-                span.fail(kind, error.to_owned());
+                span.fail(kind, error);
             }
         }
     }
@@ -157,7 +157,7 @@ fn read<H: Handler>(
     match handler.decode(&message) {
         Ok(input) => Ok((message, span, input)),
         Err(reason) => {
-            span.fail(reason.kind(), reason.to_string());
+            span.fail(reason.kind(), &reason.to_string());
             Err(reason)
         }
     }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     amqp::broker::Hold,
     batch::{BATCH_MAX, BatchingWindow},
+    contract::Trace,
     metrics::{BATCH_MESSAGES, CONSUMED, REDELIVERED},
     telemetry::{Span, is_collected, messaging},
     watchdog::{idle, watched},
@@ -203,14 +204,17 @@ impl<'a, H: Handler> Session<'a, H> {
 
 /// The span of handling messages together, where there are several that are traced.
 fn together<I>(queue: &'static str, batch: &[Item<I>]) -> Span {
-    if !is_collected() || batch.len() < 2 {
+    if !is_collected() {
         return Span::default();
     }
     let places = batch
         .iter()
         .filter_map(|item| item.origin.message.envelope.trace());
-    let places: Vec<_> = places.collect();
-    messaging::process_batch(queue, batch.len(), &places)
+    let places: Vec<_> = places.filter(Trace::is_sampled).collect();
+    match places.len() {
+        0 | 1 => Span::default(),
+        _ => messaging::process_batch(queue, batch.len(), &places),
+    }
 }
 
 /// The next delivery, when it may be taken; `None` when no more come.

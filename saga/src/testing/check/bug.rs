@@ -122,11 +122,12 @@ impl Bug {
             Self::AckBeforeCommit
             | Self::NoOutbox
             | Self::CountedBeforeDecided
-            | Self::CountedTwice
-            | Self::SkippedIsDone => true,
+            | Self::CountedTwice => true,
+            Self::SkippedIsDone => model.left.interventions > 0,
             Self::NoDeadlineForTheSecondAttempt => plans.any(|step| step.tries.attempts > 1),
-            Self::ParkedIsDeaf | Self::NoDeadlineForTheRetry => {
-                plans.has_way_back() || plans.has_point_of_no_return()
+            Self::ParkedIsDeaf => plans.has_way_back() || plans.has_point_of_no_return(),
+            Self::NoDeadlineForTheRetry => {
+                model.left.interventions > 0 && Self::ParkedIsDeaf.can_show(model)
             }
             Self::UndoneFromTheStepBefore
             | Self::CompensationForgotten

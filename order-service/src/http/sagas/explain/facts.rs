@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use common::{
     amqp::Broker,
     contract::{Reason, SagaId, clock, topology},
@@ -22,6 +22,8 @@ use utoipa::ToSchema;
 use super::super::one;
 use crate::{entity::saga as row, http::api::Api};
 
+/// Within this time, an answer is on its way.
+const SOON: TimeDelta = TimeDelta::seconds(2);
 /// How long RabbitMQ may take to count dead letters.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -58,9 +60,9 @@ pub(super) struct Facts {
     pub(super) undone: Option<Undone>,
     /// Why it is parked.
     pub(super) parked: Option<Parked>,
-    /// The dead-letter queues that may hold its command or the reply, where they are not empty. They are counted only:
-    /// `GET /dead-letters/{queue}?sagaId=` looks into them.
-    pub(super) dead_letters: Vec<DeadLetters>,
+    /// The dead-letter queues that may hold its command or the reply, where they are not empty. They are asked for when the
+    /// command was taken a while ago, and only counted: `GET /dead-letters/{queue}?sagaId=` looks into them.
+    pub(super) dead_letters: Option<Vec<DeadLetters>>,
     /// What follows if no reply comes.
     pub(super) next: Option<Next>,
     /// Who said last that something of it is done or undone, whatever its participants did; null where nobody has, or its log
@@ -271,42 +273,39 @@ pub(super) async fn gather(api: &Api, id: SagaId) -> Result<Facts, ApiError> {
     }
     if let Some(participant) = may_have_died(&facts) {
         let looking = dead_letters(&api.broker, participant);
-        facts.dead_letters = timeout(LOOK_TIMEOUT, looking).await.unwrap_or_default();
+        facts.dead_letters = timeout(LOOK_TIMEOUT, looking).await.ok().flatten();
     }
     Ok(facts)
 }
 
-/// The participant that got a command and has not answered, if that may be because something became a dead letter. Where
-/// RabbitMQ did not tell how the queue is, it is not asked again.
+/// The participant that took a command and has not answered, if that may be because something became a dead letter.
 fn may_have_died(facts: &Facts) -> Option<&str> {
     match (&facts.waits, &facts.parked) {
-        (Some(waits), None) if waits.unsent.is_none() && waits.queue.is_some() => {
-            Some(&waits.participant)
+        (Some(waits), None) => {
+            let queue = waits.queue.as_ref();
+            let is_taken = waits.unsent.is_none() && queue.is_some_and(|queue| queue.messages == 0);
+            let is_late = facts.at - waits.asked_at >= SOON;
+            (is_taken && is_late).then_some(&*waits.participant)
         }
         (None, Some(parked)) if parked.attempts.is_some() => parked.participant.as_deref(),
         _ => None,
     }
 }
 
-/// Where what `participant` was told, or what it said, may be.
-async fn dead_letters(broker: &Broker, participant: &str) -> Vec<DeadLetters> {
+/// Where what `participant` was told, or what it said, may be; `None` where RabbitMQ does not tell.
+async fn dead_letters(broker: &Broker, participant: &str) -> Option<Vec<DeadLetters>> {
     let queues = [
         topology::commands_queue(participant),
         topology::ORDER_REPLIES.name.to_owned(),
     ];
     let mut letters = Vec::new();
     for queue in queues.map(|queue| topology::dead_letter_queue(&queue)) {
-        let state = broker.look(&queue).await;
-        letters.extend(
-            state
-                .filter(|state| state.messages > 0)
-                .map(|state| DeadLetters {
-                    queue,
-                    messages: state.messages,
-                }),
-        );
+        let messages = broker.look(&queue).await?.messages;
+        if messages > 0 {
+            letters.push(DeadLetters { queue, messages });
+        }
     }
-    letters
+    Some(letters)
 }
 
 /// What an entry means, also where it is about a step that the definition does not have.

@@ -209,7 +209,7 @@ fn silent_because(now: DateTime<Utc>, waits: &Waits) -> String {
 
 /// Where else its command or the reply may be.
 fn letters(facts: &Facts) -> String {
-    let mut queues = facts.dead_letters.iter();
+    let mut queues = facts.dead_letters.iter().flatten();
     let Some(first) = queues.next() else {
         return String::new();
     };

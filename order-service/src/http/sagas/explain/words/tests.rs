@@ -180,10 +180,10 @@ fn cases() -> Vec<(Facts, String)> {
              the reply may be (GET /dead-letters/inventory.commands.dlq?sagaId=$ID)",
             |facts, waits, _| {
                 waits.queue = Some(queue(0, 2));
-                facts.dead_letters = vec![
+                facts.dead_letters = Some(vec![
                     letters("inventory.commands.dlq", 3),
                     letters("order.saga.replies.dlq", 1),
-                ];
+                ]);
             },
         ),
         // It has not left.
