@@ -310,7 +310,8 @@ async fn nothing_is_kept_in_any_order_of_payments_refunds_and_late_requests() {
         assert!(!bank.holds_money_of(&saga.charge_key()));
         orchestrator.holds_no_payment_of(saga).await;
     }
-    assert!(bank.charged() >= 10, "it was charged before refunds");
+    // How many is chance; that there were any shows that this is about something.
+    assert!(bank.charged() > 0, "it was charged before refunds");
     assert_eq!(orchestrator.intents().await, 0);
     assert_eq!(orchestrator.dead_letters().await, 0);
 }
