@@ -23,8 +23,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(15);
 /// Parked sagas that are read at once.
 const PAGE: u32 = 100;
-/// How often a saga is retried that may never be done, for an operator has overruled another one of its order.
-const IN_VAIN: usize = 3;
 
 /// The operator.
 #[derive(Debug)]
@@ -82,14 +80,18 @@ impl Operator {
         Ok(())
     }
 
-    /// Has a parked saga go on: it is retried, and skipped where that is in vain because of what an operator said before.
+    /// Has a parked saga go on: it is retried, or skipped where that may be in vain, for an operator has overruled another one
+    /// of its order. What was never reserved cannot be shipped.
     ///
     /// # Errors
     /// The replica does not do it.
     pub(super) async fn mend(&self, saga: Uuid) -> Result<()> {
         let found = self.read(&format!("/sagas/{saga}")).await?;
-        let retried = self.lock().retried.get(&saga).copied().unwrap_or_default();
-        let may_be_in_vain = found["type"] != "create_order" && retried >= IN_VAIN;
+        let order = found["orderId"].as_str().unwrap_or_default();
+        let all = self.read(&format!("/sagas?orderId={order}")).await?;
+        let mut all = all["items"].as_array().into_iter().flatten();
+        let may_be_in_vain =
+            all.any(|one| one["sagaId"] != found["sagaId"] && one["overruled"] == true);
         let verb = if may_be_in_vain { "skip" } else { "retry" };
         let url = format!("{}/sagas/{saga}/{verb}", self.replica());
         let body = json!({ "reason": "torture" });
